@@ -1,0 +1,1 @@
+//! The `benches` crate.

@@ -1,0 +1,7 @@
+//! Durability: log records and segments, recovery rules, later Raft groups.
+//! Knows nothing of Redis (payloads are bytes) and does no I/O of its own.
+//!
+//! # Layout
+//! - [`ids`]: the ids and positions used throughout.
+
+pub mod ids;

@@ -1,0 +1,85 @@
+//! The boundary between a core's logic and the world: what goes in, what comes out.
+//!
+//! Everything above this file is deterministic. `runtime` feeds [`Input`]s from io_uring and carries
+//! [`Output`]s out; the simulator does the same with a virtual disk, network and clock.
+
+use std::net::SocketAddr;
+
+/// A client connection of one core. An index is used again only with another generation, so that a
+/// late completion or a late reply is never taken for a newer client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    pub index: u32,
+    pub generation: u32,
+}
+
+/// The clocks, read once a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock, milliseconds since 1970: expiry times.
+    pub unix_ms: i64,
+    /// Wall clock, microseconds since 1970: TIME, SLOWLOG.
+    pub unix_us: i64,
+    /// Monotonic, nanoseconds: timeouts and deadlines.
+    pub mono_ns: u64,
+}
+
+/// A failure of the operating system: the raw `errno`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OsError(pub i32);
+
+/// What can happen to a core. `M` is the mesh's message type, `W` a log write that comes back.
+pub enum Input<'a, M, W> {
+    /// A client connected and belongs to this core from now on.
+    Accepted { conn: ConnId, peer: SocketAddr, local: SocketAddr },
+    /// Bytes of a client, valid during the call only.
+    Received { conn: ConnId, bytes: &'a [u8] },
+    /// The client closed its side (`None`) or its socket failed. No more `Received` follows.
+    ReceiveEnded { conn: ConnId, error: Option<OsError> },
+    /// All bytes of an [`Output::Send`] left; the buffer comes back for use again.
+    Sent { conn: ConnId, buffer: Vec<u8> },
+    /// The socket takes no more bytes; the unsent ones are lost. The core still has to close it.
+    SendFailed { conn: ConnId, error: OsError },
+    /// A message of another core.
+    Mesh { from: u16, message: M },
+    /// A log operation ended.
+    Log(W),
+    /// SIGTERM or SIGINT: drain and stop.
+    Shutdown,
+}
+
+/// What a core wants done. `M` and `L` are the mesh's message and the log's operation.
+pub enum Output<M, L> {
+    /// Send all of `bytes`; at most one send a connection is under way at a time (the core sees to it).
+    Send { conn: ConnId, bytes: Vec<u8> },
+    /// Close now: receives and sends under way are cancelled, nothing more is reported for it.
+    Close { conn: ConnId },
+    /// Back-pressure: stop receiving (bytes already received may still arrive).
+    PauseReceive { conn: ConnId },
+    ResumeReceive { conn: ConnId },
+    /// Put a message into the ring to another core; order is kept per pair of cores.
+    Mesh { to: u16, message: M },
+    Log(L),
+    /// This core has drained; its thread ends once every core has said so.
+    Stop,
+}
+
+/// A core's logic, driven by a runtime. One turn: `begin_turn`, any number of `on_input`, `end_turn`.
+pub trait Machine {
+    type Message: Send;
+    type LogDone;
+    type LogOperation;
+
+    fn begin_turn(&mut self, now: Now);
+
+    /// The runtime delivers mesh messages before anything a client sent, so that a command never
+    /// overtakes one that was forwarded before its cause was answered.
+    fn on_input(&mut self, input: Input<'_, Self::Message, Self::LogDone>);
+
+    /// Closes the turn and appends what is to be done to `outputs`. Returns when the machine wants
+    /// its next turn even if nothing happens (monotonic nanoseconds), `None` for never.
+    fn end_turn(
+        &mut self,
+        outputs: &mut Vec<Output<Self::Message, Self::LogOperation>>,
+    ) -> Option<u64>;
+}

@@ -1,0 +1,6 @@
+//! The server process.
+//!
+//! # Layout
+//! - [`core`]: a core's logic.
+
+pub mod core;

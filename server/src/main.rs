@@ -1,0 +1,2 @@
+//! The `quoring` program.
+fn main() {}
