@@ -3,5 +3,7 @@
 //!
 //! # Layout
 //! - [`ids`]: the ids and positions used throughout.
+//! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
 
 pub mod ids;
+pub mod log;

@@ -1,3 +1,170 @@
-//! A core's logic: deterministic, no I/O of its own.
+//! A core's logic: deterministic, no I/O, clock, thread or chance of its own.
+//!
+//! # Layout
+//! - [`io`]: what goes in and comes out; [`message`]: what cores say to each other.
+//! - [`Core`]: the state, and [`turn`]: its turn, the second thing to read after README.
+//! - The rest of a core's work is in `dispatch`, `connection`, `commit` and `admin`.
 
 pub mod io;
+pub mod message;
+pub mod turn;
+
+use std::collections::VecDeque;
+
+use engine::command::call::Block;
+use engine::hash::Hasher64;
+use engine::keyspace::{Shard, Shards};
+use engine::rng::Rng;
+use engine::settings::Settings;
+use replication::log::{LogOperation, LogWriter};
+
+use crate::admin::stats::CoreStats;
+use crate::commit::gate::{Gate, Waiter};
+use crate::config::Config;
+use crate::connection::table::Connections;
+use crate::dispatch::gathering::Gatherings;
+use crate::dispatch::parked::Parked;
+use io::{ConnId, Now, Output};
+use message::Message;
+
+/// One pinned thread's share of the server. Lives on its core from start to end.
+pub struct Core {
+    pub(crate) id: u16,
+    pub(crate) config: Config,
+    /// The engine's part of the configuration, in its own form.
+    pub(crate) settings: Settings,
+    pub(crate) shards: Shards,
+    /// The core that owns each shard.
+    pub(crate) homes: Vec<u16>,
+    pub(crate) connections: Connections,
+    pub(crate) gate: Gate,
+    /// `None` with `--durability none`.
+    pub(crate) log: Option<LogWriter>,
+    pub(crate) now: Now,
+    pub(crate) rng: Rng,
+    pub(crate) outputs: Vec<Output<Message, LogOperation>>,
+    /// Connections with something to send, and with commands to run.
+    pub(crate) dirty: Vec<ConnId>,
+    pub(crate) runnable: VecDeque<ConnId>,
+    /// Own shards whose entry has effects, in the order in which they were first touched.
+    pub(crate) touched: Vec<u16>,
+    pub(crate) gatherings: Gatherings,
+    /// Per shard: what waits for it while it is away.
+    pub(crate) parked: Vec<VecDeque<Parked>>,
+    /// Blocked connections by ticket.
+    pub(crate) blocked: std::collections::HashMap<u64, ConnId>,
+    /// Server-wide questions under way.
+    pub(crate) asked: crate::admin::everywhere::Asked,
+    pub(crate) last_ticket: u64,
+    pub(crate) last_client: u64,
+    pub(crate) stats: CoreStats,
+    /// Set by a shutdown: no new commands, stop once everything acknowledged is out.
+    pub(crate) draining: bool,
+    pub(crate) stopped: bool,
+    pub(crate) next_housekeeping_ns: u64,
+    /// Housekeeping stopped at its bound: it goes on in the next turn.
+    pub(crate) more_housekeeping: bool,
+    /// Blocked clients with a timeout, soonest first: (monotonic nanoseconds, ticket).
+    pub(crate) deadlines: std::collections::BTreeSet<(u64, u64)>,
+    /// Some client was stopped because too much waits for the log.
+    pub(crate) log_was_pressed: bool,
+    pub(crate) told: Vec<Waiter>,
+    /// A blocking command's wish, passed from the engine to dispatch.
+    pub(crate) block: Option<Block>,
+}
+
+/// What a core starts with, after recovery.
+pub struct CoreStart {
+    pub id: u16,
+    pub config: Config,
+    pub shard_count: usize,
+    pub shards: Vec<Box<Shard>>,
+    pub hasher: Hasher64,
+    pub log: Option<LogWriter>,
+    pub seed: u64,
+}
+
+impl Core {
+    pub fn new(start: CoreStart) -> Core {
+        let mut shards = Shards::new(start.shard_count, start.hasher);
+        for shard in start.shards {
+            shards.put(shard);
+        }
+        let cores = start.config.cores;
+        Core {
+            id: start.id,
+            settings: start.config.engine_settings(),
+            homes: (0..start.shard_count).map(|s| home_of(s, start.shard_count, cores)).collect(),
+            config: start.config,
+            connections: Connections::default(),
+            gate: Gate::default(),
+            log: start.log,
+            now: Now::default(),
+            rng: Rng::new(start.seed),
+            outputs: Vec::new(),
+            dirty: Vec::new(),
+            runnable: VecDeque::new(),
+            touched: Vec::new(),
+            gatherings: Gatherings::default(),
+            parked: (0..start.shard_count).map(|_| VecDeque::new()).collect(),
+            blocked: std::collections::HashMap::new(),
+            asked: Default::default(),
+            last_ticket: 0,
+            last_client: 0,
+            stats: CoreStats::default(),
+            draining: false,
+            stopped: false,
+            next_housekeeping_ns: 0,
+            more_housekeeping: false,
+            deadlines: std::collections::BTreeSet::new(),
+            log_was_pressed: false,
+            told: Vec::new(),
+            block: None,
+            shards,
+        }
+    }
+
+    pub(crate) fn next_ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
+    /// CLIENT ID: unique over all cores, as each counts on its own residue.
+    pub(crate) fn next_client_id(&mut self) -> u64 {
+        self.last_client += 1;
+        (self.last_client - 1) * self.config.cores as u64 + u64::from(self.id) + 1
+    }
+
+    pub(crate) fn is_home(&self, shard: usize) -> bool {
+        self.homes[shard] == self.id
+    }
+
+    pub(crate) fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    pub(crate) fn mark_runnable(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.runnable
+        {
+            connection.runnable = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    pub(crate) fn send_message(&mut self, to: u16, message: Message) {
+        debug_assert_ne!(to, self.id);
+        self.outputs.push(Output::Mesh { to, message });
+    }
+}
+
+/// Shards are dealt out in contiguous runs, so that ascending shards lie on ascending cores: the
+/// order in which gatherings travel.
+pub fn home_of(shard: usize, shard_count: usize, cores: usize) -> u16 {
+    (shard * cores / shard_count.max(cores).max(1)).min(cores - 1) as u16
+}

@@ -1,0 +1,99 @@
+//! The arguments of one command: ranges into the bytes they were received in, never copied.
+
+/// Where one argument lies in the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArgRange {
+    pub start: u32,
+    pub len: u32,
+}
+
+/// A command's words, the name first. `Copy`: an argument borrows the buffer, not the `Args`.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    buffer: &'a [u8],
+    ranges: &'a [ArgRange],
+}
+
+impl<'a> Args<'a> {
+    pub fn new(buffer: &'a [u8], ranges: &'a [ArgRange]) -> Args<'a> {
+        Args { buffer, ranges }
+    }
+
+    /// Number of words, the name included.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The word at `index`. The command's arity has been checked, so a missing one is our own fault.
+    pub fn at(&self, index: usize) -> &'a [u8] {
+        let ArgRange { start, len } = self.ranges[index];
+        &self.buffer[start as usize..start as usize + len as usize]
+    }
+
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        (index < self.ranges.len()).then(|| self.at(index))
+    }
+
+    /// Whether the word at `index` is `word` (ASCII, any case).
+    pub fn is(&self, index: usize, word: &str) -> bool {
+        self.at(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// All words from `index` on.
+    pub fn iter_from(self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone {
+        let buffer = self.buffer;
+        self.ranges[index.min(self.ranges.len())..]
+            .iter()
+            .map(move |r| &buffer[r.start as usize..(r.start + r.len) as usize])
+    }
+
+    /// The words from `index` on as a command of their own.
+    pub fn tail(self, index: usize) -> Args<'a> {
+        Args { buffer: self.buffer, ranges: &self.ranges[index.min(self.ranges.len())..] }
+    }
+}
+
+/// A command's words with a buffer of their own: queued, parked or sent to another core.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnedArgs {
+    buffer: Vec<u8>,
+    ranges: Vec<ArgRange>,
+}
+
+impl OwnedArgs {
+    pub fn from_words<'a>(words: impl IntoIterator<Item = &'a [u8]>) -> OwnedArgs {
+        let mut owned = OwnedArgs::default();
+        for word in words {
+            owned.push(word);
+        }
+        owned
+    }
+
+    pub fn copy_of(args: Args<'_>) -> OwnedArgs {
+        let total = args.ranges.iter().map(|r| r.len as usize).sum();
+        let mut owned =
+            OwnedArgs { buffer: Vec::with_capacity(total), ranges: Vec::with_capacity(args.len()) };
+        for word in args.iter_from(0) {
+            owned.push(word);
+        }
+        owned
+    }
+
+    pub fn push(&mut self, word: &[u8]) {
+        let start = self.buffer.len() as u32;
+        self.buffer.extend_from_slice(word);
+        self.ranges.push(ArgRange { start, len: word.len() as u32 });
+    }
+
+    pub fn as_args(&self) -> Args<'_> {
+        Args { buffer: &self.buffer, ranges: &self.ranges }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.buffer.len() + self.ranges.len() * size_of::<ArgRange>()
+    }
+}

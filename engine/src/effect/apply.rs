@@ -1,0 +1,200 @@
+//! Makes a shard what a payload says, with the same mutators that wrote it: recovery and followers.
+//! No replies, no clock, no chance; expiry happens by effects alone.
+
+use crate::image;
+use crate::keyspace::key::{flush, swap};
+use crate::keyspace::{Expiry, Missing, Shard, Shards, Space, Update};
+use crate::limits::DATABASE_COUNT;
+use crate::settings::Settings;
+use crate::value::{Hash, List, Set, ZSet};
+
+use super::decode::{Change, DecodeError, Decoder, Effect};
+
+/// Why a payload could not be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplyError {
+    Decode(DecodeError),
+    /// The effect does not fit what the shard holds: the log and the shard disagree.
+    Mismatch { key: Vec<u8>, what: &'static str },
+}
+
+impl std::fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ApplyError::Decode(error) => error.fmt(f),
+            ApplyError::Mismatch { key, what } => {
+                write!(f, "effect on key '{}' does not fit the data: {what}", key.escape_ascii())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {}
+
+impl From<DecodeError> for ApplyError {
+    fn from(error: DecodeError) -> ApplyError {
+        ApplyError::Decode(error)
+    }
+}
+
+/// Applies all effects of a payload to the shard at `place`, which `shards` holds.
+pub fn apply(
+    shards: &mut Shards,
+    place: usize,
+    settings: &Settings,
+    payload: &[u8],
+) -> Result<(), ApplyError> {
+    set_muted(shards, place, true);
+    let result = Decoder::new(payload).try_for_each(|effect| {
+        let effect = effect?;
+        apply_effect(shards, place, settings, &effect)
+    });
+    set_muted(shards, place, false);
+    result
+}
+
+fn set_muted(shards: &mut Shards, place: usize, muted: bool) {
+    if let Some(shard) = shards.get_mut(place) {
+        shard.effects.set_muted(muted);
+    }
+}
+
+fn apply_effect(
+    shards: &mut Shards,
+    place: usize,
+    settings: &Settings,
+    effect: &Effect<'_>,
+) -> Result<(), ApplyError> {
+    let key = effect.key;
+    let mismatch = |what| ApplyError::Mismatch { key: key.to_vec(), what };
+    if usize::from(effect.db) >= DATABASE_COUNT {
+        return Err(mismatch("no such database"));
+    }
+    let whole_database =
+        matches!(effect.change, Change::FlushDatabase | Change::SwapDatabases { .. });
+    if !whole_database && shards.shard_of(key) != place {
+        return Err(mismatch("the key belongs to another shard"));
+    }
+    if whole_database {
+        let shard = shards.get_mut(place).ok_or_else(|| mismatch("the shard is not here"))?;
+        return apply_to_database(shard, effect).ok_or_else(|| mismatch("no such database"));
+    }
+    let mut space = Space::new(shards, settings, effect.db, i64::MIN);
+    apply_to_key(&mut space, key, &effect.change).ok_or_else(|| mismatch("no such element or type"))
+}
+
+fn apply_to_database(shard: &mut Shard, effect: &Effect<'_>) -> Option<()> {
+    match effect.change {
+        Change::SwapDatabases { other } => {
+            let other = u16::try_from(other).ok().filter(|o| usize::from(*o) < DATABASE_COUNT)?;
+            swap(shard, effect.db, other);
+        }
+        _ => flush(shard, effect.db),
+    }
+    Some(())
+}
+
+/// `None` where the effect does not fit.
+fn apply_to_key(space: &mut Space<'_>, key: &[u8], change: &Change<'_>) -> Option<()> {
+    match *change {
+        Change::Delete => space.delete(key).then_some(()),
+        Change::SetString(value) => {
+            space.set_string(key, value, Expiry::Clear);
+            Some(())
+        }
+        Change::SetStringExpiring { at_ms, value } => {
+            space.set_string(key, value, Expiry::At(at_ms));
+            Some(())
+        }
+        Change::SetStringKeep(value) => {
+            space.set_string(key, value, Expiry::Keep);
+            Some(())
+        }
+        Change::Append(tail) => space.append_string(key, tail).ok().map(drop),
+        Change::Patch { offset, bytes } => {
+            space.patch_string(key, usize::try_from(offset).ok()?, bytes).ok().map(drop)
+        }
+        Change::Expire { at_ms } => space.expire(key, at_ms).then_some(()),
+        Change::Persist => space.persist(key).then_some(()),
+        Change::Put { at_ms, image } => {
+            let value = image::read(image, &space.settings.encoding).ok()?;
+            space.put(key, value, (at_ms != -1).then_some(at_ms));
+            Some(())
+        }
+        Change::Rename { to } => {
+            (space.shards.shard_of(key) == space.shards.shard_of(to) && space.rename(key, to))
+                .then_some(())
+        }
+        Change::HashSet { field, value } => {
+            create(space, key, |hash: &mut Update<'_, Hash>| drop(hash.set(field, value)))
+        }
+        Change::HashDelete(field) => {
+            skip(space, key, |hash: &mut Update<'_, Hash>| hash.delete(field))
+        }
+        Change::SetAdd(member) => {
+            create(space, key, |set: &mut Update<'_, Set>| drop(set.add(member)))
+        }
+        Change::SetRemove(member) => {
+            skip(space, key, |set: &mut Update<'_, Set>| set.remove(member))
+        }
+        Change::SortedSetAdd { score, member } => {
+            create(space, key, |zset: &mut Update<'_, ZSet>| zset.put(member, score))
+        }
+        Change::SortedSetRemove(member) => {
+            skip(space, key, |zset: &mut Update<'_, ZSet>| zset.remove(member))
+        }
+        Change::FlushDatabase | Change::SwapDatabases { .. } => None,
+        ref list => apply_to_list(space, key, list),
+    }
+}
+
+fn apply_to_list(space: &mut Space<'_>, key: &[u8], change: &Change<'_>) -> Option<()> {
+    type ListUpdate<'a> = Update<'a, List>;
+    let at = |index: u64| usize::try_from(index).ok();
+    match *change {
+        Change::ListPushFront(element) => {
+            create(space, key, |list: &mut ListUpdate<'_>| list.push_front(element))
+        }
+        Change::ListPushBack(element) => {
+            create(space, key, |list: &mut ListUpdate<'_>| list.push_back(element))
+        }
+        Change::ListPopFront(count) => {
+            let count = at(count)?;
+            skip(space, key, |list: &mut ListUpdate<'_>| list.drop_front(count))
+        }
+        Change::ListPopBack(count) => {
+            let count = at(count)?;
+            skip(space, key, |list: &mut ListUpdate<'_>| list.drop_back(count))
+        }
+        Change::ListSet { index, element } => {
+            let index = at(index)?;
+            skip(space, key, |list: &mut ListUpdate<'_>| list.set(index, element))
+        }
+        Change::ListInsert { index, element } => {
+            let index = at(index)?;
+            skip(space, key, |list: &mut ListUpdate<'_>| list.insert(index, element))
+        }
+        Change::ListRemove { index, count } => {
+            let (index, count) = (at(index)?, at(count)?);
+            skip(space, key, |list: &mut ListUpdate<'_>| list.remove_range(index, count))
+        }
+        _ => None,
+    }
+}
+
+fn create<V: crate::keyspace::update::Collection>(
+    space: &mut Space<'_>,
+    key: &[u8],
+    change: impl FnOnce(&mut Update<'_, V>),
+) -> Option<()> {
+    space.update(key, Missing::Create, change).ok().flatten()
+}
+
+/// `change` returns whether what it was to change was there.
+fn skip<V: crate::keyspace::update::Collection>(
+    space: &mut Space<'_>,
+    key: &[u8],
+    change: impl FnOnce(&mut Update<'_, V>) -> bool,
+) -> Option<()> {
+    space.update(key, Missing::Skip, change).ok().flatten().filter(|done| *done).map(drop)
+}

@@ -1,0 +1,97 @@
+//! The effects of one shard since its last entry was closed. Lives in the shard, so on its core.
+
+use super::{FORMAT_VERSION, Kind, SAME_KEY};
+
+/// An append-only buffer in the format of `FORMAT.md`.
+#[derive(Debug, Default)]
+pub struct EffectLog {
+    bytes: Vec<u8>,
+    /// While a shard is rebuilt from its log, mutators run with the log muted.
+    muted: bool,
+}
+
+impl EffectLog {
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Size of the payload so far. It only grows until [`EffectLog::clear`]: two readings tell
+    /// whether a command changed anything.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Begins the next entry. A buffer that one large entry blew up is given back.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(crate::limits::EFFECT_BUFFER_KEPT_BYTES_MAX);
+    }
+
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
+    pub(crate) fn muted(&self) -> bool {
+        self.muted
+    }
+
+    /// Begins an effect; its arguments follow through the returned writer.
+    pub(crate) fn begin(&mut self, kind: Kind, db: u16, key: &[u8]) -> Arguments<'_> {
+        if self.bytes.is_empty() {
+            self.bytes.push(FORMAT_VERSION);
+        }
+        self.bytes.push(kind as u8);
+        put_varint(&mut self.bytes, u64::from(db));
+        put_bytes(&mut self.bytes, key);
+        Arguments(&mut self.bytes)
+    }
+
+    /// Begins an effect on the database and key of the one before.
+    pub(crate) fn begin_same_key(&mut self, kind: Kind) -> Arguments<'_> {
+        debug_assert!(!self.bytes.is_empty());
+        self.bytes.push(kind as u8 | SAME_KEY);
+        Arguments(&mut self.bytes)
+    }
+}
+
+/// Writes the arguments of one effect.
+pub(crate) struct Arguments<'a>(&'a mut Vec<u8>);
+
+impl Arguments<'_> {
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        put_bytes(self.0, bytes);
+        self
+    }
+
+    pub fn varint(self, value: u64) -> Self {
+        put_varint(self.0, value);
+        self
+    }
+
+    pub fn i64(self, value: i64) -> Self {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+
+    pub fn f64(self, value: f64) -> Self {
+        self.0.extend_from_slice(&value.to_bits().to_le_bytes());
+        self
+    }
+}
+
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}

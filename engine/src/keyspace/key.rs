@@ -1,0 +1,207 @@
+//! Mutators of keys whatever their value: deletion, expiry, renaming, whole databases.
+
+use crate::effect::Kind;
+use crate::image;
+use crate::limits::EMBEDDED_STRING_BYTES_MAX;
+
+use super::entry::{Entry, Value};
+use super::shard::Shard;
+use super::space::Space;
+
+impl Space<'_> {
+    /// Deletes a key. Returns whether it was there.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        let db = self.db();
+        let (shard, hash) = self.shard_of(key);
+        shard.delete(db, hash, key)
+    }
+
+    /// Sets the time of a key that exists. A time that is over deletes it. False if it is absent.
+    pub fn expire(&mut self, key: &[u8], at_ms: i64) -> bool {
+        let (db, now_ms) = (self.db(), self.now_ms());
+        let (shard, hash) = self.shard_of(key);
+        if at_ms <= now_ms {
+            return shard.delete(db, hash, key);
+        }
+        if !set_expiry(shard, db, hash, key, Some(at_ms)) {
+            return false;
+        }
+        if !shard.effects.muted() {
+            shard.effects.begin(Kind::Expire, db, key).i64(at_ms);
+        }
+        shard.key_changed(db, hash, key);
+        true
+    }
+
+    /// Takes a key's time away. False if it is absent or had none.
+    pub fn persist(&mut self, key: &[u8]) -> bool {
+        let db = self.db();
+        let (shard, hash) = self.shard_of(key);
+        let volatile = shard.table(db).get(hash, key).and_then(Entry::expires_at_ms).is_some();
+        if !volatile {
+            return false;
+        }
+        set_expiry(shard, db, hash, key, None);
+        if !shard.effects.muted() {
+            shard.effects.begin(Kind::Persist, db, key);
+        }
+        shard.key_changed(db, hash, key);
+        true
+    }
+
+    /// Puts a whole value under a key, whatever was there: RESTORE, the `…STORE` commands, a key
+    /// that comes from another shard or database. A time that is over leaves the key absent.
+    pub fn put(&mut self, key: &[u8], value: Value, expires_at_ms: Option<i64>) {
+        let (db, now_ms, clock) = (self.db(), self.now_ms(), self.access_clock());
+        let (shard, hash) = self.shard_of(key);
+        if expires_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            shard.delete(db, hash, key);
+            return;
+        }
+        if let Some(old) = shard.remove_entry(db, hash, key) {
+            shard.discard(old.into_value());
+        }
+        let mut entry = match value {
+            Value::Raw(text) if text.len() <= EMBEDDED_STRING_BYTES_MAX => {
+                Entry::text(key, &text, expires_at_ms)
+            }
+            value => Entry::new(key, value, expires_at_ms),
+        };
+        entry.set_access(clock);
+        if !shard.effects.muted() {
+            let mut bytes = Vec::new();
+            image::write(entry.value(), &mut bytes);
+            let at_ms = expires_at_ms.unwrap_or(-1);
+            shard.effects.begin(Kind::Put, db, key).i64(at_ms).bytes(&bytes);
+        }
+        shard.insert_entry(db, hash, entry);
+        shard.key_changed(db, hash, key);
+        shard.waiters.signal(db, key);
+    }
+
+    /// Moves a key under another name, over what is there. False if the key is absent.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
+        let db = self.db();
+        if self.shards.shard_of(from) != self.shards.shard_of(to) {
+            return self.rename_across_shards(from, to);
+        }
+        let to_hash = self.shards.hash(to);
+        let (shard, hash) = self.shard_of(from);
+        let Some(entry) = shard.remove_entry(db, hash, from) else { return false };
+        if let Some(old) = shard.remove_entry(db, to_hash, to) {
+            shard.discard(old.into_value());
+        }
+        let (at_ms, access) = (entry.expires_at_ms(), entry.access());
+        let mut moved = with_key(entry, to, at_ms);
+        moved.set_access(access);
+        shard.insert_entry(db, to_hash, moved);
+        if !shard.effects.muted() {
+            shard.effects.begin(Kind::Rename, db, from).bytes(to);
+        }
+        shard.key_changed(db, hash, from);
+        shard.key_changed(db, to_hash, to);
+        shard.waiters.signal(db, to);
+        true
+    }
+
+    fn rename_across_shards(&mut self, from: &[u8], to: &[u8]) -> bool {
+        let db = self.db();
+        let (shard, hash) = self.shard_of(from);
+        let Some(entry) = shard.remove_entry(db, hash, from) else { return false };
+        if !shard.effects.muted() {
+            shard.effects.begin(Kind::Delete, db, from);
+        }
+        shard.key_changed(db, hash, from);
+        let at_ms = entry.expires_at_ms();
+        self.put(to, entry.into_value(), at_ms);
+        true
+    }
+
+    /// Moves a key that exists into another database, which lacks it, with its expiry.
+    pub fn move_to_database(&mut self, key: &[u8], to: u16) {
+        let db = self.db();
+        let (shard, hash) = self.shard_of(key);
+        let Some(entry) = shard.remove_entry(db, hash, key) else { return };
+        if !shard.effects.muted() {
+            shard.effects.begin(Kind::Delete, db, key);
+        }
+        shard.key_changed(db, hash, key);
+        let at_ms = entry.expires_at_ms();
+        self.in_database(to).put(key, entry.into_value(), at_ms);
+    }
+
+    /// Empties the database in the shards held here.
+    pub fn flush_database(&mut self) {
+        let db = self.db();
+        for shard in self.shards.held_mut() {
+            flush(shard, db);
+        }
+    }
+
+    /// Exchanges two databases in the shards held here.
+    pub fn swap_databases(&mut self, a: u16, b: u16) {
+        for shard in self.shards.held_mut() {
+            swap(shard, a, b);
+        }
+    }
+}
+
+pub(crate) fn flush(shard: &mut Shard, db: u16) {
+    if shard.database(db).is_empty() {
+        return;
+    }
+    let old = shard.take_database(db);
+    let hasher = old.table.hasher();
+    shard.watched.changed_where(db, |key| old.table.get(hasher.hash(key), key).is_some());
+    shard.discard_database(old);
+    if !shard.effects.muted() {
+        shard.effects.begin(Kind::FlushDatabase, db, b"");
+    }
+    shard.everything_changed();
+}
+
+pub(crate) fn swap(shard: &mut Shard, a: u16, b: u16) {
+    if a == b {
+        return;
+    }
+    shard.swap_databases(a, b);
+    for db in [a, b] {
+        let (one, other) = (shard.database(a), shard.database(b));
+        let hasher = one.table.hasher();
+        let touched: Vec<Box<[u8]>> = shard
+            .watched
+            .keys_of(db)
+            .filter(|key| {
+                let hash = hasher.hash(key);
+                one.table.get(hash, key).is_some() || other.table.get(hash, key).is_some()
+            })
+            .map(Box::from)
+            .collect();
+        shard.watched.changed_where(db, |key| touched.iter().any(|t| **t == *key));
+        shard.waiters.signal_database(db);
+    }
+    if !shard.effects.muted() {
+        shard.effects.begin(Kind::SwapDatabases, a, b"").varint(u64::from(b));
+    }
+    shard.everything_changed();
+}
+
+fn set_expiry(shard: &mut Shard, db: u16, hash: u64, key: &[u8], at_ms: Option<i64>) -> bool {
+    let database = &mut shard.databases[usize::from(db)];
+    let Some(entry) = database.table.get_mut(hash, key) else { return false };
+    let was_volatile = entry.expires_at_ms().is_some();
+    entry.set_expires_at_ms(at_ms);
+    database.volatile += usize::from(at_ms.is_some());
+    database.volatile -= usize::from(was_volatile);
+    if let Some(at_ms) = at_ms {
+        shard.note_deadline(db, hash, at_ms);
+    }
+    true
+}
+
+fn with_key(entry: Entry, key: &[u8], at_ms: Option<i64>) -> Entry {
+    match entry.value() {
+        super::entry::ValueRef::Embedded(text) => Entry::text(key, text, at_ms),
+        _ => Entry::new(key, entry.into_value(), at_ms),
+    }
+}

@@ -1,0 +1,44 @@
+//! Mutators of sets.
+
+use crate::effect::Kind;
+use crate::value::Set;
+
+use super::entry::{Value, ValueMut};
+use super::update::{Collection, Update};
+
+impl Collection for Set {
+    fn empty() -> Value {
+        Value::Set(Set::new())
+    }
+
+    fn of(value: ValueMut<'_>) -> Option<&mut Set> {
+        match value {
+            ValueMut::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    fn len(&self) -> usize {
+        Set::len(self)
+    }
+}
+
+impl Update<'_, Set> {
+    /// Adds a member. Returns whether it is new.
+    pub fn add(&mut self, member: &[u8]) -> bool {
+        let added = self.value.add(member, self.limits);
+        if added {
+            self.emit(Kind::SetAdd, |a| drop(a.bytes(member)));
+        }
+        added
+    }
+
+    /// Removes a member. Returns whether it was there.
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        let removed = self.value.remove(member);
+        if removed {
+            self.emit(Kind::SetRemove, |a| drop(a.bytes(member)));
+        }
+        removed
+    }
+}

@@ -1,0 +1,289 @@
+//! One shard: all databases' keys of a range of slots, and what hangs on them. Owned by exactly
+//! one core at a time, as a `Box<Shard>` (design §5): the type system is the lock.
+
+use crate::effect::EffectLog;
+use crate::effect::Kind as EffectKind;
+use crate::hash::Hasher64;
+use crate::limits::DATABASE_COUNT;
+use crate::table::Table;
+
+use super::entry::{Entry, Value};
+use super::touched::Touched;
+use super::waiters::Waiters;
+use super::watched::Watched;
+
+/// The keys of one database that lie in one shard.
+pub struct Database {
+    pub(crate) table: Table<Entry>,
+    /// Keys with an expiry.
+    pub(crate) volatile: usize,
+}
+
+impl Database {
+    fn new(hasher: Hasher64) -> Database {
+        Database { table: Table::new(hasher), volatile: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.len() == 0
+    }
+
+    pub fn volatile(&self) -> usize {
+        self.volatile
+    }
+}
+
+/// Counters for INFO.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardStats {
+    pub hits: u64,
+    pub misses: u64,
+    pub expired: u64,
+    pub evicted: u64,
+    /// Changes since the start, `rdb_changes_since_last_save` in INFO.
+    pub changes: u64,
+}
+
+enum Garbage {
+    Value(Value),
+    Database(Database),
+}
+
+pub struct Shard {
+    id: u16,
+    pub(crate) databases: Vec<Database>,
+    pub effects: EffectLog,
+    pub waiters: Waiters,
+    pub watched: Watched,
+    pub stats: ShardStats,
+    touched: Touched,
+    /// Index that the entry now being collected will have.
+    open_index: u64,
+    /// Highest index whose replies may leave.
+    released: u64,
+    /// Highest unreleased index whose data was read since [`Shard::begin_observing`].
+    observed: u64,
+    /// Size of the effects at [`Shard::begin_observing`].
+    effects_before: usize,
+    /// Large values taken out of the table, and whole flushed tables, freed in slices between turns.
+    garbage: Vec<Garbage>,
+}
+
+impl Shard {
+    pub fn new(id: u16, hasher: Hasher64) -> Shard {
+        Shard {
+            id,
+            databases: (0..DATABASE_COUNT).map(|_| Database::new(hasher.clone())).collect(),
+            effects: EffectLog::default(),
+            waiters: Waiters::default(),
+            watched: Watched::default(),
+            stats: ShardStats::default(),
+            touched: Touched::default(),
+            open_index: 1,
+            released: 0,
+            observed: 0,
+            effects_before: 0,
+            garbage: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+
+    pub fn database(&self, db: u16) -> &Database {
+        &self.databases[usize::from(db)]
+    }
+
+    // The commit gate's side.
+
+    /// Continues after a log that ends with this index; everything in it is released.
+    pub fn resume_after(&mut self, index: u64) {
+        self.open_index = index + 1;
+        self.released = index;
+    }
+
+    pub fn open_index(&self) -> u64 {
+        self.open_index
+    }
+
+    pub fn released(&self) -> u64 {
+        self.released
+    }
+
+    /// Ends the entry being collected: its payload was handed to the log. Returns its index.
+    pub fn close_entry(&mut self) -> u64 {
+        let index = self.open_index;
+        self.effects.clear();
+        self.open_index += 1;
+        index
+    }
+
+    pub fn release_up_to(&mut self, index: u64) {
+        assert!(index < self.open_index, "released an entry that was never closed");
+        self.released = self.released.max(index);
+    }
+
+    /// Forgets what was read and changed before: a command begins.
+    pub fn begin_observing(&mut self) {
+        self.observed = 0;
+        self.effects_before = self.effects.len();
+    }
+
+    /// Whether anything was changed since [`Shard::begin_observing`].
+    pub fn wrote(&self) -> bool {
+        self.effects.len() > self.effects_before
+    }
+
+    /// The entry that must be released before what was read may be shown; 0 for none.
+    pub fn observed(&self) -> u64 {
+        self.observed
+    }
+
+    /// Something unreleased may have been seen that no single key stands for: DBSIZE, KEYS.
+    pub(crate) fn observe_all(&mut self) {
+        let last = if self.effects.is_empty() { self.open_index - 1 } else { self.open_index };
+        if last > self.released {
+            self.observed = last;
+        }
+    }
+
+    pub(crate) fn observe(&mut self, hash: u64) {
+        if self.released + 1 == self.open_index && self.effects.is_empty() {
+            return;
+        }
+        let last = self.touched.last(hash);
+        if last > self.released {
+            self.observed = self.observed.max(last);
+        }
+    }
+
+    /// Whether a key is there and its time is not over.
+    pub fn contains_live(&self, db: u16, hash: u64, key: &[u8], now_ms: i64) -> bool {
+        let entry = self.databases[usize::from(db)].table.get(hash, key);
+        entry.is_some_and(|entry| entry.expires_at_ms().is_none_or(|at_ms| now_ms <= at_ms))
+    }
+
+    /// Whether any key has an expiry.
+    pub fn has_volatile(&self) -> bool {
+        self.databases.iter().any(|database| database.volatile > 0)
+    }
+
+    // The mutators' side.
+
+    /// Every change of a key passes here, after its effect was appended.
+    pub(crate) fn key_changed(&mut self, db: u16, hash: u64, key: &[u8]) {
+        self.stats.changes += 1;
+        self.touched.mark(hash, self.open_index);
+        self.watched.changed(db, key);
+    }
+
+    pub(crate) fn everything_changed(&mut self) {
+        self.stats.changes += 1;
+        self.touched.mark_all(self.open_index);
+    }
+
+    pub(crate) fn table(&mut self, db: u16) -> &mut Table<Entry> {
+        &mut self.databases[usize::from(db)].table
+    }
+
+    /// Puts in a key that is absent.
+    pub(crate) fn insert_entry(&mut self, db: u16, hash: u64, entry: Entry) {
+        let database = &mut self.databases[usize::from(db)];
+        if let Some(at_ms) = entry.expires_at_ms() {
+            database.volatile += 1;
+            database.table.insert(hash, entry);
+            self.note_deadline(db, hash, at_ms);
+        } else {
+            database.table.insert(hash, entry);
+        }
+    }
+
+    pub(crate) fn note_deadline(&mut self, db: u16, hash: u64, at_ms: i64) {
+        self.databases[usize::from(db)].table.lower_deadline(hash, at_ms);
+    }
+
+    pub(crate) fn remove_entry(&mut self, db: u16, hash: u64, key: &[u8]) -> Option<Entry> {
+        let database = &mut self.databases[usize::from(db)];
+        let entry = database.table.remove(hash, key)?;
+        database.volatile -= usize::from(entry.expires_at_ms().is_some());
+        Some(entry)
+    }
+
+    /// Deletes a key whose time is over, if it is, and logs the deletion. Only leaders do this;
+    /// what is applied from a log deletes by effects alone.
+    pub(crate) fn expire_if_due(&mut self, db: u16, hash: u64, key: &[u8], now_ms: i64) -> bool {
+        let database = &mut self.databases[usize::from(db)];
+        if database.volatile == 0 {
+            return false;
+        }
+        let due = database
+            .table
+            .get(hash, key)
+            .and_then(Entry::expires_at_ms)
+            .is_some_and(|at_ms| now_ms > at_ms);
+        if due {
+            self.stats.expired += 1;
+            self.delete(db, hash, key);
+        }
+        due
+    }
+
+    /// Deletes a key and logs it. Returns whether it was there.
+    pub(crate) fn delete(&mut self, db: u16, hash: u64, key: &[u8]) -> bool {
+        let Some(entry) = self.remove_entry(db, hash, key) else { return false };
+        self.discard(entry.into_value());
+        if !self.effects.muted() {
+            self.effects.begin(EffectKind::Delete, db, key);
+        }
+        self.key_changed(db, hash, key);
+        true
+    }
+
+    pub(crate) fn swap_databases(&mut self, a: u16, b: u16) {
+        self.databases.swap(usize::from(a), usize::from(b));
+    }
+
+    pub(crate) fn take_database(&mut self, db: u16) -> Database {
+        let hasher = self.databases[usize::from(db)].table.hasher();
+        std::mem::replace(&mut self.databases[usize::from(db)], Database::new(hasher))
+    }
+
+    /// Drops a value now if that is quick, else in slices later.
+    pub(crate) fn discard(&mut self, value: Value) {
+        let elements = match &value {
+            Value::Integer(_) | Value::Raw(_) => 0,
+            Value::List(list) => list.len() / 64,
+            Value::Set(set) => set.len(),
+            Value::Hash(hash) => hash.len(),
+            Value::ZSet(zset) => zset.len(),
+        };
+        if elements > crate::limits::FREED_AT_ONCE_MAX {
+            self.garbage.push(Garbage::Value(value));
+        }
+    }
+
+    pub(crate) fn discard_database(&mut self, database: Database) {
+        self.garbage.push(Garbage::Database(database));
+    }
+
+    /// Frees up to about `max` elements of discarded values. Returns whether more is left.
+    pub fn free_slice(&mut self, max: usize) -> bool {
+        let Some(garbage) = self.garbage.last_mut() else { return false };
+        let done = match garbage {
+            Garbage::Value(Value::Set(set)) => set.drain_slice(max),
+            Garbage::Value(Value::Hash(hash)) => hash.drain_slice(max),
+            Garbage::Value(Value::ZSet(zset)) => zset.drain_slice(max),
+            Garbage::Value(_) => true,
+            Garbage::Database(database) => database.table.drain_slice(max),
+        };
+        if done {
+            self.garbage.pop();
+        }
+        !self.garbage.is_empty()
+    }
+}

@@ -1,0 +1,180 @@
+//! What a command sees of the data: one database over the shards held here, at one moment.
+//! Reads are here; everything that changes data is in the mutators beside this file.
+
+use std::ops::Deref;
+
+use crate::error::{CommandError, WRONG_TYPE};
+use crate::settings::Settings;
+use crate::value::{Hash, List, Set, ZSet};
+
+use super::entry::{Entry, ValueRef};
+use super::shard::Shard;
+use super::shards::Shards;
+
+/// A view of the keyspace for the length of one command.
+pub struct Space<'a> {
+    pub(crate) shards: &'a mut Shards,
+    pub settings: &'a Settings,
+    db: u16,
+    now_ms: i64,
+    /// 24-bit clock of seconds, written to what is read (Redis's LRU clock).
+    access_clock: u32,
+}
+
+/// A string value; integers are kept as such and printed on demand.
+#[derive(Clone, Copy)]
+pub enum StringRef<'a> {
+    Integer(i64),
+    Bytes(&'a [u8]),
+}
+
+/// A string's bytes, those of an integer in a buffer of their own.
+pub enum StringBytes<'a> {
+    Digits { text: [u8; 20], len: u8 },
+    Bytes(&'a [u8]),
+}
+
+impl<'a> StringRef<'a> {
+    pub fn bytes(self) -> StringBytes<'a> {
+        match self {
+            StringRef::Bytes(bytes) => StringBytes::Bytes(bytes),
+            StringRef::Integer(integer) => {
+                let mut buffer = itoa::Buffer::new();
+                let digits = buffer.format(integer).as_bytes();
+                let mut text = [0; 20];
+                text[..digits.len()].copy_from_slice(digits);
+                StringBytes::Digits { text, len: digits.len() as u8 }
+            }
+        }
+    }
+}
+
+impl Deref for StringBytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            StringBytes::Bytes(bytes) => bytes,
+            StringBytes::Digits { text, len } => &text[..usize::from(*len)],
+        }
+    }
+}
+
+impl<'a> Space<'a> {
+    pub fn new(shards: &'a mut Shards, settings: &'a Settings, db: u16, now_ms: i64) -> Space<'a> {
+        let access_clock = (now_ms / 1000) as u32 & 0x00ff_ffff;
+        Space { shards, settings, db, now_ms, access_clock }
+    }
+
+    pub fn db(&self) -> u16 {
+        self.db
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    pub fn access_clock(&self) -> u32 {
+        self.access_clock
+    }
+
+    /// The same shards at the same moment, another database.
+    pub fn in_database(&mut self, db: u16) -> Space<'_> {
+        Space {
+            shards: self.shards,
+            settings: self.settings,
+            db,
+            now_ms: self.now_ms,
+            access_clock: self.access_clock,
+        }
+    }
+
+    /// The shard of a key with the key's time checked: what is found there is alive.
+    pub(crate) fn shard_of(&mut self, key: &[u8]) -> (&mut Shard, u64) {
+        let (db, now_ms) = (self.db, self.now_ms);
+        let (shard, hash) = self.shards.of_key(key);
+        shard.expire_if_due(db, hash, key, now_ms);
+        (shard, hash)
+    }
+
+    /// The entry of a key, as commands that only inspect it see it (OBJECT, TTL, TYPE): no access
+    /// is noted, hits and misses are not counted.
+    pub fn peek(&mut self, key: &[u8]) -> Option<&Entry> {
+        let db = self.db;
+        let (shard, hash) = self.shard_of(key);
+        shard.observe(hash);
+        shard.table(db).get(hash, key)
+    }
+
+    pub fn contains(&mut self, key: &[u8]) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// The entry of a key for a command that reads its value.
+    pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (db, clock) = (self.db, self.access_clock);
+        let (shard, hash) = self.shard_of(key);
+        shard.observe(hash);
+        let Shard { databases, stats, .. } = shard;
+        let entry = databases[usize::from(db)].table.get_mut(hash, key);
+        match entry {
+            Some(entry) => {
+                stats.hits += 1;
+                if entry.access() != clock {
+                    entry.set_access(clock);
+                }
+                Some(entry)
+            }
+            None => {
+                stats.misses += 1;
+                None
+            }
+        }
+    }
+
+    pub fn string(&mut self, key: &[u8]) -> Result<Option<StringRef<'_>>, CommandError> {
+        self.read(key).map(|entry| string_of(entry.value())).transpose()
+    }
+
+    pub fn list(&mut self, key: &[u8]) -> Result<Option<&List>, CommandError> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::List(list)) => Ok(Some(list)),
+            Some(_) => Err(WRONG_TYPE),
+        }
+    }
+
+    pub fn set(&mut self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Set(set)) => Ok(Some(set)),
+            Some(_) => Err(WRONG_TYPE),
+        }
+    }
+
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Hash(hash)) => Ok(Some(hash)),
+            Some(_) => Err(WRONG_TYPE),
+        }
+    }
+
+    pub fn zset(&mut self, key: &[u8]) -> Result<Option<&ZSet>, CommandError> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::ZSet(zset)) => Ok(Some(zset)),
+            Some(_) => Err(WRONG_TYPE),
+        }
+    }
+}
+
+/// The value as a string, or the error that every string command gives.
+pub(crate) fn string_of(value: ValueRef<'_>) -> Result<StringRef<'_>, CommandError> {
+    match value {
+        ValueRef::Integer(integer) => Ok(StringRef::Integer(integer)),
+        ValueRef::Embedded(bytes) => Ok(StringRef::Bytes(bytes)),
+        ValueRef::Raw(bytes) => Ok(StringRef::Bytes(bytes)),
+        _ => Err(WRONG_TYPE),
+    }
+}

@@ -1,0 +1,104 @@
+//! How a collection is changed: looked up once, changed through its mutators, its key deleted when
+//! nothing is left in it. The mutators of each type are in the files named after the types.
+
+use crate::effect::log::Arguments;
+use crate::effect::{EffectLog, Kind};
+use crate::error::{CommandError, WRONG_TYPE};
+use crate::value::limits::EncodingLimits;
+
+use super::entry::{Entry, Value, ValueMut};
+use super::shard::Shard;
+use super::space::Space;
+
+/// What to do where the key is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    Create,
+    Skip,
+}
+
+/// A collection type that lives in an entry.
+pub trait Collection: Sized {
+    fn empty() -> Value;
+    fn of(value: ValueMut<'_>) -> Option<&mut Self>;
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A collection being changed. Dereferences to the collection for reading; changes go through the
+/// mutators, each of which changes memory and appends the effect.
+pub struct Update<'a, V> {
+    pub(super) value: &'a mut V,
+    pub(super) limits: &'a EncodingLimits,
+    effects: &'a mut EffectLog,
+    db: u16,
+    key: &'a [u8],
+    changes: u64,
+}
+
+impl<V> std::ops::Deref for Update<'_, V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        self.value
+    }
+}
+
+impl<V> Update<'_, V> {
+    /// Appends an effect on this key; called once for each change made.
+    pub(super) fn emit(&mut self, kind: Kind, arguments: impl FnOnce(Arguments<'_>)) {
+        self.changes += 1;
+        if self.effects.muted() {
+            return;
+        }
+        arguments(if self.changes == 1 {
+            self.effects.begin(kind, self.db, self.key)
+        } else {
+            self.effects.begin_same_key(kind)
+        });
+    }
+}
+
+impl Space<'_> {
+    /// Changes the collection under a key. `None` where the key is absent and was to be skipped.
+    pub fn update<V: Collection, R>(
+        &mut self,
+        key: &[u8],
+        missing: Missing,
+        change: impl FnOnce(&mut Update<'_, V>) -> R,
+    ) -> Result<Option<R>, CommandError> {
+        let (db, clock) = (self.db(), self.access_clock());
+        let limits = &self.settings.encoding;
+        let (db_index, now_ms) = (usize::from(db), self.now_ms());
+        let (shard, hash) = self.shards.of_key(key);
+        shard.expire_if_due(db, hash, key, now_ms);
+        shard.observe(hash);
+        if shard.table(db).get(hash, key).is_none() {
+            match missing {
+                Missing::Skip => return Ok(None),
+                Missing::Create => shard.insert_entry(db, hash, Entry::new(key, V::empty(), None)),
+            }
+        }
+        let Shard { databases, effects, .. } = shard;
+        let Some(entry) = databases[db_index].table.get_mut(hash, key) else { return Ok(None) };
+        if entry.access() != clock {
+            entry.set_access(clock);
+        }
+        let value = V::of(entry.value_mut()).ok_or(WRONG_TYPE)?;
+        let mut update = Update { value, limits, effects, db, key, changes: 0 };
+        let result = change(&mut update);
+        let (changes, empty) = (update.changes, update.value.is_empty());
+        if empty && let Some(entry) = shard.remove_entry(db, hash, key) {
+            shard.discard(entry.into_value());
+        }
+        if changes > 0 {
+            shard.key_changed(db, hash, key);
+            if !empty {
+                shard.waiters.signal(db, key);
+            }
+        }
+        Ok(Some(result))
+    }
+}

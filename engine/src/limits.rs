@@ -1,0 +1,27 @@
+//! The engine's bounds, each with its reason.
+
+/// Databases a client can SELECT; Redis's default.
+pub const DATABASE_COUNT: usize = 16;
+
+/// Capacity that an effect buffer keeps between entries: above a usual turn's worth (1,000 SETs of
+/// 64 bytes are about 100 KiB), below what sixteen shards would notice.
+pub const EFFECT_BUFFER_KEPT_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest string that shares one allocation with its key. One allocation fewer for most values;
+/// beyond, changing a value in place without moving the key is worth more.
+pub const EMBEDDED_STRING_BYTES_MAX: usize = 192;
+
+/// Longest string that OBJECT ENCODING calls `embstr`, as in Redis.
+pub const EMBSTR_BYTES_MAX: usize = 44;
+
+/// Redis's default for `proto-max-bulk-len`: the longest string a command may build.
+pub const STRING_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Buckets of the table that remembers, per hash of a key, the last entry that changed it. 1,024
+/// of 8 bytes: with 100 keys written but not yet released, a read of another key waits in vain
+/// with a chance of one in ten; 8 KiB stay in the first cache.
+pub const TOUCHED_BUCKETS: usize = 1024;
+
+/// Elements of a collection freed at once when it is deleted; larger ones are freed in slices.
+/// 1,024 small allocations take some 50 µs.
+pub const FREED_AT_ONCE_MAX: usize = 1024;

@@ -1,0 +1,29 @@
+//! Bounds of the log, with their arithmetic.
+
+/// Unit of writes: what O_DIRECT asks for and what a drive writes whole.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// One write buffer: large enough that group commit under load needs one write a turn (50 clients
+/// with pipelines of 16 SETs of 64 bytes make some 90 KiB), small enough to be on disk in a
+/// fraction of a millisecond.
+pub const WRITE_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Writes under way at once. More did not help where each ends with a flush (measured on a virtio
+/// disk); a drive with write-through may want more.
+pub const WRITES_IN_FLIGHT_MAX: usize = 2;
+
+/// Room below which a payload's next fragment begins a new buffer instead.
+pub const FRAGMENT_BYTES_MIN: usize = 4096;
+
+/// Smallest segment: a header block and one small write buffer.
+pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+
+/// Buffers kept for use again: those in flight, the open one and one to spare.
+pub const SPARE_BUFFERS_MAX: usize = WRITES_IN_FLIGHT_MAX + 2;
+
+/// Longest payload that recovery puts together from fragments: a command's effects are bounded by
+/// the query buffer (1 GiB), a turn's by a few of those.
+pub const PAYLOAD_BYTES_MAX: usize = 8 << 30;
+
+/// Bytes read at once by recovery.
+pub const READ_BYTES: usize = 1 << 20;

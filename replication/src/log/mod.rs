@@ -1,0 +1,18 @@
+//! The log of one core: records in preallocated segments, group commit, recovery. No I/O of its
+//! own: [`LogWriter`] says what to write, [`recover`] reads through [`SegmentSource`].
+//!
+//! - `FORMAT.md`: the bytes. [`record`], [`segment`]: encode and decode them.
+//! - [`writer`]: what to write, and what is durable; [`buffer`]: the buffers it fills.
+//! - [`recovery`]: the records of a log, and where it ends.
+
+pub mod buffer;
+pub mod limits;
+pub mod record;
+pub mod recovery;
+pub mod segment;
+pub mod writer;
+
+pub use buffer::BlockBuffer;
+pub use recovery::{RecoveryError, SegmentSource, Tail, recover};
+pub use segment::LogIdentity;
+pub use writer::{LogFailed, LogOperation, LogWriter};

@@ -1,0 +1,172 @@
+//! Records: their 64 byte header, checksum and chain.
+
+use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
+
+use super::buffer::BlockBuffer;
+use super::segment::field;
+
+pub const HEADER_BYTES: usize = 64;
+const MAGIC: &[u8; 4] = b"QREC";
+const FORMAT_VERSION: u8 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// Effects of one shard.
+    Entry = 1,
+    /// An orderly stop: everything before is durable.
+    Seal = 2,
+}
+
+/// Which part of a payload a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    pub first: bool,
+    pub last: bool,
+}
+
+impl Fragment {
+    pub const WHOLE: Fragment = Fragment { first: true, last: true };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordHeader {
+    pub kind: RecordKind,
+    pub fragment: Fragment,
+    pub lsn: Lsn,
+    pub incarnation: Incarnation,
+    pub durable: Lsn,
+    pub term: Term,
+    pub index: Index,
+    pub shard: ShardId,
+    pub payload_len: u32,
+    /// Checksum of the record before.
+    pub previous_crc: u32,
+}
+
+/// Why there is no record at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRecord {
+    /// No magic, a bad checksum, an impossible field, or the end of the bytes.
+    Invalid,
+    /// A header that needs this many bytes in all to be judged.
+    NeedsBytes(usize),
+    NewerVersion(u8),
+}
+
+impl RecordHeader {
+    /// Appends header and payload; there is room for both. Returns the record's checksum.
+    pub fn write(&self, payload: &[u8], out: &mut BlockBuffer) -> u32 {
+        debug_assert_eq!(self.payload_len as usize, payload.len());
+        let mut header = [0u8; HEADER_BYTES];
+        header[..4].copy_from_slice(MAGIC);
+        header[4] = FORMAT_VERSION;
+        header[5] = self.kind as u8;
+        header[6] = u8::from(self.fragment.first) | u8::from(self.fragment.last) << 1;
+        header[8..16].copy_from_slice(&self.lsn.0.to_le_bytes());
+        header[16..24].copy_from_slice(&self.incarnation.0.to_le_bytes());
+        header[24..32].copy_from_slice(&self.durable.0.to_le_bytes());
+        header[32..40].copy_from_slice(&self.term.0.to_le_bytes());
+        header[40..48].copy_from_slice(&self.index.0.to_le_bytes());
+        header[48..50].copy_from_slice(&self.shard.0.to_le_bytes());
+        header[52..56].copy_from_slice(&self.payload_len.to_le_bytes());
+        header[56..60].copy_from_slice(&self.previous_crc.to_le_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..60]), payload);
+        header[60..].copy_from_slice(&crc.to_le_bytes());
+        out.extend(&header);
+        out.extend(payload);
+        crc
+    }
+
+    /// Reads the record at the start of `bytes`: header, payload, checksum.
+    pub fn read(bytes: &[u8]) -> Result<(RecordHeader, &[u8], u32), NoRecord> {
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Err(NoRecord::NeedsBytes(HEADER_BYTES));
+        };
+        if header[..4] != MAGIC[..] {
+            return Err(NoRecord::Invalid);
+        }
+        let payload_len = u32::from_le_bytes(field(header, 52));
+        let end = HEADER_BYTES + payload_len as usize;
+        let Some(payload) = bytes.get(HEADER_BYTES..end) else {
+            return Err(NoRecord::NeedsBytes(end));
+        };
+        let crc = u32::from_le_bytes(field(header, 60));
+        if crc32c::crc32c_append(crc32c::crc32c(&header[..60]), payload) != crc {
+            return Err(NoRecord::Invalid);
+        }
+        if header[4] > FORMAT_VERSION {
+            return Err(NoRecord::NewerVersion(header[4]));
+        }
+        let kind = match header[5] {
+            1 => RecordKind::Entry,
+            2 => RecordKind::Seal,
+            _ => return Err(NoRecord::Invalid),
+        };
+        let record = RecordHeader {
+            kind,
+            fragment: Fragment { first: header[6] & 1 != 0, last: header[6] & 2 != 0 },
+            lsn: Lsn(u64::from_le_bytes(field(header, 8))),
+            incarnation: Incarnation(u64::from_le_bytes(field(header, 16))),
+            durable: Lsn(u64::from_le_bytes(field(header, 24))),
+            term: Term(u64::from_le_bytes(field(header, 32))),
+            index: Index(u64::from_le_bytes(field(header, 40))),
+            shard: ShardId(u16::from_le_bytes(field(header, 48))),
+            payload_len,
+            previous_crc: u32::from_le_bytes(field(header, 56)),
+        };
+        Ok((record, payload, crc))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> RecordHeader {
+        RecordHeader {
+            kind: RecordKind::Entry,
+            fragment: Fragment::WHOLE,
+            lsn: Lsn(0x0102_0304_0506_0708),
+            incarnation: Incarnation(9),
+            durable: Lsn(0x11),
+            term: Term(1),
+            index: Index(0x22),
+            shard: ShardId(0x3344),
+            payload_len: 5,
+            previous_crc: 0xdead_beef,
+        }
+    }
+
+    /// The layout of FORMAT.md, byte by byte.
+    #[test]
+    fn test_vector() {
+        let mut buffer = BlockBuffer::with_capacity(4096);
+        let crc = sample().write(b"hello", &mut buffer);
+        let mut expected = b"QREC\x01\x01\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01".to_vec();
+        expected.extend(9u64.to_le_bytes());
+        expected.extend(0x11u64.to_le_bytes());
+        expected.extend(1u64.to_le_bytes());
+        expected.extend(0x22u64.to_le_bytes());
+        expected.extend(b"\x44\x33\x00\x00\x05\x00\x00\x00\xef\xbe\xad\xde");
+        assert_eq!(expected.len(), 60);
+        let mut summed = expected.clone();
+        summed.extend(b"hello");
+        assert_eq!(crc, crc32c::crc32c(&summed));
+        expected.extend(crc.to_le_bytes());
+        expected.extend(b"hello");
+        assert_eq!(buffer.bytes(), expected);
+        assert_eq!(RecordHeader::read(buffer.bytes()), Ok((sample(), &b"hello"[..], crc)));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let mut buffer = BlockBuffer::with_capacity(4096);
+        sample().write(b"hello", &mut buffer);
+        for bit in 0..buffer.len() * 8 {
+            let mut bytes = buffer.bytes().to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(RecordHeader::read(&bytes).is_err(), "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Reads a core's log after a start: hands out its entries in order and decides where it ends.
+//! `FORMAT.md` has the rules; [`decide`] is the table.
+
+use std::collections::HashMap;
+
+use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
+
+use super::limits::{BLOCK_BYTES, PAYLOAD_BYTES_MAX, READ_BYTES};
+use super::record::{HEADER_BYTES, NoRecord, RecordHeader, RecordKind};
+use super::segment::{HeaderError, LogIdentity, SegmentHeader, file_name};
+
+/// Where the segments of a log are read from.
+pub trait SegmentSource {
+    type Error: std::fmt::Display;
+
+    /// Numbers of the segments there are, ascending, with their sizes.
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>, Self::Error>;
+
+    /// Fills `out` from `offset` on, which lies within the segment.
+    fn read(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<(), Self::Error>;
+}
+
+/// Where the log goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// 0: there is no segment yet.
+    pub segment: u64,
+    /// Where the next write goes; 0 when there is no segment.
+    pub offset: u64,
+    pub last_lsn: Lsn,
+    pub last_crc: u32,
+    /// Highest one found anywhere, in an abandoned tail too.
+    pub incarnation: Incarnation,
+    /// Bytes of records beyond the end that were cut: none of them was acknowledged.
+    pub cut_records: u64,
+}
+
+/// An entry read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    pub incarnation: Incarnation,
+    pub shard: ShardId,
+    pub term: Term,
+    pub index: Index,
+    pub payload: &'a [u8],
+}
+
+/// Why a log cannot be taken.
+#[derive(Debug)]
+pub enum RecoveryError {
+    Read { file: String, message: String },
+    /// Acknowledged records are damaged.
+    Corrupt { file: String, offset: u64, lsn: u64, durable: u64 },
+    DamagedHeader { file: String },
+    Missing { file: String },
+    Foreign { file: String, found: LogIdentity },
+    Newer { file: String, version: u32 },
+    /// The visitor would not take an entry.
+    Refused { file: String, offset: u64, message: String },
+}
+
+impl std::fmt::Display for RecoveryError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RecoveryError::Read { file, message } => write!(f, "cannot read {file}: {message}"),
+            RecoveryError::Corrupt { file, offset, lsn, durable } => write!(
+                f,
+                "{file} is corrupt at offset {offset}: record {lsn} is damaged, but records up to \
+                 {durable} had been acknowledged. Nothing was changed. Restore the file from a \
+                 backup, or the directory from another replica"
+            ),
+            RecoveryError::DamagedHeader { file } => write!(
+                f,
+                "{file} is corrupt at offset 0: its header is damaged. Nothing was changed. \
+                 Restore the file from a backup"
+            ),
+            RecoveryError::Missing { file } => {
+                write!(f, "{file} is missing, but later segments are there. Restore the file")
+            }
+            RecoveryError::Foreign { file, found } => write!(
+                f,
+                "{file} belongs to node {} of cluster {:032x}, not to this directory's; move it \
+                 away",
+                found.node, found.cluster
+            ),
+            RecoveryError::Newer { file, version } => write!(
+                f,
+                "{file} has format version {version}, which this program does not know; start a \
+                 newer one"
+            ),
+            RecoveryError::Refused { file, offset, message } => {
+                write!(f, "{file} at offset {offset}: {message}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RecoveryError {}
+
+/// What stands beyond the place where the chain of records ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// Whole records with a number at or past the end's.
+    pub records: u64,
+    /// Highest durable number that any of them names.
+    pub durable: Lsn,
+    pub incarnation: Incarnation,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    CleanEnd,
+    TornTail,
+    Corrupt,
+}
+
+/// The decision table: what the end of the chain means. `next` is the number that would come next.
+pub fn decide(next: Lsn, beyond: Beyond) -> Verdict {
+    match beyond.records {
+        0 => Verdict::CleanEnd,
+        _ if beyond.durable >= next => Verdict::Corrupt,
+        _ => Verdict::TornTail,
+    }
+}
+
+/// Reads a log from its first segment on; `visit` gets each entry, in order, and may refuse it.
+pub fn recover<S: SegmentSource>(
+    source: &mut S,
+    identity: LogIdentity,
+    visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
+) -> Result<Tail, RecoveryError> {
+    let segments = usable_segments(source, identity)?;
+    let Some(&(first, _)) = segments.first() else { return Ok(Tail::default()) };
+    let mut scan = Scan {
+        source,
+        segments,
+        tail: Tail { segment: first, offset: BLOCK_BYTES as u64, ..Tail::default() },
+        partial: HashMap::new(),
+    };
+    scan.run(visit)?;
+    let next = Lsn(scan.tail.last_lsn.0 + 1);
+    let beyond = scan.look_beyond()?;
+    let mut tail = scan.tail;
+    match decide(next, beyond) {
+        Verdict::Corrupt => Err(RecoveryError::Corrupt {
+            file: file_name(tail.segment),
+            offset: tail.offset,
+            lsn: next.0,
+            durable: beyond.durable.0,
+        }),
+        Verdict::CleanEnd | Verdict::TornTail => {
+            tail.incarnation = tail.incarnation.max(beyond.incarnation);
+            tail.cut_records = beyond.records;
+            Ok(tail)
+        }
+    }
+}
+
+/// Checks the headers. A last segment that was only being made counts as absent.
+fn usable_segments<S: SegmentSource>(
+    source: &mut S,
+    identity: LogIdentity,
+) -> Result<Vec<(u64, u64)>, RecoveryError> {
+    let mut segments = source.segments().map_err(|e| read_error(0, &e))?;
+    let mut checked = Vec::new();
+    let last = segments.last().map(|(number, _)| *number);
+    for (number, size) in segments.drain(..) {
+        let file = file_name(number);
+        let mut block = vec![0; BLOCK_BYTES];
+        let header = if size < BLOCK_BYTES as u64 {
+            Err(HeaderError::Blank)
+        } else {
+            source.read(number, 0, &mut block).map_err(|e| read_error(number, &e))?;
+            SegmentHeader::decode(&block)
+        };
+        match header {
+            Ok(header) => {
+                let found = header.identity;
+                if (found.cluster, found.node) != (identity.cluster, identity.node)
+                    || header.number != number
+                {
+                    return Err(RecoveryError::Foreign { file, found });
+                }
+                checked.push((number, size.min(header.size_bytes)));
+            }
+            Err(HeaderError::Blank) if Some(number) == last => {}
+            Err(HeaderError::NewerVersion(version)) => {
+                return Err(RecoveryError::Newer { file, version });
+            }
+            Err(HeaderError::Blank | HeaderError::Damaged) => {
+                return Err(RecoveryError::DamagedHeader { file });
+            }
+        }
+    }
+    for pair in checked.windows(2) {
+        if pair[0].0 + 1 != pair[1].0 {
+            return Err(RecoveryError::Missing { file: file_name(pair[0].0 + 1) });
+        }
+    }
+    Ok(checked)
+}
+
+fn read_error(segment: u64, error: &dyn std::fmt::Display) -> RecoveryError {
+    RecoveryError::Read { file: file_name(segment), message: error.to_string() }
+}
+
+struct Scan<'s, S> {
+    source: &'s mut S,
+    segments: Vec<(u64, u64)>,
+    tail: Tail,
+    /// Payloads whose last fragment has not come yet, by shard.
+    partial: HashMap<u16, (Incarnation, Vec<u8>)>,
+}
+
+impl<S: SegmentSource> Scan<'_, S> {
+    /// Follows the chain to its end.
+    fn run(
+        &mut self,
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
+    ) -> Result<(), RecoveryError> {
+        for place in 0..self.segments.len() {
+            let (number, size) = self.segments[place];
+            let mut window = Window::new(number, size);
+            let mut offset = BLOCK_BYTES as u64;
+            let mut found = false;
+            while let Some((header, end, crc)) = self.next_record(&mut window, offset)? {
+                let start = offset;
+                let payload_at = start + HEADER_BYTES as u64;
+                let payload = window.bytes(payload_at, header.payload_len as usize);
+                self.take(&header, payload, visit).map_err(|message| RecoveryError::Refused {
+                    file: file_name(number),
+                    offset: start,
+                    message,
+                })?;
+                found = true;
+                offset = end;
+                self.tail.last_lsn = header.lsn;
+                self.tail.last_crc = crc;
+                self.tail.incarnation = header.incarnation;
+                self.tail.segment = number;
+                self.tail.offset = offset.next_multiple_of(BLOCK_BYTES as u64);
+                // Within a write records follow each other; the next write begins a block.
+                if !self.continues(&mut window, offset)? {
+                    offset = self.tail.offset;
+                }
+            }
+            if !found {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a record of the chain stands right behind the last one.
+    fn continues(&mut self, window: &mut Window, offset: u64) -> Result<bool, RecoveryError> {
+        Ok(self.next_record(window, offset)?.is_some())
+    }
+
+    /// The record at this place if it continues the chain: header, end, checksum.
+    fn next_record(
+        &mut self,
+        window: &mut Window,
+        offset: u64,
+    ) -> Result<Option<(RecordHeader, u64, u32)>, RecoveryError> {
+        let Some((header, crc)) = window.record(self.source, offset)? else { return Ok(None) };
+        let chained = header.lsn.0 == self.tail.last_lsn.0 + 1
+            && header.previous_crc == self.tail.last_crc
+            && header.incarnation >= self.tail.incarnation;
+        let end = offset + (HEADER_BYTES + header.payload_len as usize) as u64;
+        Ok(chained.then_some((header, end, crc)))
+    }
+
+    fn take(
+        &mut self,
+        header: &RecordHeader,
+        payload: &[u8],
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        if header.kind == RecordKind::Seal {
+            return Ok(());
+        }
+        let (incarnation, shard) = (header.incarnation, header.shard);
+        let entry = |payload| Entry {
+            incarnation,
+            shard,
+            term: header.term,
+            index: header.index,
+            payload,
+        };
+        if header.fragment.first {
+            self.partial.remove(&shard.0);
+            if header.fragment.last {
+                return visit(entry(payload));
+            }
+            self.partial.insert(shard.0, (incarnation, payload.to_vec()));
+            return Ok(());
+        }
+        let Some((began, parts)) = self.partial.get_mut(&shard.0) else {
+            return Err("a payload's first part is missing".into());
+        };
+        if *began != incarnation || parts.len() + payload.len() > PAYLOAD_BYTES_MAX {
+            return Err("the parts of a payload do not fit together".into());
+        }
+        parts.extend_from_slice(payload);
+        if header.fragment.last
+            && let Some((_, whole)) = self.partial.remove(&shard.0)
+        {
+            return visit(entry(&whole));
+        }
+        Ok(())
+    }
+
+    /// Looks for whole records behind the end of the chain: at each block boundary, and behind
+    /// each record found.
+    fn look_beyond(&mut self) -> Result<Beyond, RecoveryError> {
+        let mut beyond = Beyond::default();
+        for place in 0..self.segments.len() {
+            let (number, size) = self.segments[place];
+            if number < self.tail.segment {
+                continue;
+            }
+            let mut window = Window::new(number, size);
+            let start = if number == self.tail.segment { self.tail.offset } else { 4096 };
+            let mut offset = start;
+            while offset < size {
+                match window.record(self.source, offset)? {
+                    Some((header, _)) => {
+                        if header.lsn > self.tail.last_lsn {
+                            beyond.records += 1;
+                            beyond.durable = beyond.durable.max(header.durable);
+                        }
+                        beyond.incarnation = beyond.incarnation.max(header.incarnation);
+                        offset += (HEADER_BYTES + header.payload_len as usize) as u64;
+                    }
+                    None => offset = (offset + 1).next_multiple_of(BLOCK_BYTES as u64),
+                }
+            }
+        }
+        Ok(beyond)
+    }
+}
+
+/// A moving part of one segment in memory.
+struct Window {
+    segment: u64,
+    size: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn new(segment: u64, size: u64) -> Window {
+        Window { segment, size, start: 0, bytes: Vec::new() }
+    }
+
+    /// The bytes from `offset` on; `record` has made sure that they are here.
+    fn bytes(&self, offset: u64, len: usize) -> &[u8] {
+        let at = (offset - self.start) as usize;
+        &self.bytes[at..at + len]
+    }
+
+    /// The record at `offset`, whether it continues the chain or not.
+    fn record<S: SegmentSource>(
+        &mut self,
+        source: &mut S,
+        offset: u64,
+    ) -> Result<Option<(RecordHeader, u32)>, RecoveryError> {
+        let mut wanted = HEADER_BYTES;
+        loop {
+            if offset + wanted as u64 > self.size {
+                return Ok(None);
+            }
+            self.fill(source, offset, wanted)?;
+            let at = (offset - self.start) as usize;
+            match RecordHeader::read(&self.bytes[at..]) {
+                Ok((header, _, crc)) => return Ok(Some((header, crc))),
+                Err(NoRecord::NeedsBytes(bytes)) if bytes > wanted => wanted = bytes,
+                Err(NoRecord::NewerVersion(version)) => {
+                    let file = file_name(self.segment);
+                    return Err(RecoveryError::Newer { file, version: u32::from(version) });
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn fill<S: SegmentSource>(
+        &mut self,
+        source: &mut S,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), RecoveryError> {
+        let end = self.start + self.bytes.len() as u64;
+        if offset >= self.start && offset + len as u64 <= end {
+            return Ok(());
+        }
+        self.start = offset / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        let wanted = ((offset - self.start) as usize + len).max(READ_BYTES) as u64;
+        let len = wanted.min(self.size - self.start) as usize;
+        self.bytes.resize(len, 0);
+        source
+            .read(self.segment, self.start, &mut self.bytes)
+            .map_err(|e| read_error(self.segment, &e))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Segments: their names and header block.
+
+use super::buffer::BlockBuffer;
+use super::limits::BLOCK_BYTES;
+
+pub const FORMAT_VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"QUORSEG1";
+const HEADER_BYTES: usize = 68;
+
+/// Whose log this is; written into each segment, so that a stray file is never replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogIdentity {
+    pub cluster: u128,
+    pub node: u64,
+    pub core: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    pub identity: LogIdentity,
+    pub number: u64,
+    pub size_bytes: u64,
+}
+
+/// Why a header block is none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    /// All zeros: the segment was being made when the process ended.
+    Blank,
+    Damaged,
+    NewerVersion(u32),
+}
+
+pub fn file_name(number: u64) -> String {
+    format!("log-{number:016x}.seg")
+}
+
+/// The number in a segment's file name; `None` for any other file.
+pub fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("log-")?.strip_suffix(".seg")?;
+    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
+}
+
+impl SegmentHeader {
+    pub fn encode(&self) -> BlockBuffer {
+        let mut bytes = [0u8; BLOCK_BYTES];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[12..14].copy_from_slice(&self.identity.core.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.identity.cluster.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.identity.node.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.number.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.size_bytes.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..64]);
+        bytes[64..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+        let mut block = BlockBuffer::with_capacity(BLOCK_BYTES);
+        block.extend(&bytes);
+        block
+    }
+
+    pub fn decode(block: &[u8]) -> Result<SegmentHeader, HeaderError> {
+        let Some(header) = block.first_chunk::<HEADER_BYTES>() else {
+            return Err(HeaderError::Damaged);
+        };
+        if header.iter().all(|b| *b == 0) {
+            return Err(HeaderError::Blank);
+        }
+        let crc = u32::from_le_bytes(field(header, 64));
+        if header[..8] != MAGIC[..] || crc32c::crc32c(&header[..64]) != crc {
+            return Err(HeaderError::Damaged);
+        }
+        let version = u32::from_le_bytes(field(header, 8));
+        if version > FORMAT_VERSION {
+            return Err(HeaderError::NewerVersion(version));
+        }
+        Ok(SegmentHeader {
+            identity: LogIdentity {
+                cluster: u128::from_le_bytes(field(header, 16)),
+                node: u64::from_le_bytes(field(header, 32)),
+                core: u16::from_le_bytes(field(header, 12)),
+            },
+            number: u64::from_le_bytes(field(header, 40)),
+            size_bytes: u64::from_le_bytes(field(header, 48)),
+        })
+    }
+}
+
+/// `N` bytes at `at`, which lie within `bytes`.
+pub(super) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&bytes[at..at + N]);
+    field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_and_names_round_trip() {
+        let identity = LogIdentity { cluster: 7 << 90, node: 3, core: 2 };
+        let header = SegmentHeader { identity, number: 0xabc, size_bytes: 1 << 20 };
+        let block = header.encode();
+        assert_eq!(SegmentHeader::decode(block.bytes()), Ok(header));
+        for at in 0..HEADER_BYTES {
+            let mut bytes = block.bytes().to_vec();
+            bytes[at] ^= 1;
+            assert!(SegmentHeader::decode(&bytes).is_err(), "byte {at}");
+        }
+        assert_eq!(SegmentHeader::decode(&[0; BLOCK_BYTES]), Err(HeaderError::Blank));
+        assert_eq!(file_name(0xabc), "log-0000000000000abc.seg");
+        assert_eq!(number_of("log-0000000000000abc.seg"), Some(0xabc));
+        assert_eq!(number_of("log-abc.seg"), None);
+        assert_eq!(number_of("log-0000000000000abc.tmp"), None);
+    }
+}

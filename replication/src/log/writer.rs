@@ -1,0 +1,336 @@
+//! What to write to a core's log, and what of it is durable. Lives on the core; no I/O of its own.
+//!
+//! Each turn appends its entries and then polls for operations. A buffer waits while the allowed
+//! number of writes is under way, and takes more entries meanwhile: group commit.
+
+use std::collections::VecDeque;
+
+use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
+
+use super::buffer::BlockBuffer;
+use super::limits::{
+    BLOCK_BYTES, FRAGMENT_BYTES_MIN, SEGMENT_BYTES_MIN, SPARE_BUFFERS_MAX, WRITE_BUFFER_BYTES,
+    WRITES_IN_FLIGHT_MAX,
+};
+use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
+use super::recovery::Tail;
+use super::segment::{LogIdentity, SegmentHeader};
+
+/// errno of a full disk or quota.
+const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
+
+/// What the caller is to do.
+#[derive(Debug)]
+pub enum LogOperation {
+    /// Write the buffer's bytes at `offset` of the segment, onto stable storage; then
+    /// [`LogWriter::on_write_done`].
+    Write { id: u64, segment: u64, offset: u64, buffer: BlockBuffer },
+    /// Make the segment: `size_bytes` of zeros behind this header, all of it and its name on
+    /// stable storage; then [`LogWriter::on_segment_ready`].
+    PrepareSegment { number: u64, header: BlockBuffer, size_bytes: u64 },
+}
+
+/// The log can go on no more: nothing appended since is or will be durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogFailed {
+    Write { segment: u64, offset: u64, errno: i32 },
+    PrepareSegment { number: u64, errno: i32 },
+}
+
+impl std::fmt::Display for LogFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (what, errno) = match self {
+            LogFailed::Write { segment, offset, errno } => {
+                (format!("writing segment {segment} at offset {offset}"), *errno)
+            }
+            LogFailed::PrepareSegment { number, errno } => {
+                (format!("preparing segment {number}"), *errno)
+            }
+        };
+        write!(f, "{what} failed: {}", std::io::Error::from_raw_os_error(errno))
+    }
+}
+
+impl std::error::Error for LogFailed {}
+
+/// One entry to append.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryRef<'a> {
+    pub shard: ShardId,
+    pub term: Term,
+    pub index: Index,
+    pub payload: &'a [u8],
+}
+
+struct InFlight {
+    id: u64,
+    segment: u64,
+    offset: u64,
+    last_lsn: Lsn,
+    done: bool,
+}
+
+struct Batch {
+    buffer: BlockBuffer,
+    last_lsn: Lsn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NextSegment {
+    NotAsked,
+    Asked,
+    Ready,
+    DiskFull,
+}
+
+pub struct LogWriter {
+    identity: LogIdentity,
+    segment_bytes: u64,
+    incarnation: Incarnation,
+    appended: Lsn,
+    durable: Lsn,
+    previous_crc: u32,
+    segment: u64,
+    /// Where the next write goes; 0 while there is no segment yet.
+    offset: u64,
+    next_segment: NextSegment,
+    /// Batches that wait, oldest first; the last one still takes entries.
+    waiting: VecDeque<Batch>,
+    waiting_bytes: usize,
+    in_flight: VecDeque<InFlight>,
+    last_write: u64,
+    spare: Vec<BlockBuffer>,
+    failed: Option<LogFailed>,
+    sealed: Option<Lsn>,
+}
+
+impl LogWriter {
+    /// Continues behind what recovery found. `incarnation` is above every one in the directory.
+    pub fn new(
+        identity: LogIdentity,
+        segment_bytes: u64,
+        tail: Tail,
+        incarnation: Incarnation,
+    ) -> LogWriter {
+        assert!(segment_bytes >= SEGMENT_BYTES_MIN && segment_bytes.is_multiple_of(4096));
+        assert!(incarnation > tail.incarnation, "an incarnation is never used twice");
+        LogWriter {
+            identity,
+            segment_bytes,
+            incarnation,
+            appended: tail.last_lsn,
+            durable: tail.last_lsn,
+            previous_crc: tail.last_crc,
+            segment: tail.segment,
+            offset: tail.offset,
+            next_segment: NextSegment::NotAsked,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            in_flight: VecDeque::new(),
+            last_write: 0,
+            spare: Vec::new(),
+            failed: None,
+            sealed: None,
+        }
+    }
+
+    /// Highest number given to a record.
+    pub fn appended(&self) -> Lsn {
+        self.appended
+    }
+
+    /// Everything up to here is on stable storage.
+    pub fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// Bytes appended but not handed out for writing.
+    pub fn queued_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// No segment could be made for lack of space; passes once [`LogWriter::retry_segment`] works.
+    pub fn disk_full(&self) -> bool {
+        self.next_segment == NextSegment::DiskFull
+    }
+
+    /// Asks for the segment again that there was no space for.
+    pub fn retry_segment(&mut self) {
+        if self.next_segment == NextSegment::DiskFull {
+            self.next_segment = NextSegment::NotAsked;
+        }
+    }
+
+    /// Appends an entry; it is durable once [`LogWriter::durable`] has reached the result.
+    pub fn append(&mut self, entry: EntryRef<'_>) -> Lsn {
+        self.append_record(RecordKind::Entry, entry)
+    }
+
+    /// Appends the record of an orderly stop once everything else is durable. True when the seal
+    /// itself is durable: nothing is left to do.
+    pub fn seal(&mut self) -> bool {
+        match self.sealed {
+            Some(lsn) => self.durable >= lsn,
+            None if self.durable < self.appended => false,
+            None => {
+                let shard = ShardId(0);
+                let empty = EntryRef { shard, term: Term(0), index: Index(0), payload: &[] };
+                self.sealed = Some(self.append_record(RecordKind::Seal, empty));
+                false
+            }
+        }
+    }
+
+    fn append_record(&mut self, kind: RecordKind, entry: EntryRef<'_>) -> Lsn {
+        let mut rest = entry.payload;
+        let mut first = true;
+        loop {
+            let needed = HEADER_BYTES + rest.len();
+            let room = self.open_room(needed);
+            let (part, left) = rest.split_at(rest.len().min(room - HEADER_BYTES));
+            self.appended.0 += 1;
+            let header = RecordHeader {
+                kind,
+                fragment: Fragment { first, last: left.is_empty() },
+                lsn: self.appended,
+                incarnation: self.incarnation,
+                durable: self.durable,
+                term: entry.term,
+                index: entry.index,
+                shard: entry.shard,
+                payload_len: part.len() as u32,
+                previous_crc: self.previous_crc,
+            };
+            let batch = self.waiting.back_mut().expect("open_room made sure of one");
+            self.previous_crc = header.write(part, &mut batch.buffer);
+            batch.last_lsn = self.appended;
+            self.waiting_bytes += HEADER_BYTES + part.len();
+            rest = left;
+            first = false;
+            if rest.is_empty() {
+                return self.appended;
+            }
+        }
+    }
+
+    /// Room in the open batch for a record or a fragment of it; opens another batch where the open
+    /// one is too full.
+    fn open_room(&mut self, needed: usize) -> usize {
+        if let Some(batch) = self.waiting.back() {
+            let room = batch.buffer.room();
+            if room >= needed || room >= HEADER_BYTES + FRAGMENT_BYTES_MIN {
+                return room;
+            }
+        }
+        let buffer = self.spare.pop().unwrap_or_else(|| {
+            let largest = self.segment_bytes as usize - BLOCK_BYTES;
+            BlockBuffer::with_capacity(WRITE_BUFFER_BYTES.min(largest))
+        });
+        let room = buffer.room();
+        self.waiting.push_back(Batch { buffer, last_lsn: self.appended });
+        room
+    }
+
+    /// The next thing to do now, if any; call until `None`.
+    pub fn poll_operation(&mut self) -> Option<LogOperation> {
+        if self.failed.is_some() {
+            return None;
+        }
+        if let Some(prepare) = self.poll_segment() {
+            return Some(prepare);
+        }
+        if self.in_flight.len() >= WRITES_IN_FLIGHT_MAX || self.offset == 0 {
+            return None;
+        }
+        let len = self.waiting.front()?.buffer.len().next_multiple_of(BLOCK_BYTES) as u64;
+        if len == 0 {
+            return None;
+        }
+        if self.offset + len > self.segment_bytes {
+            if self.next_segment != NextSegment::Ready {
+                return None;
+            }
+            self.segment += 1;
+            self.offset = BLOCK_BYTES as u64;
+            self.next_segment = NextSegment::NotAsked;
+        }
+        let Batch { mut buffer, last_lsn } = self.waiting.pop_front()?;
+        self.waiting_bytes -= buffer.len();
+        buffer.pad();
+        let (segment, offset) = (self.segment, self.offset);
+        self.offset += len;
+        self.last_write += 1;
+        let id = self.last_write;
+        self.in_flight.push_back(InFlight { id, segment, offset, last_lsn, done: false });
+        Some(LogOperation::Write { id, segment, offset, buffer })
+    }
+
+    /// The first segment is asked for at once, the next one when half of this one is used.
+    fn poll_segment(&mut self) -> Option<LogOperation> {
+        let due = self.offset == 0 || self.offset >= self.segment_bytes / 2;
+        if !due || self.next_segment != NextSegment::NotAsked {
+            return None;
+        }
+        self.next_segment = NextSegment::Asked;
+        let number = self.segment + 1;
+        let size_bytes = self.segment_bytes;
+        let header = SegmentHeader { identity: self.identity, number, size_bytes }.encode();
+        Some(LogOperation::PrepareSegment { number, header, size_bytes })
+    }
+
+    /// A write ended. Returns up to where the log is durable now. Writes may end in any order;
+    /// they count in the order in which they were handed out.
+    pub fn on_write_done(
+        &mut self,
+        id: u64,
+        mut buffer: BlockBuffer,
+        result: Result<(), i32>,
+    ) -> Result<Lsn, LogFailed> {
+        let write = self.in_flight.iter_mut().find(|write| write.id == id);
+        let write = write.expect("a write ends once");
+        write.done = true;
+        if let Err(errno) = result {
+            let (segment, offset) = (write.segment, write.offset);
+            self.failed.get_or_insert(LogFailed::Write { segment, offset, errno });
+        }
+        buffer.clear();
+        if self.spare.len() < SPARE_BUFFERS_MAX {
+            self.spare.push(buffer);
+        }
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        while let Some(write) = self.in_flight.front().filter(|write| write.done) {
+            self.durable = write.last_lsn;
+            self.in_flight.pop_front();
+        }
+        Ok(self.durable)
+    }
+
+    /// A segment is ready, or could not be made. A full disk is no failure: see
+    /// [`LogWriter::disk_full`].
+    pub fn on_segment_ready(
+        &mut self,
+        number: u64,
+        result: Result<(), i32>,
+    ) -> Result<Lsn, LogFailed> {
+        debug_assert_eq!(number, self.segment + 1);
+        match result {
+            Ok(()) if self.offset == 0 => {
+                self.segment = number;
+                self.offset = BLOCK_BYTES as u64;
+                self.next_segment = NextSegment::NotAsked;
+            }
+            Ok(()) => self.next_segment = NextSegment::Ready,
+            Err(ENOSPC | EDQUOT) => self.next_segment = NextSegment::DiskFull,
+            Err(errno) => {
+                self.failed.get_or_insert(LogFailed::PrepareSegment { number, errno });
+            }
+        }
+        match &self.failed {
+            Some(failed) => Err(failed.clone()),
+            None => Ok(self.durable),
+        }
+    }
+}

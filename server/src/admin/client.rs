@@ -1,0 +1,261 @@
+//! CLIENT: who is connected, and steering connections.
+
+use std::net::SocketAddr;
+
+use engine::args::Args;
+use engine::number::parse_i64;
+use engine::reply::{Protocol, Reply};
+
+use super::everywhere::{Purpose, Question};
+use crate::connection::{Connection, ReplyMode, Waiting};
+use crate::core::Core;
+
+/// Which clients CLIENT KILL means.
+#[derive(Clone, Debug, Default)]
+pub struct KillFilter {
+    pub client_id: Option<u64>,
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+    /// The asking client, if it is to be spared.
+    pub spared: Option<u64>,
+}
+
+impl KillFilter {
+    fn fits(&self, connection: &Connection) -> bool {
+        self.client_id.is_none_or(|id| id == connection.client_id)
+            && self.peer.is_none_or(|peer| peer == connection.peer)
+            && self.local.is_none_or(|local| local == connection.local)
+            && self.spared != Some(connection.client_id)
+    }
+}
+
+impl Core {
+    pub(crate) fn client_command(&mut self, connection: &mut Connection, sub: &str, args: Args<'_>) {
+        match sub {
+            "id" => {
+                let id = connection.client_id as i64;
+                self.reply_with(connection, |reply| reply.integer(id));
+            }
+            "getname" => {
+                let name = connection.name.clone();
+                let name = (!name.is_empty()).then_some(name);
+                self.reply_with(connection, |reply| reply.bulk_or_null(name.as_deref()));
+            }
+            "setname" => {
+                let result = set_name(connection, args.at(2));
+                self.reply_result(connection, result);
+            }
+            "setinfo" => {
+                let result = set_info(connection, args.at(2), args.at(3));
+                self.reply_result(connection, result);
+            }
+            "info" => {
+                let line = self.client_line(connection) + "\n";
+                self.reply_with(connection, |reply| reply.verbatim(&line));
+            }
+            "list" => self.ask_everywhere(connection, Question::Clients, Purpose::ClientList),
+            "kill" => self.client_kill(connection, args),
+            "no-evict" => self.client_switch(connection, args, |c, on| c.no_evict = on),
+            "no-touch" => self.client_switch(connection, args, |c, on| c.no_touch = on),
+            "reply" => self.client_reply(connection, args),
+            "unblock" => self.client_unblock(connection, args),
+            other => {
+                let text = format!("ERR unknown subcommand '{other}'. Try CLIENT HELP.");
+                self.reply_with(connection, |reply| reply.error(&text));
+            }
+        }
+    }
+
+    pub(crate) fn reply_result(
+        &mut self,
+        connection: &mut Connection,
+        result: Result<(), String>,
+    ) {
+        self.reply_with(connection, |reply| match &result {
+            Ok(()) => reply.ok(),
+            Err(text) => reply.error(text),
+        });
+    }
+
+    fn client_switch(
+        &mut self,
+        connection: &mut Connection,
+        args: Args<'_>,
+        set: impl FnOnce(&mut Connection, bool),
+    ) {
+        let on = args.is(2, "on");
+        if !on && !args.is(2, "off") {
+            return self.reply_with(connection, |reply| reply.error("ERR syntax error"));
+        }
+        set(connection, on);
+        self.reply_with(connection, Reply::ok);
+    }
+
+    fn client_reply(&mut self, connection: &mut Connection, args: Args<'_>) {
+        if args.is(2, "on") {
+            connection.reply_mode = ReplyMode::On;
+            self.reply_with(connection, Reply::ok);
+        } else if args.is(2, "off") {
+            connection.reply_mode = ReplyMode::Off;
+        } else if args.is(2, "skip") {
+            if connection.reply_mode != ReplyMode::Off {
+                connection.reply_mode = ReplyMode::SkipNext;
+            }
+        } else {
+            self.reply_with(connection, |reply| reply.error("ERR syntax error"));
+        }
+    }
+
+    fn client_unblock(&mut self, connection: &mut Connection, args: Args<'_>) {
+        let error = match args.len() {
+            3 => false,
+            4 if args.is(3, "timeout") => false,
+            4 if args.is(3, "error") => true,
+            _ => {
+                return self.reply_with(connection, |reply| {
+                    reply.error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+                });
+            }
+        };
+        let Some(client_id) = parse_i64(args.at(2)) else {
+            return self.reply_with(connection, |reply| {
+                reply.error("ERR value is not an integer or out of range");
+            });
+        };
+        let question = Question::Unblock { client_id: client_id as u64, error };
+        self.ask_everywhere(connection, question, Purpose::Count);
+    }
+
+    fn client_kill(&mut self, connection: &mut Connection, args: Args<'_>) {
+        let (filter, purpose) = if args.len() == 3 {
+            let Some(peer) = parse_address(args.at(2)) else {
+                return self.reply_with(connection, |reply| reply.error("ERR No such client"));
+            };
+            (KillFilter { peer: Some(peer), ..KillFilter::default() }, Purpose::KillOne)
+        } else {
+            match parse_kill_filter(connection, args) {
+                Ok(filter) => (filter, Purpose::Count),
+                Err(text) => return self.reply_with(connection, |reply| reply.error(text)),
+            }
+        };
+        self.ask_everywhere(connection, Question::KillClients(filter), purpose);
+    }
+
+    /// Closes the clients that fit; the asking one is closed once it has its reply.
+    pub(crate) fn kill_clients(
+        &mut self,
+        filter: &KillFilter,
+        asking: Option<&mut Connection>,
+    ) -> u64 {
+        let fitting: Vec<_> =
+            self.connections.iter().filter(|c| filter.fits(c)).map(|c| c.id).collect();
+        let mut count = fitting.len() as u64;
+        for conn in fitting {
+            self.close_connection(conn);
+        }
+        if let Some(asking) = asking.filter(|asking| filter.fits(asking)) {
+            asking.closing = true;
+            count += 1;
+        }
+        count
+    }
+
+    /// One line of CLIENT LIST, with Redis's field names.
+    pub(crate) fn client_line(&self, c: &Connection) -> String {
+        let seconds = |since_ns: u64| self.now.mono_ns.saturating_sub(since_ns) / 1_000_000_000;
+        let flags = match (&c.waiting, &c.transaction) {
+            (Waiting::Key(_), _) => "b",
+            (_, Some(_)) => "x",
+            _ => "N",
+        };
+        let multi = c.transaction.as_ref().map_or(-1, |t| t.commands.len() as i64);
+        format!(
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
+             multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll=0 \
+             omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} \
+             tot-net-in={} tot-net-out={} tot-cmds={}",
+            c.client_id,
+            c.peer,
+            c.local,
+            c.id.index,
+            String::from_utf8_lossy(&c.name),
+            seconds(c.created_ns),
+            seconds(c.last_active_ns),
+            flags,
+            c.db,
+            multi,
+            c.watched.len(),
+            c.query.len(),
+            c.query.capacity() - c.query.len(),
+            c.transaction.as_ref().map_or(0, |t| t.bytes),
+            c.replies.unsent_bytes(),
+            c.query.capacity() + c.replies.unsent_bytes() + size_of::<Connection>(),
+            c.last_command,
+            if c.protocol == Protocol::Resp3 { 3 } else { 2 },
+            String::from_utf8_lossy(&c.library_name),
+            String::from_utf8_lossy(&c.library_version),
+            c.bytes_in,
+            c.bytes_out,
+            c.commands_total,
+        )
+    }
+}
+
+fn parse_address(text: &[u8]) -> Option<SocketAddr> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn parse_kill_filter(asking: &Connection, args: Args<'_>) -> Result<KillFilter, &'static str> {
+    let mut filter = KillFilter { spared: Some(asking.client_id), ..KillFilter::default() };
+    if args.len().is_multiple_of(2) == false {
+        return Err("ERR syntax error");
+    }
+    for at in (2..args.len()).step_by(2) {
+        let value = args.at(at + 1);
+        if args.is(at, "id") {
+            let id = parse_i64(value).filter(|id| *id > 0);
+            filter.client_id = Some(id.ok_or("ERR client-id should be greater than 0")? as u64);
+        } else if args.is(at, "addr") {
+            filter.peer = Some(parse_address(value).ok_or("ERR syntax error")?);
+        } else if args.is(at, "laddr") {
+            filter.local = Some(parse_address(value).ok_or("ERR syntax error")?);
+        } else if args.is(at, "skipme") {
+            filter.spared = match value.to_ascii_lowercase().as_slice() {
+                b"yes" => Some(asking.client_id),
+                b"no" => None,
+                _ => return Err("ERR syntax error"),
+            };
+        } else {
+            return Err("ERR syntax error");
+        }
+    }
+    Ok(filter)
+}
+
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|b| (b'!'..=b'~').contains(b))
+}
+
+pub(crate) fn set_name(connection: &mut Connection, name: &[u8]) -> Result<(), String> {
+    if !is_plain(name) {
+        return Err("ERR Client names cannot contain spaces, newlines or special characters.".into());
+    }
+    connection.name = name.to_vec();
+    Ok(())
+}
+
+fn set_info(connection: &mut Connection, option: &[u8], value: &[u8]) -> Result<(), String> {
+    let place = if option.eq_ignore_ascii_case(b"lib-name") {
+        &mut connection.library_name
+    } else if option.eq_ignore_ascii_case(b"lib-ver") {
+        &mut connection.library_version
+    } else {
+        return Err(format!("ERR Unrecognized option '{}'", String::from_utf8_lossy(option)));
+    };
+    if !is_plain(value) {
+        let option = String::from_utf8_lossy(option);
+        return Err(format!("ERR {option} cannot contain spaces, newlines or special characters."));
+    }
+    *place = value.to_vec();
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! INFO: the server in Redis's sections and field names, and our own fields beside them.
+
+use engine::args::Args;
+
+use super::everywhere::{Purpose, Question};
+use super::session::REDIS_VERSION;
+use super::stats::Snapshot;
+use crate::connection::Connection;
+use crate::core::Core;
+
+/// In the order in which they are shown.
+const SECTIONS: &[&str] =
+    &["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "keyspace"];
+
+impl Core {
+    pub(crate) fn info(&mut self, connection: &mut Connection, args: Args<'_>) {
+        let asked: Vec<String> = args
+            .iter_from(1)
+            .map(|name| String::from_utf8_lossy(name).to_lowercase())
+            .collect();
+        let every = asked.is_empty()
+            || asked.iter().any(|name| matches!(name.as_str(), "all" | "default" | "everything"));
+        let sections = SECTIONS
+            .iter()
+            .filter(|section| every || asked.iter().any(|name| name == *section))
+            .map(|section| (*section).to_owned())
+            .collect();
+        self.ask_everywhere(connection, Question::Snapshot, Purpose::Info { sections });
+    }
+
+    pub(crate) fn info_text(&self, sum: &Snapshot, sections: &[String]) -> String {
+        let texts: Vec<String> = sections
+            .iter()
+            .map(|section| match section.as_str() {
+                "server" => self.info_server(),
+                "clients" => self.info_clients(sum),
+                "memory" => info_memory(),
+                "persistence" => self.info_persistence(sum),
+                "stats" => info_stats(sum),
+                "replication" => "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into(),
+                "cpu" => info_cpu(),
+                _ => info_keyspace(sum),
+            })
+            .collect();
+        texts.join("\r\n")
+    }
+
+    fn info_server(&self) -> String {
+        let uptime_s = self.now.mono_ns.saturating_sub(self.config.started_ns) / 1_000_000_000;
+        format!(
+            "# Server\r\nredis_version:{REDIS_VERSION}\r\nquoring_version:{}\r\nredis_mode:standalone\r\n\
+             os:Linux\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\nprocess_id:{}\r\ntcp_port:{}\r\n\
+             uptime_in_seconds:{uptime_s}\r\nuptime_in_days:{}\r\ncores:{}\r\nshards:{}\r\n",
+            env!("CARGO_PKG_VERSION"),
+            std::process::id(),
+            self.config.port,
+            uptime_s / 86_400,
+            self.config.cores,
+            self.shards.count(),
+        )
+    }
+
+    fn info_clients(&self, sum: &Snapshot) -> String {
+        format!(
+            "# Clients\r\nconnected_clients:{}\r\nmaxclients:{}\r\nblocked_clients:{}\r\n",
+            sum.clients, self.config.maxclients, sum.blocked
+        )
+    }
+
+    fn info_persistence(&self, sum: &Snapshot) -> String {
+        format!(
+            "# Persistence\r\nloading:0\r\naof_enabled:{}\r\ndurability:{}\r\n\
+             rdb_changes_since_last_save:{}\r\nlog_records:{}\r\nlog_records_durable:{}\r\n",
+            u8::from(self.log.is_some()),
+            self.config.durability.name(),
+            sum.shards.changes,
+            sum.log_records,
+            sum.log_durable
+        )
+    }
+}
+
+fn info_memory() -> String {
+    let used = crate::memory::allocated_bytes();
+    let rss = crate::memory::resident_bytes();
+    format!("# Memory\r\nused_memory:{used}\r\nused_memory_rss:{rss}\r\nmaxmemory:0\r\n\
+             maxmemory_policy:noeviction\r\nmem_allocator:mimalloc\r\n")
+}
+
+fn info_stats(sum: &Snapshot) -> String {
+    let (stats, shards) = (&sum.stats, &sum.shards);
+    format!(
+        "# Stats\r\ntotal_connections_received:{}\r\ntotal_commands_processed:{}\r\n\
+         total_net_input_bytes:{}\r\ntotal_net_output_bytes:{}\r\nrejected_connections:{}\r\n\
+         expired_keys:{}\r\nevicted_keys:{}\r\nkeyspace_hits:{}\r\nkeyspace_misses:{}\r\n\
+         total_error_replies:{}\r\nturns:{}\r\nforwarded_commands:{}\r\ngathered_operations:{}\r\n",
+        stats.connections_received,
+        stats.commands,
+        stats.bytes_in,
+        stats.bytes_out,
+        stats.connections_refused,
+        shards.expired,
+        shards.evicted,
+        shards.hits,
+        shards.misses,
+        stats.errors,
+        stats.turns,
+        stats.forwarded,
+        stats.gathered,
+    )
+}
+
+fn info_cpu() -> String {
+    let (user, system) = crate::memory::cpu_seconds();
+    format!("# CPU\r\nused_cpu_sys:{system:.6}\r\nused_cpu_user:{user:.6}\r\n")
+}
+
+fn info_keyspace(sum: &Snapshot) -> String {
+    let mut text = String::from("# Keyspace\r\n");
+    for (db, (keys, expires)) in sum.databases.iter().enumerate() {
+        if *keys > 0 {
+            text += &format!("db{db}:keys={keys},expires={expires},avg_ttl=0\r\n");
+        }
+    }
+    text
+}

@@ -1,0 +1,171 @@
+//! Settings by name, as CONFIG GET and CONFIG SET see them.
+
+use super::{Config, Durability};
+
+/// Why a value was not taken, in Redis's words.
+pub type SetError = String;
+
+struct Setting {
+    name: &'static str,
+    get: fn(&Config) -> String,
+    /// `None`: fixed at the start.
+    set: Option<fn(&mut Config, &str) -> Result<(), SetError>>,
+}
+
+/// All settings with the value they have.
+pub fn all(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
+    SETTINGS.iter().map(|setting| (setting.name, (setting.get)(config)))
+}
+
+impl Config {
+    /// Changes one setting. The error is the reason alone.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SetError> {
+        let Some(setting) = SETTINGS.iter().find(|s| s.name.eq_ignore_ascii_case(name)) else {
+            return Err("unknown option".into());
+        };
+        match setting.set {
+            Some(set) => set(self, value),
+            None => Err("can't set immutable config".into()),
+        }
+    }
+}
+
+/// Whether CONFIG knows this name.
+pub fn is_known(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.name.eq_ignore_ascii_case(name))
+}
+
+fn number<T: TryFrom<i64>>(value: &str, min: i64, max: i64) -> Result<T, SetError> {
+    let parsed = engine::number::parse_i64(value.as_bytes())
+        .ok_or("argument couldn't be parsed into an integer")?;
+    if !(min..=max).contains(&parsed) {
+        return Err(format!("argument must be between {min} and {max} inclusive"));
+    }
+    T::try_from(parsed).map_err(|_| "argument couldn't be parsed into an integer".into())
+}
+
+fn yes_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.into()
+}
+
+macro_rules! encoding_setting {
+    ($name:literal, $field:ident) => {
+        Setting {
+            name: $name,
+            get: |c| c.encoding.$field.to_string(),
+            set: Some(|c, value| {
+                c.encoding.$field = number(value, 0, i64::MAX)?;
+                Ok(())
+            }),
+        }
+    };
+}
+
+static SETTINGS: &[Setting] = &[
+    Setting {
+        name: "appendfsync",
+        get: |c| match c.durability {
+            Durability::Sync => "always".into(),
+            Durability::Interval => "everysec".into(),
+            Durability::None => "no".into(),
+        },
+        set: Some(|c, value| match value {
+            "always" => set_durability(c, Durability::Sync),
+            "everysec" => set_durability(c, Durability::Interval),
+            "no" => set_durability(c, Durability::None),
+            _ => Err("argument(s) must be one of the following: always, everysec, no".into()),
+        }),
+    },
+    Setting { name: "appendonly", get: |c| yes_no(c.durability != Durability::None), set: None },
+    Setting {
+        name: "bind",
+        get: |c| c.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        set: None,
+    },
+    Setting { name: "cores", get: |c| c.cores.to_string(), set: None },
+    Setting { name: "databases", get: |_| engine::limits::DATABASE_COUNT.to_string(), set: None },
+    Setting { name: "dir", get: |c| c.dir.display().to_string(), set: None },
+    Setting {
+        name: "durability",
+        get: |c| c.durability.name().into(),
+        set: Some(|c, value| match value {
+            "sync" => set_durability(c, Durability::Sync),
+            "interval" => set_durability(c, Durability::Interval),
+            "none" => set_durability(c, Durability::None),
+            _ => Err("argument(s) must be one of the following: sync, interval, none".into()),
+        }),
+    },
+    encoding_setting!("hash-max-listpack-entries", hash_max_listpack_entries),
+    encoding_setting!("hash-max-listpack-value", hash_max_listpack_value),
+    encoding_setting!("hash-max-ziplist-entries", hash_max_listpack_entries),
+    encoding_setting!("hash-max-ziplist-value", hash_max_listpack_value),
+    Setting {
+        name: "list-max-listpack-size",
+        get: |c| c.encoding.list_max_listpack_size.to_string(),
+        set: Some(|c, value| {
+            c.encoding.list_max_listpack_size = number(value, -5, i64::from(i32::MAX))?;
+            Ok(())
+        }),
+    },
+    Setting { name: "log-segment-bytes", get: |c| c.log_segment_bytes.to_string(), set: None },
+    Setting {
+        name: "maxclients",
+        get: |c| c.maxclients.to_string(),
+        set: Some(|c, value| {
+            c.maxclients = number(value, 1, i64::from(u32::MAX))?;
+            Ok(())
+        }),
+    },
+    Setting { name: "port", get: |c| c.port.to_string(), set: None },
+    Setting {
+        name: "proto-max-bulk-len",
+        get: |c| c.proto_max_bulk_len.to_string(),
+        set: Some(|c, value| {
+            c.proto_max_bulk_len = number(value, 1 << 20, i64::from(u32::MAX / 4))?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "requirepass",
+        get: |c| c.requirepass.clone().unwrap_or_default(),
+        set: Some(|c, value| {
+            c.requirepass = (!value.is_empty()).then(|| value.to_owned());
+            Ok(())
+        }),
+    },
+    Setting { name: "save", get: |_| String::new(), set: None },
+    encoding_setting!("set-max-intset-entries", set_max_intset_entries),
+    encoding_setting!("set-max-listpack-entries", set_max_listpack_entries),
+    encoding_setting!("set-max-listpack-value", set_max_listpack_value),
+    Setting {
+        name: "tcp-keepalive",
+        get: |c| c.tcp_keepalive_s.to_string(),
+        set: Some(|c, value| {
+            c.tcp_keepalive_s = number(value, 0, i64::from(i32::MAX))?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "timeout",
+        get: |c| c.timeout_s.to_string(),
+        set: Some(|c, value| {
+            c.timeout_s = number(value, 0, i64::from(i32::MAX))?;
+            Ok(())
+        }),
+    },
+    encoding_setting!("zset-max-listpack-entries", zset_max_listpack_entries),
+    encoding_setting!("zset-max-listpack-value", zset_max_listpack_value),
+    encoding_setting!("zset-max-ziplist-entries", zset_max_listpack_entries),
+    encoding_setting!("zset-max-ziplist-value", zset_max_listpack_value),
+];
+
+/// A log that was never written cannot be made up for, and one that stops would look complete.
+fn set_durability(config: &mut Config, durability: Durability) -> Result<(), SetError> {
+    if (config.durability == Durability::None) != (durability == Durability::None) {
+        return Err("a log can be neither begun nor given up while the server runs; restart with \
+                    --durability"
+            .into());
+    }
+    config.durability = durability;
+    Ok(())
+}

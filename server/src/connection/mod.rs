@@ -1,0 +1,170 @@
+//! A client's connection: what it said that has not run yet, what it is to be told, and its state.
+//! Lives on one core.
+
+pub mod replies;
+pub mod table;
+
+use std::net::SocketAddr;
+
+use engine::args::OwnedArgs;
+use engine::command::call::NothingReply;
+use engine::reply::Protocol;
+
+use crate::core::io::{ConnId, Now};
+use crate::resp::parser::Parser;
+use replies::Replies;
+
+/// What CLIENT REPLY asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// Off for the next command only.
+    SkipNext,
+    /// Off for the command that runs now.
+    Skipping,
+}
+
+/// Why a connection's next command does not run yet.
+#[derive(Debug, Default)]
+pub enum Waiting {
+    #[default]
+    Nothing,
+    /// Its command waits for shards that are on their way.
+    Shards { command: OwnedArgs },
+    /// A blocking command waits for a key.
+    Key(BlockedCommand),
+    /// An answer of another core must arrive before anything else may run.
+    Answer,
+}
+
+/// A command such as BLPOP that found nothing.
+#[derive(Debug)]
+pub struct BlockedCommand {
+    pub command: OwnedArgs,
+    /// Under which it is registered with the shards of its keys.
+    pub ticket: u64,
+    /// Positions of its keys in `command`.
+    pub keys: Vec<usize>,
+    /// Monotonic nanoseconds; `None` waits for ever.
+    pub deadline_ns: Option<u64>,
+    pub on_timeout: NothingReply,
+    /// It was woken and its command is on the way to the shards.
+    pub retrying: bool,
+}
+
+/// A key watched by WATCH, and the version it had.
+#[derive(Clone, Debug)]
+pub struct WatchedKey {
+    pub db: u16,
+    pub key: Box<[u8]>,
+    pub version: u64,
+}
+
+/// Commands between MULTI and EXEC.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    pub commands: Vec<OwnedArgs>,
+    pub bytes: usize,
+    /// A command could not be queued: EXEC will refuse.
+    pub failed: bool,
+}
+
+#[derive(Debug)]
+pub struct Connection {
+    pub id: ConnId,
+    /// As CLIENT ID gives it: unique in the process, never used again.
+    pub client_id: u64,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    /// Bytes received but not run.
+    pub query: Vec<u8>,
+    pub parser: Parser,
+    pub replies: Replies,
+    pub waiting: Waiting,
+    pub db: u16,
+    pub protocol: Protocol,
+    pub authenticated: bool,
+    pub transaction: Option<Transaction>,
+    pub watched: Vec<WatchedKey>,
+    pub reply_mode: ReplyMode,
+    pub name: Vec<u8>,
+    pub library_name: Vec<u8>,
+    pub library_version: Vec<u8>,
+    pub no_evict: bool,
+    pub no_touch: bool,
+    /// Send what is there, then close.
+    pub closing: bool,
+    /// No more bytes come.
+    pub ended: bool,
+    /// What is in `query` is no whole command.
+    pub needs_bytes: bool,
+    /// On the core's list of connections with something to send.
+    pub dirty: bool,
+    /// On the core's list of connections with commands to run.
+    pub runnable: bool,
+    pub receive_paused: bool,
+    pub created_ns: u64,
+    pub last_active_ns: u64,
+    pub last_command: &'static str,
+    pub commands_total: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+impl Connection {
+    pub fn new(
+        id: ConnId,
+        client_id: u64,
+        peer: SocketAddr,
+        local: SocketAddr,
+        authenticated: bool,
+        now: Now,
+    ) -> Connection {
+        Connection {
+            id,
+            client_id,
+            peer,
+            local,
+            query: Vec::new(),
+            parser: Parser::default(),
+            replies: Replies::default(),
+            waiting: Waiting::Nothing,
+            db: 0,
+            protocol: Protocol::Resp2,
+            authenticated,
+            transaction: None,
+            watched: Vec::new(),
+            reply_mode: ReplyMode::On,
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            no_evict: false,
+            no_touch: false,
+            closing: false,
+            ended: false,
+            needs_bytes: false,
+            dirty: false,
+            runnable: false,
+            receive_paused: false,
+            created_ns: now.mono_ns,
+            last_active_ns: now.mono_ns,
+            last_command: "NULL",
+            commands_total: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// Whether the next command may run now.
+    pub fn may_run(&self) -> bool {
+        matches!(self.waiting, Waiting::Nothing) && !self.closing
+    }
+
+    /// What one client can make this core hold, for limits and CLIENT LIST.
+    pub fn query_bytes(&self) -> usize {
+        let queued = self.transaction.as_ref().map_or(0, |t| t.bytes);
+        self.query.len() + queued
+    }
+}

@@ -1,0 +1,66 @@
+//! The connections of one core, found by index and generation.
+
+use crate::core::io::ConnId;
+
+use super::Connection;
+
+/// A connection is taken out while its commands run, so that they can reach everything else.
+#[derive(Default)]
+pub struct Connections {
+    places: Vec<Option<Box<Connection>>>,
+    count: usize,
+}
+
+impl Connections {
+    /// Open connections, one that is taken out included.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn insert(&mut self, connection: Connection) {
+        let index = connection.id.index as usize;
+        if self.places.len() <= index {
+            self.places.resize_with(index + 1, || None);
+        }
+        assert!(self.places[index].is_none(), "a connection's index is free when it is given");
+        self.places[index] = Some(Box::new(connection));
+        self.count += 1;
+    }
+
+    pub fn take(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        let place = self.places.get_mut(id.index as usize)?;
+        if place.as_ref().is_some_and(|connection| connection.id == id) {
+            return place.take();
+        }
+        None
+    }
+
+    /// Puts back what [`Connections::take`] gave.
+    pub fn put_back(&mut self, connection: Box<Connection>) {
+        let index = connection.id.index as usize;
+        debug_assert!(self.places[index].is_none());
+        self.places[index] = Some(connection);
+    }
+
+    /// A connection that was taken out is not put back: it is closed.
+    pub fn on_closed(&mut self) {
+        self.count -= 1;
+    }
+
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        let connection = self.places.get_mut(id.index as usize)?.as_deref_mut()?;
+        (connection.id == id).then_some(connection)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.places.iter().flatten().map(|connection| &**connection)
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.places.iter_mut().flatten().map(|connection| &mut **connection)
+    }
+}

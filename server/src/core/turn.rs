@@ -1,0 +1,148 @@
+//! One turn of a core: inputs are run as they come, then the turn is closed: one entry for each
+//! touched shard, one log write for all, then what is released is sent.
+
+use replication::log::LogOperation;
+
+use super::Core;
+use super::io::{ConnId, Input, Machine, Now, Output};
+use super::message::Message;
+use crate::commit::gate::Waiter;
+use crate::dispatch::log_done::LogDone;
+
+impl Machine for Core {
+    type Message = Message;
+    type LogDone = LogDone;
+    type LogOperation = LogOperation;
+
+    fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+        self.stats.turns += 1;
+    }
+
+    fn on_input(&mut self, input: Input<'_, Message, LogDone>) {
+        match input {
+            Input::Accepted { conn, peer, local } => self.on_accepted(conn, peer, local),
+            Input::Received { conn, bytes } => self.on_received(conn, bytes),
+            Input::ReceiveEnded { conn, .. } => self.on_receive_ended(conn),
+            Input::Sent { conn, buffer } => self.on_sent(conn, buffer),
+            Input::SendFailed { conn, .. } => self.close_connection(conn),
+            Input::Mesh { from, message } => self.on_message(from, message),
+            Input::Log(done) => self.on_log_done(done),
+            Input::Shutdown => self.draining = true,
+        }
+    }
+
+    fn end_turn(&mut self, outputs: &mut Vec<Output<Message, LogOperation>>) -> Option<u64> {
+        self.run_runnable();
+        self.do_housekeeping();
+        self.close_entries();
+        self.push_log_operations();
+        self.log_was_pressed |= self.is_log_pressed();
+        self.send_replies();
+        self.stop_if_drained();
+        outputs.append(&mut self.outputs);
+        self.next_wake_ns()
+    }
+}
+
+impl Core {
+    /// Hands the effects of every touched shard to the log, one entry each.
+    fn close_entries(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for shard in touched.drain(..) {
+            self.close_entry(shard);
+        }
+        self.touched = touched;
+        self.gate.close();
+        if !self.waits_for_log() {
+            self.release_everything();
+        }
+    }
+
+    /// Whether replies wait until the log has what they tell.
+    fn waits_for_log(&self) -> bool {
+        self.log.is_some() && self.config.durability == crate::config::Durability::Sync
+    }
+
+    /// Ends the entry of one shard, at the end of a turn or before the shard leaves this core.
+    pub(crate) fn close_entry(&mut self, shard: u16) {
+        let Some(held) = self.shards.get_mut(usize::from(shard)) else { return };
+        if held.effects.is_empty() {
+            return;
+        }
+        let index = held.open_index();
+        let lsn = match &mut self.log {
+            Some(log) => log.append_entry(shard, index, held.effects.payload()),
+            None => replication::ids::Lsn(0),
+        };
+        held.close_entry();
+        self.gate.add_entry(shard, index, lsn);
+    }
+
+    pub(crate) fn push_log_operations(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        while let Some(operation) = log.poll_operation() {
+            self.outputs.push(Output::Log(operation));
+        }
+    }
+
+    /// Replies do not wait for the log: `--durability interval` and `none`.
+    fn release_everything(&mut self) {
+        self.release_durable(replication::ids::Lsn(u64::MAX));
+    }
+
+    pub(crate) fn release_durable(&mut self, durable: replication::ids::Lsn) {
+        let mut told = std::mem::take(&mut self.told);
+        let shards = &mut self.shards;
+        self.gate.on_durable(
+            durable,
+            |shard, index| {
+                if let Some(held) = shards.get_mut(usize::from(shard)) {
+                    held.release_up_to(index);
+                }
+            },
+            &mut told,
+        );
+        for waiter in told.drain(..) {
+            self.tell(waiter);
+        }
+        self.told = told;
+    }
+
+    fn tell(&mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Connection(conn) => self.mark_dirty(conn),
+            Waiter::Answer { core, conn, ticket, bytes } => {
+                self.send_message(core, Message::Answer { conn, ticket, bytes });
+            }
+            Waiter::Gathering { core, id } if core == self.id => self.on_gathering_released(id),
+            Waiter::Gathering { core, id } => {
+                self.send_message(core, Message::Released { gathering: id });
+            }
+        }
+    }
+
+    fn send_replies(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for conn in dirty.drain(..) {
+            self.send_reply(conn);
+        }
+        self.dirty = dirty;
+    }
+
+    fn send_reply(&mut self, conn: ConnId) {
+        let shards = &self.shards;
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.dirty = false;
+        let released =
+            |shard: u16| shards.get(usize::from(shard)).map_or(0, engine::keyspace::Shard::released);
+        connection.replies.open(released);
+        if let Some(bytes) = connection.replies.take_ready() {
+            connection.bytes_out += bytes.len() as u64;
+            self.stats.bytes_out += bytes.len() as u64;
+            self.outputs.push(Output::Send { conn, bytes });
+        } else if connection.closing && connection.replies.is_empty() {
+            self.close_connection(conn);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Blocking commands: a client waits on its own core, registered with the shards of its keys. A
+//! push wakes the first in line, whose command then runs as an ordinary operation.
+
+use engine::args::OwnedArgs;
+use engine::command::call::Block;
+use engine::keyspace::waiters::Waiter;
+use engine::reply::Reply;
+
+use super::local::find_command;
+use super::parked::Parked;
+use super::route::{Route, ShardSet};
+use crate::connection::{BlockedCommand, Connection, Waiting};
+use crate::core::Core;
+use crate::core::io::ConnId;
+use crate::core::message::Message;
+
+impl Core {
+    /// A blocking command found nothing: its client waits. The shards of its keys are in hand.
+    pub(crate) fn begin_waiting(
+        &mut self,
+        connection: &mut Connection,
+        block: Block,
+        command: OwnedArgs,
+    ) {
+        let ticket = self.next_ticket();
+        let waiter = Waiter { core: self.id, ticket };
+        for key in keys_of(&command, &block.keys).as_args().iter_from(0) {
+            let shard = self.shards.shard_of(key);
+            if let Some(held) = self.shards.get_mut(shard) {
+                held.waiters.register(connection.db, key, waiter);
+            }
+        }
+        let deadline_ns = (block.timeout_ms > 0)
+            .then(|| self.now.mono_ns.saturating_add(block.timeout_ms.saturating_mul(1_000_000)));
+        if let Some(deadline_ns) = deadline_ns {
+            self.deadlines.insert((deadline_ns, ticket));
+        }
+        self.blocked.insert(ticket, connection.id);
+        connection.waiting = Waiting::Key(BlockedCommand {
+            command,
+            ticket,
+            keys: block.keys,
+            deadline_ns,
+            on_timeout: block.on_timeout,
+            retrying: false,
+        });
+    }
+
+    /// Serves whoever waits for keys that received something, first come first served.
+    pub(crate) fn serve_ready(&mut self, shards: &ShardSet) {
+        for &shard in shards {
+            loop {
+                let Some(held) = self.shards.get_mut(usize::from(shard)) else { break };
+                if !held.waiters.has_ready() {
+                    break;
+                }
+                for (db, key) in held.waiters.take_ready() {
+                    self.serve_key(usize::from(shard), db, &key);
+                }
+            }
+        }
+    }
+
+    fn serve_key(&mut self, shard: usize, db: u16, key: &[u8]) {
+        let Some(held) = self.shards.get(shard) else { return };
+        let queue: Vec<Waiter> = held.waiters.queue(db, key).collect();
+        for waiter in queue {
+            let hash = self.shards.hash(key);
+            let Some(held) = self.shards.get(shard) else { return };
+            if !held.contains_live(db, hash, key, self.now.unix_ms) {
+                return;
+            }
+            if waiter.core != self.id {
+                // The next in line is woken when this one says that it waits no more.
+                return self.send_message(waiter.core, Message::Wake { ticket: waiter.ticket });
+            }
+            self.on_wake(waiter.ticket);
+        }
+    }
+
+    /// A key that one of our clients waits for may serve it.
+    pub(crate) fn on_wake(&mut self, ticket: u64) {
+        let Some(&conn) = self.blocked.get(&ticket) else { return };
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Waiting::Key(blocked) = &mut connection.waiting else { return };
+        if blocked.retrying {
+            return;
+        }
+        let command = blocked.command.clone();
+        let Ok(spec) = find_command(command.as_args()) else { return };
+        let needed = self.shards_needed(spec, command.as_args());
+        if self.route(&needed) == Route::Here {
+            self.retry_blocked(conn, &mut Vec::new());
+        } else {
+            self.set_retrying(conn, true);
+            self.gather_again(conn, needed);
+        }
+    }
+
+    fn set_retrying(&mut self, conn: ConnId, value: bool) {
+        if let Some(connection) = self.connections.get_mut(conn)
+            && let Waiting::Key(blocked) = &mut connection.waiting
+        {
+            blocked.retrying = value;
+        }
+    }
+
+    /// Runs a blocked client's command again: its shards are in hand. Where it finds nothing
+    /// again, the client keeps its place in line.
+    pub(crate) fn retry_blocked(&mut self, conn: ConnId, replies: &mut Vec<(ConnId, u64)>) {
+        let Some(mut connection) = self.connections.take(conn) else { return };
+        let Waiting::Key(blocked) = std::mem::take(&mut connection.waiting) else {
+            return self.settle(connection);
+        };
+        let args = blocked.command.as_args();
+        let Ok(spec) = find_command(args) else { return self.settle(connection) };
+        let needed = self.shards_needed(spec, args);
+        self.begin_observing(&needed);
+        let mut bytes = Vec::new();
+        let reply = Reply::new(&mut bytes, connection.protocol);
+        self.run_engine(spec, args, connection.db, reply);
+        if self.block.take().is_some() {
+            connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
+            return self.connections.put_back(connection);
+        }
+        let foreign = needed.iter().any(|shard| !self.is_home(usize::from(*shard)));
+        if foreign {
+            let ticket = self.next_ticket();
+            connection.replies.expect_answer(ticket);
+            replies.push((conn, ticket));
+        }
+        let (out, start) = connection.replies.begin();
+        out.extend_from_slice(&bytes);
+        self.hold_reply(&mut connection, start, &needed);
+        self.forget(connection.db, &blocked);
+        self.settle(connection);
+        self.serve_ready(&needed);
+    }
+
+    /// Ends a wait with a reply: its time is over, or CLIENT UNBLOCK.
+    pub(crate) fn end_waiting(&mut self, conn: ConnId, error: Option<&str>) -> bool {
+        let Some(mut connection) = self.connections.take(conn) else { return false };
+        let Waiting::Key(blocked) = std::mem::take(&mut connection.waiting) else {
+            self.connections.put_back(connection);
+            return false;
+        };
+        self.forget(connection.db, &blocked);
+        self.reply_with(&mut connection, |reply| match error {
+            Some(error) => reply.error(error),
+            None => blocked.on_timeout.write(reply),
+        });
+        self.settle(connection);
+        true
+    }
+
+    /// Ends a wait without a reply: the client is gone.
+    pub(crate) fn stop_waiting(&mut self, connection: &mut Connection) {
+        if let Waiting::Key(blocked) = std::mem::take(&mut connection.waiting) {
+            self.forget(connection.db, &blocked);
+        }
+    }
+
+    /// Takes a client out of every line that it stands in.
+    fn forget(&mut self, db: u16, blocked: &BlockedCommand) {
+        self.blocked.remove(&blocked.ticket);
+        if let Some(deadline_ns) = blocked.deadline_ns {
+            self.deadlines.remove(&(deadline_ns, blocked.ticket));
+        }
+        let waiter = Waiter { core: self.id, ticket: blocked.ticket };
+        for key in keys_of(&blocked.command, &blocked.keys).as_args().iter_from(0) {
+            let keys = OwnedArgs::from_words([key]);
+            let shard = self.shards.shard_of(key);
+            if self.shards.holds(shard) || self.is_home(shard) {
+                self.on_forget(db, &keys, waiter);
+            } else {
+                self.send_message(self.homes[shard], Message::Forget { db, keys, waiter });
+            }
+        }
+    }
+
+    /// A client waits no more for these keys: the next in line may be served.
+    pub(crate) fn on_forget(&mut self, db: u16, keys: &OwnedArgs, waiter: Waiter) {
+        for key in keys.as_args().iter_from(0) {
+            let shard = self.shards.shard_of(key);
+            let Some(held) = self.shards.get_mut(shard) else {
+                let keys = OwnedArgs::from_words([key]);
+                self.parked[shard].push_back(Parked::Forget { db, keys, waiter });
+                continue;
+            };
+            held.waiters.unregister(db, key, waiter);
+            if waiter.core != self.id {
+                held.waiters.signal(db, key);
+                self.serve_ready(&ShardSet::from_slice(&[shard as u16]));
+            }
+        }
+    }
+}
+
+fn keys_of(command: &OwnedArgs, positions: &[usize]) -> OwnedArgs {
+    OwnedArgs::from_words(positions.iter().map(|at| command.as_args().at(*at)))
+}

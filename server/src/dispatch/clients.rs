@@ -1,0 +1,228 @@
+//! Connections come, send bytes, read replies and go.
+
+use std::net::SocketAddr;
+
+use engine::args::Args;
+
+use crate::connection::{Connection, ReplyMode, Waiting};
+use crate::core::Core;
+use crate::core::io::{ConnId, Output};
+use crate::limits::{
+    COMMANDS_PER_CLIENT_AND_TURN_MAX, IDLE_BUFFER_BYTES_MAX, QUERY_BUFFER_BYTES_MAX,
+    UNSENT_REPLY_BYTES_MAX,
+};
+use crate::resp::parser::{ParseLimits, Parsed, ProtocolError};
+
+impl Core {
+    pub(crate) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, local: SocketAddr) {
+        self.stats.connections_received += 1;
+        let client_id = self.next_client_id();
+        let authenticated = self.config.requirepass.is_none();
+        let mut connection =
+            Connection::new(conn, client_id, peer, local, authenticated, self.now);
+        let clients_max = self.config.maxclients.div_ceil(self.config.cores);
+        let refused = self.connections.len() >= clients_max || self.draining;
+        if refused {
+            self.stats.connections_refused += 1;
+            let (out, _) = connection.replies.begin();
+            out.extend_from_slice(b"-ERR max number of clients reached\r\n");
+            connection.closing = true;
+        }
+        self.connections.insert(connection);
+        if refused {
+            self.mark_dirty(conn);
+        }
+    }
+
+    pub(crate) fn on_received(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some(mut connection) = self.connections.take(conn) else { return };
+        self.stats.bytes_in += bytes.len() as u64;
+        connection.bytes_in += bytes.len() as u64;
+        connection.last_active_ns = self.now.mono_ns;
+        connection.needs_bytes = false;
+        if connection.closing {
+            return self.connections.put_back(connection);
+        }
+        if connection.query.is_empty() && connection.may_run() && !self.is_pressed(&connection) {
+            let used = self.run_commands(&mut connection, bytes);
+            if used < bytes.len() {
+                keep(&mut connection, &bytes[used..]);
+            }
+        } else {
+            keep(&mut connection, bytes);
+        }
+        if connection.query_bytes() > QUERY_BUFFER_BYTES_MAX {
+            tracing::warn!(client = %connection.peer, "closed: query buffer limit reached");
+            connection.closing = true;
+            connection.query = Vec::new();
+        }
+        self.settle(connection);
+    }
+
+    /// Runs what a connection has already sent, as far as it may now.
+    pub(crate) fn run_query(&mut self, conn: ConnId) {
+        let Some(mut connection) = self.connections.take(conn) else { return };
+        connection.runnable = false;
+        if connection.may_run() && !self.is_pressed(&connection) {
+            let query = std::mem::take(&mut connection.query);
+            let used = self.run_commands(&mut connection, &query);
+            // What commands of this run left behind comes after the rest of the query.
+            debug_assert!(connection.query.is_empty());
+            connection.query = query;
+            connection.query.drain(..used);
+            if connection.query.is_empty() {
+                connection.query.shrink_to(IDLE_BUFFER_BYTES_MAX);
+            }
+        }
+        self.settle(connection);
+    }
+
+    /// Puts a connection back and does what its state asks for.
+    pub(crate) fn settle(&mut self, mut connection: Box<Connection>) {
+        let conn = connection.id;
+        let has_rest = !connection.query.is_empty() && !connection.closing;
+        let more = has_rest && connection.may_run() && !connection.needs_bytes;
+        let pressed = self.is_pressed(&connection) || !connection.may_run();
+        if pressed && connection.query.len() > UNSENT_REPLY_BYTES_MAX {
+            if !connection.receive_paused {
+                connection.receive_paused = true;
+                self.outputs.push(Output::PauseReceive { conn });
+            }
+        } else if connection.receive_paused && !pressed {
+            connection.receive_paused = false;
+            self.outputs.push(Output::ResumeReceive { conn });
+        }
+        if connection.ended && !more && connection.may_run() {
+            connection.closing = true;
+        }
+        let send = !connection.dirty && (connection.replies.has_ready() || connection.closing);
+        if send {
+            connection.dirty = true;
+        }
+        let run = more && !connection.runnable && !self.is_pressed(&connection);
+        if run {
+            connection.runnable = true;
+        }
+        self.connections.put_back(connection);
+        if send {
+            self.dirty.push(conn);
+        }
+        if run {
+            self.runnable.push_back(conn);
+        }
+    }
+
+    pub(crate) fn run_runnable(&mut self) {
+        for _ in 0..self.runnable.len() {
+            let Some(conn) = self.runnable.pop_front() else { break };
+            self.run_query(conn);
+        }
+    }
+
+    /// Back-pressure: this client must read first, or the log must catch up.
+    fn is_pressed(&self, connection: &Connection) -> bool {
+        connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX || self.is_log_pressed()
+    }
+
+    pub(crate) fn is_log_pressed(&self) -> bool {
+        self.log
+            .as_ref()
+            .is_some_and(|log| log.queued_bytes() > crate::limits::LOG_QUEUED_BYTES_MAX)
+    }
+
+    /// Runs the whole commands at the start of `bytes`; returns the bytes used.
+    fn run_commands(&mut self, connection: &mut Connection, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        let mut commands = 0;
+        while used < bytes.len() && connection.may_run() {
+            if commands == COMMANDS_PER_CLIENT_AND_TURN_MAX || self.is_pressed(connection) {
+                break;
+            }
+            let limits = ParseLimits {
+                authenticated: connection.authenticated,
+                bulk_bytes_max: self.settings.string_bytes_max as i64,
+            };
+            match connection.parser.parse(&bytes[used..], limits) {
+                Ok(Parsed::Incomplete) => {
+                    connection.needs_bytes = true;
+                    break;
+                }
+                Ok(Parsed::Empty { consumed }) => {
+                    connection.parser.reset();
+                    used += consumed;
+                }
+                Ok(Parsed::Command { consumed, inline }) => {
+                    commands += 1;
+                    let ranges = std::mem::take(&mut connection.parser.ranges);
+                    if inline {
+                        let words = std::mem::take(&mut connection.parser.inline_words);
+                        self.run_command(connection, Args::new(&words, &ranges));
+                        connection.parser.inline_words = words;
+                    } else {
+                        self.run_command(connection, Args::new(&bytes[used..], &ranges));
+                    }
+                    connection.parser.ranges = ranges;
+                    connection.parser.reset();
+                    used += consumed;
+                }
+                Err(ProtocolError(text)) => {
+                    let (out, _) = connection.replies.begin();
+                    out.extend_from_slice(b"-ERR Protocol error: ");
+                    out.extend_from_slice(text.as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                    connection.closing = true;
+                    used = bytes.len();
+                }
+            }
+        }
+        if connection.reply_mode == ReplyMode::Skipping {
+            connection.reply_mode = ReplyMode::On;
+        }
+        used
+    }
+
+    pub(crate) fn on_receive_ended(&mut self, conn: ConnId) {
+        let Some(mut connection) = self.connections.take(conn) else { return };
+        connection.ended = true;
+        match connection.waiting {
+            // As in Redis, a client that goes away stops waiting; what runs is run to its end.
+            Waiting::Key(_) => {
+                self.stop_waiting(&mut connection);
+                connection.closing = true;
+            }
+            Waiting::Nothing if !connection.runnable => connection.closing = true,
+            _ => {}
+        }
+        self.settle(connection);
+    }
+
+    pub(crate) fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.replies.on_sent(buffer);
+        let waits = !connection.query.is_empty();
+        self.mark_dirty(conn);
+        if waits {
+            self.mark_runnable(conn);
+        }
+    }
+
+    pub(crate) fn close_connection(&mut self, conn: ConnId) {
+        let Some(mut connection) = self.connections.take(conn) else { return };
+        self.stop_waiting(&mut connection);
+        self.unwatch_all(&mut connection);
+        self.connections.on_closed();
+        self.outputs.push(Output::Close { conn });
+    }
+}
+
+/// Keeps bytes for later, making room for the whole of a long word as it arrives.
+fn keep(connection: &mut Connection, bytes: &[u8]) {
+    let wanted = connection.parser.bytes_wanted();
+    let query = &mut connection.query;
+    if query.capacity() < query.len() + bytes.len() {
+        // A client that announces much and sends little gets no more than twice what it sent.
+        let target = wanted.clamp(query.len() + bytes.len(), 2 * (query.len() + bytes.len()));
+        query.reserve_exact(target - query.len());
+    }
+    query.extend_from_slice(bytes);
+}

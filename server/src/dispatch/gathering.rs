@@ -1,0 +1,251 @@
+//! Operations over shards of several cores (design §5). The needed shards are collected through
+//! their owners in ascending order, so no two gatherings can wait for each other; the operation
+//! runs on the core of its client, with every shard in hand, exactly as a single-threaded server
+//! would; then the shards go home. Operations that come in meanwhile share the next trip.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use engine::args::{Args, OwnedArgs};
+use engine::keyspace::Shard;
+
+use super::parked::Parked;
+use super::route::{ShardSet, add_shard};
+use crate::commit::gate::Waiter;
+use crate::connection::{Connection, Waiting};
+use crate::core::Core;
+use crate::core::io::ConnId;
+use crate::core::message::{Gather, Message};
+use crate::limits::GATHERED_OPERATIONS_MAX;
+
+/// The gatherings that this core started.
+#[derive(Default)]
+pub struct Gatherings {
+    /// Clients whose operation waits for the next trip, and the shards it needs.
+    queue: VecDeque<(ConnId, ShardSet)>,
+    /// The trip under way: what it collects.
+    collecting: Option<(u64, ShardSet)>,
+    /// Shards that the operation now running changed or read, and the entry to wait for.
+    foreign: BTreeMap<u16, u64>,
+    /// Trips whose effects are not released everywhere: who is to be told, and how many homes
+    /// have not answered.
+    unreleased: HashMap<u64, Unreleased>,
+    last_id: u64,
+}
+
+struct Unreleased {
+    homes: usize,
+    replies: Vec<(ConnId, u64)>,
+}
+
+impl Gatherings {
+    pub fn note_foreign(&mut self, shard: u16, index: u64) {
+        let last = self.foreign.entry(shard).or_insert(0);
+        *last = (*last).max(index);
+    }
+
+    /// Nothing is under way or waiting.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.collecting.is_none() && self.unreleased.is_empty()
+    }
+}
+
+impl Core {
+    /// Queues a client's operation for the next trip; the client runs nothing else before it.
+    pub(crate) fn gather(
+        &mut self,
+        connection: &mut Connection,
+        needed: ShardSet,
+        args: Args<'_>,
+    ) {
+        connection.waiting = Waiting::Shards { command: OwnedArgs::copy_of(args) };
+        self.gatherings.queue.push_back((connection.id, needed));
+        self.stats.gathered += 1;
+    }
+
+    /// As [`Core::gather`] for a client whose command is kept already.
+    pub(crate) fn gather_again(&mut self, conn: ConnId, needed: ShardSet) {
+        self.gatherings.queue.push_back((conn, needed));
+    }
+
+    /// Sets out for the shards of all queued operations, if no trip is under way. Called once a
+    /// turn, so that the operations of a turn share it.
+    pub(crate) fn start_gathering(&mut self) {
+        if self.gatherings.collecting.is_some() || self.gatherings.queue.is_empty() {
+            return;
+        }
+        let mut needed = ShardSet::new();
+        for (_, shards) in self.gatherings.queue.iter().take(GATHERED_OPERATIONS_MAX) {
+            shards.iter().for_each(|shard| add_shard(&mut needed, *shard));
+        }
+        self.gatherings.last_id += 1;
+        let id = self.gatherings.last_id;
+        let wanted = needed.to_vec();
+        self.gatherings.collecting = Some((id, needed));
+        self.on_gather(Box::new(Gather { origin: self.id, id, wanted, collected: Vec::new() }));
+    }
+
+    /// A gathering is here: takes our shards that it wants, and goes on to the next owner or home.
+    pub(crate) fn on_gather(&mut self, mut gather: Box<Gather>) {
+        while let Some(&shard) = gather.wanted.first() {
+            let home = self.homes[usize::from(shard)];
+            if home != self.id {
+                return self.send_message(home, Message::Gather(gather));
+            }
+            if !self.shards.holds(usize::from(shard)) {
+                self.parked[usize::from(shard)].push_back(Parked::Gather(gather));
+                return;
+            }
+            // What was collected here so far belongs to this core's log.
+            self.close_entry_early(shard);
+            if let Some(held) = self.shards.take(usize::from(shard)) {
+                gather.collected.push(held);
+            }
+            gather.wanted.remove(0);
+        }
+        if gather.origin == self.id {
+            self.run_gathered(*gather);
+        } else {
+            let origin = gather.origin;
+            self.send_message(origin, Message::Gather(gather));
+        }
+    }
+
+    fn close_entry_early(&mut self, shard: u16) {
+        if let Some(at) = self.touched.iter().position(|touched| *touched == shard) {
+            self.touched.remove(at);
+            self.close_entry(shard);
+        }
+    }
+
+    /// Every shard is in hand: runs all queued operations that need no more than these.
+    fn run_gathered(&mut self, gather: Gather) {
+        let Some((_, held)) = self.gatherings.collecting.take() else { return };
+        for shard in gather.collected {
+            self.shards.put(shard);
+        }
+        let mut replies = Vec::new();
+        let queue = std::mem::take(&mut self.gatherings.queue);
+        for (conn, needed) in queue {
+            let fits = needed.iter().all(|shard| held.contains(shard));
+            if !fits || replies.len() == GATHERED_OPERATIONS_MAX {
+                self.gatherings.queue.push_back((conn, needed));
+                continue;
+            }
+            self.run_gathered_operation(conn, &mut replies);
+        }
+        self.send_home(gather.id, &held, replies);
+    }
+
+    fn run_gathered_operation(&mut self, conn: ConnId, replies: &mut Vec<(ConnId, u64)>) {
+        let Some(mut connection) = self.connections.take(conn) else { return };
+        let command = match std::mem::take(&mut connection.waiting) {
+            Waiting::Shards { command } => command,
+            waiting => {
+                connection.waiting = waiting;
+                self.connections.put_back(connection);
+                return self.retry_blocked(conn, replies);
+            }
+        };
+        self.with_answer_place(&mut connection, replies, |core, connection| {
+            let args = command.as_args();
+            if let Ok(spec) = super::local::find_command(args) {
+                core.run_here(connection, spec, args);
+            }
+        });
+        self.settle(connection);
+    }
+
+    /// Runs something whose reply waits for foreign shards: the reply goes into a place of its own
+    /// which the last release opens.
+    pub(crate) fn with_answer_place(
+        &mut self,
+        connection: &mut Connection,
+        replies: &mut Vec<(ConnId, u64)>,
+        run: impl FnOnce(&mut Core, &mut Connection),
+    ) {
+        let ticket = self.next_ticket();
+        connection.replies.expect_answer(ticket);
+        run(self, connection);
+        replies.push((connection.id, ticket));
+    }
+
+    /// Gives the shards back. The replies leave once every home has released what was done.
+    fn send_home(&mut self, id: u64, held: &ShardSet, replies: Vec<(ConnId, u64)>) {
+        let foreign = std::mem::take(&mut self.gatherings.foreign);
+        let mut homes: BTreeMap<u16, (Vec<Box<Shard>>, bool)> = BTreeMap::new();
+        for &shard in held {
+            let home = self.homes[usize::from(shard)];
+            if home == self.id {
+                continue;
+            }
+            if let Some(taken) = self.shards.take(usize::from(shard)) {
+                let (shards, tell) = homes.entry(home).or_default();
+                shards.push(taken);
+                *tell |= foreign.contains_key(&shard);
+            }
+        }
+        let waiting_homes = homes.values().filter(|(_, tell)| *tell).count();
+        self.gatherings.unreleased.insert(id, Unreleased { homes: waiting_homes.max(1), replies });
+        for (home, (shards, tell)) in homes {
+            let gathering = tell.then_some(id);
+            let origin = self.id;
+            self.send_message(home, Message::Home { shards, origin, gathering });
+        }
+        if waiting_homes == 0 {
+            self.on_gathering_released(id);
+        }
+        for &shard in held {
+            if self.is_home(usize::from(shard)) {
+                self.run_parked(shard);
+            }
+        }
+    }
+
+    /// Our shards come home with what a gathering did to them.
+    pub(crate) fn on_home(
+        &mut self,
+        shards: Vec<Box<Shard>>,
+        origin: u16,
+        gathering: Option<u64>,
+    ) {
+        let ids: Vec<u16> = shards.iter().map(|shard| shard.id()).collect();
+        let mut open = false;
+        for shard in shards {
+            let id = shard.id();
+            let changed = !shard.effects.is_empty();
+            self.shards.put(shard);
+            if changed && !self.touched.contains(&id) {
+                self.touched.push(id);
+            }
+            open |= changed;
+        }
+        if let Some(id) = gathering {
+            let waiter = Waiter::Gathering { core: origin, id };
+            if self.gate.wait(waiter, open).is_err() {
+                self.send_message(origin, Message::Released { gathering: id });
+            }
+        }
+        self.serve_ready(&ShardSet::from_slice(&ids));
+        for id in ids {
+            self.run_parked(id);
+        }
+    }
+
+    /// One home has released what a gathering did; the last one opens the replies.
+    pub(crate) fn on_gathering_released(&mut self, id: u64) {
+        let Some(unreleased) = self.gatherings.unreleased.get_mut(&id) else { return };
+        unreleased.homes -= 1;
+        if unreleased.homes > 0 {
+            return;
+        }
+        let Some(Unreleased { replies, .. }) = self.gatherings.unreleased.remove(&id) else {
+            return;
+        };
+        for (conn, ticket) in replies {
+            if let Some(connection) = self.connections.get_mut(conn) {
+                connection.replies.open_answer(ticket);
+                self.mark_dirty(conn);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a core does between commands, a bounded slice a turn: timeouts, expiry, freeing what was
+//! deleted, the end of a drain.
+
+use engine::limits::DATABASE_COUNT;
+
+use crate::connection::Waiting;
+use crate::core::Core;
+use crate::core::io::Output;
+use crate::limits::{EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, HOUSEKEEPING_PERIOD_NS};
+
+impl Core {
+    pub(crate) fn do_housekeeping(&mut self) {
+        self.start_gathering();
+        self.end_overdue_waits();
+        let mut more = false;
+        for shard in self.shards.held_mut() {
+            more |= shard.free_slice(FREED_PER_TURN_MAX);
+        }
+        if self.now.mono_ns >= self.next_housekeeping_ns {
+            self.next_housekeeping_ns = self.now.mono_ns + HOUSEKEEPING_PERIOD_NS;
+            more |= self.expire_slice();
+            self.close_idle_clients();
+        }
+        self.more_housekeeping = more;
+    }
+
+    fn end_overdue_waits(&mut self) {
+        while let Some(&(deadline_ns, ticket)) = self.deadlines.first() {
+            if deadline_ns > self.now.mono_ns {
+                break;
+            }
+            self.deadlines.pop_first();
+            let Some(&conn) = self.blocked.get(&ticket) else { continue };
+            let retrying = self.connections.get_mut(conn).is_some_and(|connection| {
+                matches!(&connection.waiting, Waiting::Key(blocked) if blocked.retrying)
+            });
+            if retrying {
+                // Its command is on the way to the shards; should it find nothing, time is up.
+                self.deadlines.insert((self.now.mono_ns + HOUSEKEEPING_PERIOD_NS, ticket));
+                break;
+            }
+            self.end_waiting(conn, None);
+        }
+    }
+
+    /// Deletes keys whose time is over, in our shards. Returns whether more are due.
+    fn expire_slice(&mut self) -> bool {
+        if !self.settings.active_expire {
+            return false;
+        }
+        let mut budget = EXPIRED_PER_TURN_MAX;
+        for shard in 0..self.shards.count() as u16 {
+            let Some(held) = self.shards.get_mut(usize::from(shard)) else { continue };
+            for db in 0..DATABASE_COUNT as u16 {
+                budget -= held.expire_slice(db, self.now.unix_ms, budget).min(budget);
+            }
+            let changed = !held.effects.is_empty();
+            if changed && self.is_home(usize::from(shard)) && !self.touched.contains(&shard) {
+                self.touched.push(shard);
+            }
+        }
+        budget == 0
+    }
+
+    /// `timeout`: closes clients that have said nothing for so long.
+    fn close_idle_clients(&mut self) {
+        if self.config.timeout_s == 0 {
+            return;
+        }
+        let limit_ns = self.config.timeout_s.saturating_mul(1_000_000_000);
+        let now_ns = self.now.mono_ns;
+        let idle: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|c| matches!(c.waiting, Waiting::Nothing))
+            .filter(|c| now_ns.saturating_sub(c.last_active_ns) > limit_ns)
+            .map(|c| c.id)
+            .collect();
+        for conn in idle {
+            self.close_connection(conn);
+        }
+    }
+
+    /// When this core wants its next turn although nothing may happen.
+    pub(crate) fn next_wake_ns(&self) -> Option<u64> {
+        if !self.runnable.is_empty() || self.more_housekeeping {
+            return Some(self.now.mono_ns);
+        }
+        let next_deadline = self.deadlines.first().map(|(at, _)| *at);
+        let idle = self.shards.held().all(|shard| !shard.has_volatile())
+            && self.config.timeout_s == 0
+            && !self.draining;
+        let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
+        [next_deadline, housekeeping].into_iter().flatten().min()
+    }
+
+    /// After SIGTERM: once every acknowledged write is durable and every reply out, the core stops.
+    pub(crate) fn stop_if_drained(&mut self) {
+        if !self.draining || self.stopped {
+            return;
+        }
+        let busy = !self.gate.is_idle()
+            || !self.gatherings.is_idle()
+            || self.connections.iter().any(|c| c.replies.has_ready() || c.replies.is_sending());
+        if busy {
+            return;
+        }
+        if let Some(log) = &mut self.log
+            && !log.seal()
+        {
+            // The last record says that everything before it is durable; wait for it too.
+            return self.push_log_operations();
+        }
+        self.stopped = true;
+        self.outputs.push(Output::Stop);
+    }
+}

@@ -1,0 +1,277 @@
+//! Runs a command whose shards are in hand, and holds its reply until it may leave.
+
+use engine::args::{Args, OwnedArgs};
+use engine::command::call::{self, Call, Run, ServerCommand};
+use engine::command::spec::CommandSpec;
+use engine::command::spec::flag::{BLOCKING, DENYOOM, WRITE};
+use engine::command::table;
+use engine::error::CommandError;
+use engine::keyspace::Space;
+use engine::reply::{Protocol, Reply};
+
+use super::route::{Route, ShardSet};
+use crate::commit::gate::Waiter;
+use crate::connection::replies::Hold;
+use crate::connection::{Connection, ReplyMode};
+use crate::core::Core;
+
+/// Longest part of an unknown command's arguments that its error repeats, as in Redis.
+const ECHOED_ARGUMENTS_BYTES_MAX: usize = 128;
+
+impl Core {
+    /// One command of a client: checked, then run here, sent to where it runs, or queued.
+    pub(crate) fn run_command(&mut self, connection: &mut Connection, args: Args<'_>) {
+        if connection.reply_mode == ReplyMode::SkipNext {
+            connection.reply_mode = ReplyMode::Skipping;
+        } else if connection.reply_mode == ReplyMode::Skipping {
+            connection.reply_mode = ReplyMode::On;
+        }
+        connection.commands_total += 1;
+        let spec = match self.check(connection, args) {
+            Ok(spec) => spec,
+            Err(CommandError(text)) => {
+                if let Some(transaction) = &mut connection.transaction {
+                    transaction.failed = true;
+                }
+                self.stats.errors += 1;
+                return self.reply_with(connection, |reply| reply.error(&text));
+            }
+        };
+        connection.last_command = spec.name;
+        if connection.transaction.is_some() && !runs_inside_multi(spec) {
+            return self.queue_command(connection, args);
+        }
+        self.dispatch(connection, spec, args);
+    }
+
+    /// Sends a checked command to where its shards are.
+    pub(crate) fn dispatch(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) {
+        let exec = matches!(spec.run, Run::Server(ServerCommand::Exec | ServerCommand::Watch));
+        if self.shards.count() == 1 && self.shards.holds(0) {
+            return self.run_here(connection, spec, args);
+        }
+        let needed = match exec {
+            true => self.shards_of_session_command(connection, spec, args),
+            false => self.shards_needed(spec, args),
+        };
+        match self.route(&needed) {
+            Route::Here => self.run_here(connection, spec, args),
+            Route::Core { core, shard } if !exec && !spec.has(BLOCKING) => {
+                self.forward(connection, core, shard, args);
+            }
+            Route::Away(shard) => self.park(connection, shard, args),
+            Route::Core { shard, .. } => {
+                self.gather(connection, ShardSet::from_slice(&[shard]), args);
+            }
+            Route::Gather(needed) => self.gather(connection, needed, args),
+        }
+    }
+
+    /// Runs a command now: its shards are in hand.
+    pub(crate) fn run_here(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) {
+        self.stats.commands += 1;
+        if let Run::Server(command) = spec.run {
+            return self.run_server_command(connection, command, spec, args);
+        }
+        let needed = self.shards_here(spec, args);
+        self.begin_observing(&needed);
+        let (out, start) = connection.replies.begin();
+        let (db, protocol) = (connection.db, connection.protocol);
+        let failed = self.run_engine(spec, args, db, Reply::new(out, protocol));
+        self.stats.errors += u64::from(failed);
+        self.hold_reply(connection, start, &needed);
+        self.silence(connection, start);
+        if let Some(block) = self.block.take() {
+            self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
+        }
+        self.serve_ready(&needed);
+    }
+
+    /// The shards that a command running here may touch.
+    fn shards_here(&self, spec: &CommandSpec, args: Args<'_>) -> ShardSet {
+        match self.shards.count() {
+            1 => ShardSet::from_slice(&[0]),
+            _ => self.shards_needed(spec, args),
+        }
+    }
+
+    pub(crate) fn begin_observing(&mut self, needed: &ShardSet) {
+        for shard in needed {
+            if let Some(held) = self.shards.get_mut(usize::from(*shard)) {
+                held.begin_observing();
+            }
+        }
+    }
+
+    /// Runs an engine command and writes its reply. Returns whether it was an error.
+    pub(crate) fn run_engine(
+        &mut self,
+        spec: &CommandSpec,
+        args: Args<'_>,
+        db: u16,
+        reply: Reply<'_>,
+    ) -> bool {
+        let Run::Engine(handler) = spec.run else { return false };
+        let mut reply = reply;
+        if spec.has(WRITE)
+            && let Some(refusal) = self.refuse_write(spec.has(DENYOOM))
+        {
+            reply.error(&refusal);
+            return true;
+        }
+        let space = Space::new(&mut self.shards, &self.settings, db, self.now.unix_ms);
+        let mut call = Call { args, space, reply, rng: &mut self.rng, block: None };
+        let failed = call::run(handler, &mut call);
+        self.block = call.block.take();
+        failed
+    }
+
+    /// Why no write can be taken now.
+    fn refuse_write(&self, _denyoom: bool) -> Option<String> {
+        let log = self.log.as_ref()?;
+        log.disk_full().then(|| {
+            "MISCONF The log cannot grow because the disk is full. Writes are refused until there \
+             is space again; reads go on."
+                .to_owned()
+        })
+    }
+
+    /// Holds the reply that begins at `start` until everything it tells is released.
+    pub(crate) fn hold_reply(
+        &mut self,
+        connection: &mut Connection,
+        start: usize,
+        needed: &ShardSet,
+    ) {
+        for &shard in needed {
+            let Some((index, open)) = self.fence_of(shard) else { continue };
+            if !self.is_home(usize::from(shard)) {
+                // A gathering's foreign shard: its home tells when it is released.
+                self.gatherings.note_foreign(shard, index);
+                continue;
+            }
+            if self.gate.wait(Waiter::Connection(connection.id), open).is_ok() {
+                connection.replies.hold_from(start, Hold::Release { shard, index });
+            }
+        }
+    }
+
+    /// The entry that must be released before what was read or changed in a shard may be shown,
+    /// and whether that is the one being collected. Notes the shard as touched.
+    pub(crate) fn fence_of(&mut self, shard: u16) -> Option<(u64, bool)> {
+        let held = self.shards.get_mut(usize::from(shard))?;
+        let changed = !held.effects.is_empty();
+        let (open_index, observed) = (held.open_index(), held.observed());
+        if changed && self.homes[usize::from(shard)] == self.id && !self.touched.contains(&shard) {
+            self.touched.push(shard);
+        }
+        let index = if held.wrote() { open_index } else { observed };
+        (index > 0).then_some((index, index == open_index))
+    }
+
+    /// CLIENT REPLY OFF and SKIP: takes the reply back.
+    pub(crate) fn silence(&self, connection: &mut Connection, start: usize) {
+        if connection.reply_mode != ReplyMode::On && connection.reply_mode != ReplyMode::SkipNext {
+            connection.replies.discard_from(start);
+        }
+    }
+
+    /// Writes a reply that tells nothing of the data.
+    pub(crate) fn reply_with(
+        &mut self,
+        connection: &mut Connection,
+        write: impl FnOnce(&mut Reply<'_>),
+    ) {
+        let (out, start) = connection.replies.begin();
+        write(&mut Reply::new(out, connection.protocol));
+        self.silence(connection, start);
+    }
+
+    /// Finds the command and checks what can be checked before it runs.
+    fn check(
+        &self,
+        connection: &Connection,
+        args: Args<'_>,
+    ) -> Result<&'static CommandSpec, CommandError> {
+        let spec = find_command(args)?;
+        if !spec.arity_fits(args.len()) {
+            return Err(engine::error::wrong_arity(&full_name(spec, args)));
+        }
+        if !connection.authenticated && !spec.has(engine::command::spec::flag::NO_AUTH) {
+            return Err(CommandError::new("NOAUTH Authentication required."));
+        }
+        Ok(spec)
+    }
+}
+
+fn runs_inside_multi(spec: &CommandSpec) -> bool {
+    matches!(
+        spec.run,
+        Run::Server(
+            ServerCommand::Exec
+                | ServerCommand::Discard
+                | ServerCommand::Multi
+                | ServerCommand::Watch
+                | ServerCommand::Quit
+                | ServerCommand::Reset
+        )
+    )
+}
+
+/// The command that these words name, a container's subcommand if it is one.
+pub fn find_command(args: Args<'_>) -> Result<&'static CommandSpec, CommandError> {
+    let Some(spec) = table::find(args.at(0)) else { return Err(unknown_command(args)) };
+    if spec.subcommands.is_empty() || args.len() == 1 {
+        return Ok(spec);
+    }
+    table::find_subcommand(spec, args.at(1)).ok_or_else(|| {
+        let sub = String::from_utf8_lossy(truncated(args.at(1)));
+        let name = spec.name.to_uppercase();
+        CommandError::from_text(format!("ERR unknown subcommand '{sub}'. Try {name} HELP."))
+    })
+}
+
+fn truncated(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(ECHOED_ARGUMENTS_BYTES_MAX)]
+}
+
+fn unknown_command(args: Args<'_>) -> CommandError {
+    let mut echoed = String::new();
+    for word in args.iter_from(1) {
+        let room = ECHOED_ARGUMENTS_BYTES_MAX.saturating_sub(echoed.len());
+        if room == 0 {
+            break;
+        }
+        let word = String::from_utf8_lossy(&word[..word.len().min(room)]).into_owned();
+        echoed.push_str(&format!("'{word}' "));
+    }
+    let name = String::from_utf8_lossy(truncated(args.at(0))).into_owned();
+    CommandError::from_text(format!(
+        "ERR unknown command '{name}', with args beginning with: {echoed}"
+    ))
+}
+
+/// `name`, or `container|sub` for a subcommand, as errors give it.
+pub fn full_name(spec: &CommandSpec, args: Args<'_>) -> String {
+    match table::find(args.at(0)) {
+        Some(parent) if !std::ptr::eq(parent, spec) => format!("{}|{}", parent.name, spec.name),
+        _ => spec.name.to_owned(),
+    }
+}
+
+/// A reply in a buffer of its own, as forwarded commands need it.
+pub fn write_reply(protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut Reply::new(&mut bytes, protocol));
+    bytes
+}

@@ -1,0 +1,52 @@
+//! The log answers: a write is durable, or the log can go on no more.
+
+use replication::log::BlockBuffer;
+
+use crate::core::Core;
+use crate::core::io::OsError;
+
+/// How a log operation ended.
+#[derive(Debug)]
+pub enum LogDone {
+    Written { id: u64, buffer: BlockBuffer, result: Result<(), OsError> },
+    SegmentReady { number: u64, result: Result<(), OsError> },
+}
+
+impl Core {
+    pub(crate) fn on_log_done(&mut self, done: LogDone) {
+        let Some(log) = &mut self.log else { return };
+        let outcome = match done {
+            LogDone::Written { id, buffer, result } => {
+                log.on_write_done(id, buffer, result.map_err(|e| e.0))
+            }
+            LogDone::SegmentReady { number, result } => {
+                log.on_segment_ready(number, result.map_err(|e| e.0))
+            }
+        };
+        match outcome {
+            Ok(durable) => self.release_durable(durable),
+            // What follows would be a guess: after a failed write or sync nothing is known of the
+            // device, so no reply may leave any more (design §7).
+            Err(failed) => panic!("log of core {}: {failed}; the server stops", self.id),
+        }
+        if !self.is_log_pressed() {
+            self.resume_pressed();
+        }
+    }
+
+    /// Clients that waited for the log may go on.
+    fn resume_pressed(&mut self) {
+        if !std::mem::take(&mut self.log_was_pressed) {
+            return;
+        }
+        let waiting: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|connection| !connection.query.is_empty())
+            .map(|connection| connection.id)
+            .collect();
+        for conn in waiting {
+            self.mark_runnable(conn);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! From a client's bytes to a command that runs where its shards are.
+//!
+//! # Layout
+//! - [`clients`]: connections come, send, read and go.
+//! - [`route`]: which shards a command needs.
+//! - [`local`]: a command runs here; [`transaction`]: MULTI, EXEC, WATCH.
+//! - [`forward`]: its one shard is another core's; [`gathering`]: its shards are several cores'.
+//! - [`blocking`]: it waits for a key; [`parked`]: it waits for a shard that is away.
+//! - [`log_done`]: the log answers; [`housekeeping`]: what is done between commands.
+
+pub mod blocking;
+pub mod clients;
+pub mod forward;
+pub mod gathering;
+pub mod housekeeping;
+pub mod local;
+pub mod log_done;
+pub mod parked;
+pub mod route;
+pub mod transaction;

@@ -1,0 +1,55 @@
+//! What waits for a shard of this core that is away with a gathering, first come first served.
+
+use engine::args::{Args, OwnedArgs};
+use engine::keyspace::waiters::Waiter;
+
+use super::local::find_command;
+use crate::connection::{Connection, Waiting};
+use crate::core::Core;
+use crate::core::io::ConnId;
+use crate::core::message::{ForwardedCommand, Gather, UnwatchedKey};
+
+pub enum Parked {
+    /// A client of this core; its command is in its connection.
+    Client(ConnId),
+    Forwarded(Box<ForwardedCommand>),
+    /// A gathering passing through, holding the shards it has collected.
+    Gather(Box<Gather>),
+    /// Clients that gave up waiting, or watching.
+    Forget { db: u16, keys: OwnedArgs, waiter: Waiter },
+    Unwatch(Vec<UnwatchedKey>),
+}
+
+impl Core {
+    pub(crate) fn park(&mut self, connection: &mut Connection, shard: u16, args: Args<'_>) {
+        connection.waiting = Waiting::Shards { command: OwnedArgs::copy_of(args) };
+        self.parked[usize::from(shard)].push_back(Parked::Client(connection.id));
+    }
+
+    /// Runs what waited for a shard that came home, until it leaves again.
+    pub(crate) fn run_parked(&mut self, shard: u16) {
+        let place = usize::from(shard);
+        while self.shards.holds(place) {
+            match self.parked[place].pop_front() {
+                None => break,
+                Some(Parked::Client(conn)) => self.run_waiting(conn),
+                Some(Parked::Forwarded(forwarded)) => self.on_run(forwarded),
+                Some(Parked::Gather(gather)) => self.on_gather(gather),
+                Some(Parked::Forget { db, keys, waiter }) => self.on_forget(db, &keys, waiter),
+                Some(Parked::Unwatch(keys)) => self.on_unwatch(keys),
+            }
+        }
+    }
+
+    /// Runs the command that a client waits with: its shards are in hand.
+    pub(crate) fn run_waiting(&mut self, conn: ConnId) {
+        let Some(mut connection) = self.connections.take(conn) else { return };
+        if let Waiting::Shards { command } = std::mem::take(&mut connection.waiting) {
+            let args = command.as_args();
+            if let Ok(spec) = find_command(args) {
+                self.run_here(&mut connection, spec, args);
+            }
+        }
+        self.settle(connection);
+    }
+}

@@ -1,0 +1,64 @@
+//! Which shards a command needs, and so where it can run.
+
+use engine::args::Args;
+use engine::command::keys::key_positions;
+use engine::command::scan;
+use engine::command::spec::CommandSpec;
+use engine::command::spec::flag::ALL_SHARDS;
+use smallvec::SmallVec;
+
+use crate::core::Core;
+
+/// Shards in ascending order, each once.
+pub type ShardSet = SmallVec<[u16; 4]>;
+
+/// Where a command runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Its shards are all in hand (or it needs none).
+    Here,
+    /// Its only shard is at home here, but away with a gathering.
+    Away(u16),
+    /// Its only shard is at home on another core.
+    Core { core: u16, shard: u16 },
+    /// It needs shards of other cores, or several of which some are away.
+    Gather(ShardSet),
+}
+
+impl Core {
+    pub(crate) fn shards_needed(&self, spec: &CommandSpec, args: Args<'_>) -> ShardSet {
+        let mut needed = ShardSet::new();
+        if spec.has(ALL_SHARDS) {
+            needed.extend(0..self.shards.count() as u16);
+            return needed;
+        }
+        if spec.name == "scan" {
+            let cursor = scan::parse_cursor(args.at(1)).unwrap_or(0);
+            needed.push(scan::shard_of_cursor(cursor, self.shards.count()) as u16);
+            return needed;
+        }
+        for position in key_positions(spec, args).unwrap_or_default() {
+            add_shard(&mut needed, self.shards.shard_of(args.at(position as usize)) as u16);
+        }
+        needed
+    }
+
+    /// Decides where a command that needs these shards runs.
+    pub(crate) fn route(&self, needed: &ShardSet) -> Route {
+        if needed.iter().all(|shard| self.shards.holds(usize::from(*shard))) {
+            return Route::Here;
+        }
+        match needed.as_slice() {
+            [shard] if self.is_home(usize::from(*shard)) => Route::Away(*shard),
+            [shard] => Route::Core { core: self.homes[usize::from(*shard)], shard: *shard },
+            _ => Route::Gather(needed.clone()),
+        }
+    }
+}
+
+/// Adds a shard to a set, keeping it sorted and without repetition.
+pub fn add_shard(set: &mut ShardSet, shard: u16) {
+    if let Err(place) = set.binary_search(&shard) {
+        set.insert(place, shard);
+    }
+}

@@ -1,0 +1,181 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH. A transaction runs in one piece on its client's core with
+//! all of its shards in hand, so it is atomic and isolated whatever the number of cores.
+
+use engine::args::{Args, OwnedArgs};
+use engine::command::call::{Run, ServerCommand};
+use engine::command::spec::CommandSpec;
+use engine::keyspace::Space;
+use engine::reply::Reply;
+
+use super::local::find_command;
+use super::parked::Parked;
+use super::route::{ShardSet, add_shard};
+use crate::connection::{Connection, Transaction, WatchedKey};
+use crate::core::Core;
+use crate::core::message::{Message, UnwatchedKey};
+
+impl Core {
+    pub(crate) fn queue_command(&mut self, connection: &mut Connection, args: Args<'_>) {
+        let command = OwnedArgs::copy_of(args);
+        if let Some(transaction) = &mut connection.transaction {
+            transaction.bytes += command.bytes();
+            transaction.commands.push(command);
+        }
+        self.reply_with(connection, |reply| reply.simple("QUEUED"));
+    }
+
+    /// Shards that EXEC or WATCH needs, which no key specification tells.
+    pub(crate) fn shards_of_session_command(
+        &self,
+        connection: &Connection,
+        spec: &CommandSpec,
+        args: Args<'_>,
+    ) -> ShardSet {
+        let mut needed = ShardSet::new();
+        if matches!(spec.run, Run::Server(ServerCommand::Watch)) {
+            for key in args.iter_from(1) {
+                add_shard(&mut needed, self.shards.shard_of(key) as u16);
+            }
+            return needed;
+        }
+        for watched in &connection.watched {
+            add_shard(&mut needed, self.shards.shard_of(&watched.key) as u16);
+        }
+        for command in connection.transaction.iter().flat_map(|t| &t.commands) {
+            if let Ok(spec) = find_command(command.as_args()) {
+                for shard in self.shards_needed(spec, command.as_args()) {
+                    add_shard(&mut needed, shard);
+                }
+            }
+        }
+        needed
+    }
+
+    pub(crate) fn multi(&mut self, connection: &mut Connection) {
+        let nested = connection.transaction.is_some();
+        if !nested {
+            connection.transaction = Some(Transaction::default());
+        }
+        self.reply_with(connection, |reply| match nested {
+            true => reply.error("ERR MULTI calls can not be nested"),
+            false => reply.ok(),
+        });
+    }
+
+    pub(crate) fn discard(&mut self, connection: &mut Connection) {
+        let began = connection.transaction.take().is_some();
+        if began {
+            self.unwatch_all(connection);
+        }
+        self.reply_with(connection, |reply| match began {
+            true => reply.ok(),
+            false => reply.error("ERR DISCARD without MULTI"),
+        });
+    }
+
+    pub(crate) fn watch(&mut self, connection: &mut Connection, args: Args<'_>) {
+        if connection.transaction.is_some() {
+            return self.reply_with(connection, |reply| {
+                reply.error("ERR WATCH inside MULTI is not allowed");
+            });
+        }
+        let db = connection.db;
+        for key in args.iter_from(1) {
+            if connection.watched.iter().any(|w| w.db == db && *w.key == *key) {
+                continue;
+            }
+            // A key whose time is over is gone before it is watched.
+            let unix_ms = self.now.unix_ms;
+            Space::new(&mut self.shards, &self.settings, db, unix_ms).contains(key);
+            let shard = self.shards.shard_of(key);
+            if let Some(held) = self.shards.get_mut(shard) {
+                let version = held.watched.watch(db, key);
+                connection.watched.push(WatchedKey { db, key: key.into(), version });
+            }
+        }
+        self.reply_with(connection, Reply::ok);
+    }
+
+    /// Ends all watches of a connection without asking whether the keys changed.
+    pub(crate) fn unwatch_all(&mut self, connection: &mut Connection) {
+        for watched in std::mem::take(&mut connection.watched) {
+            let shard = self.shards.shard_of(&watched.key);
+            if self.shards.holds(shard) || self.is_home(shard) {
+                self.on_unwatch(vec![watched]);
+            } else {
+                self.send_message(self.homes[shard], Message::Unwatch(vec![watched]));
+            }
+        }
+    }
+
+    pub(crate) fn on_unwatch(&mut self, keys: Vec<UnwatchedKey>) {
+        for watched in keys {
+            let shard = self.shards.shard_of(&watched.key);
+            match self.shards.get_mut(shard) {
+                Some(held) => {
+                    held.watched.unwatch(watched.db, &watched.key, watched.version);
+                }
+                None => self.parked[shard].push_back(Parked::Unwatch(vec![watched])),
+            }
+        }
+    }
+
+    /// Whether every watched key is as it was; the watches end. Their shards are in hand.
+    fn watched_keys_hold(&mut self, connection: &mut Connection) -> bool {
+        let mut hold = true;
+        for watched in std::mem::take(&mut connection.watched) {
+            let unix_ms = self.now.unix_ms;
+            Space::new(&mut self.shards, &self.settings, watched.db, unix_ms)
+                .contains(&watched.key);
+            let shard = self.shards.shard_of(&watched.key);
+            let same = self.shards.get_mut(shard).is_some_and(|held| {
+                held.watched.unwatch(watched.db, &watched.key, watched.version)
+            });
+            hold &= same;
+        }
+        hold
+    }
+
+    pub(crate) fn exec(&mut self, connection: &mut Connection, spec: &CommandSpec, args: Args<'_>) {
+        let needed = self.shards_of_session_command(connection, spec, args);
+        let Some(transaction) = connection.transaction.take() else {
+            return self.reply_with(connection, |reply| reply.error("ERR EXEC without MULTI"));
+        };
+        if transaction.failed {
+            self.unwatch_all(connection);
+            return self.reply_with(connection, |reply| {
+                reply.error("EXECABORT Transaction discarded because of previous errors.");
+            });
+        }
+        self.begin_observing(&needed);
+        let (_, start) = connection.replies.begin();
+        if self.watched_keys_hold(connection) {
+            self.reply_with(connection, |reply| reply.array(transaction.commands.len()));
+            for command in &transaction.commands {
+                self.exec_one(connection, command);
+            }
+        } else {
+            self.reply_with(connection, Reply::null_array);
+        }
+        self.hold_reply(connection, start, &needed);
+        self.silence(connection, start);
+        self.serve_ready(&needed);
+    }
+
+    fn exec_one(&mut self, connection: &mut Connection, command: &OwnedArgs) {
+        let args = command.as_args();
+        let Ok(spec) = find_command(args) else { return };
+        self.stats.commands += 1;
+        if let Run::Server(server) = spec.run {
+            return self.run_server_command(connection, server, spec, args);
+        }
+        let (db, protocol) = (connection.db, connection.protocol);
+        let (out, _) = connection.replies.begin();
+        let failed = self.run_engine(spec, args, db, Reply::new(out, protocol));
+        self.stats.errors += u64::from(failed);
+        if let Some(block) = self.block.take() {
+            let (out, _) = connection.replies.begin();
+            block.on_timeout.write(&mut Reply::new(out, protocol));
+        }
+    }
+}

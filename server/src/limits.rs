@@ -1,0 +1,47 @@
+//! The server's bounds, each with its reason. Where a client can see one, it is Redis's.
+
+/// Longest inline command, and longest line that announces a count or a length.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Most words of one command, as in Redis (a signed 32-bit count).
+pub const WORDS_MAX: i64 = i32::MAX as i64;
+
+/// Words and bytes of a command before the client has authenticated.
+pub const UNAUTHENTICATED_WORDS_MAX: i64 = 10;
+pub const UNAUTHENTICATED_BULK_BYTES_MAX: i64 = 16_384;
+
+/// Default of `client-query-buffer-limit`: a client's bytes not yet run.
+pub const QUERY_BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Default of `maxclients`.
+pub const CLIENTS_MAX: usize = 10_000;
+
+/// Capacity a connection's buffers keep while idle: a usual pipeline's worth.
+pub const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024;
+
+/// Unsent replies at which a client's next commands wait: it must read first. Well above what a
+/// socket takes at once, well below what a thousand such clients would cost.
+pub const UNSENT_REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes waiting for the log at which clients' next commands wait: some ten full writes.
+pub const LOG_QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Entries of SLOWLOG (`slowlog-max-len`).
+pub const SLOWLOG_ENTRIES_MAX: usize = 128;
+
+/// Commands of one client run before the others get their turn. At 0.5 µs each about half a
+/// millisecond, within the promise that no turn lasts 5 ms.
+pub const COMMANDS_PER_CLIENT_AND_TURN_MAX: usize = 1024;
+
+/// Elements of discarded collections freed a turn: some 200 µs.
+pub const FREED_PER_TURN_MAX: usize = 4096;
+
+/// Keys whose time is over deleted a turn: some 300 µs.
+pub const EXPIRED_PER_TURN_MAX: usize = 1024;
+
+/// Operations that one gathering's trip serves before the shards go home: at some 5 µs each under
+/// a millisecond.
+pub const GATHERED_OPERATIONS_MAX: usize = 128;
+
+/// How often clients' idle times and expiries are looked at: ten times a second, as Redis does.
+pub const HOUSEKEEPING_PERIOD_NS: u64 = 100_000_000;
