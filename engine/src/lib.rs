@@ -1,1 +1,4 @@
 //! The `engine` crate.
+
+pub mod hash;
+pub mod table;
