@@ -63,6 +63,8 @@ pub struct Table<E> {
     segments: Slab<Segment<E>>,
     hasher: Hasher64,
     len: usize,
+    /// What the segments' chunks take.
+    chunk_bytes: usize,
     /// Segments whose own depth is `depth`.
     deepest: usize,
     version_floor: u64,
@@ -77,6 +79,7 @@ impl<E: Entry> Table<E> {
             segments: Slab::with_one(Segment::new()),
             hasher,
             len: 0,
+            chunk_bytes: 0,
             deepest: 1,
             version_floor: 0,
             depth: 0,
@@ -163,6 +166,7 @@ impl<E: Entry> Table<E> {
             let Some(segment) = self.segments.pop() else { break };
             work += segment.len() + 1;
             self.len -= segment.len();
+            self.chunk_bytes -= segment.memory_bytes();
         }
         let done = self.segments.len() == 0;
         if done {
@@ -173,10 +177,9 @@ impl<E: Entry> Table<E> {
 
     /// What the table itself takes, without what its entries point to.
     pub fn memory_bytes(&self) -> usize {
-        let chunks: usize = self.segments.iter().map(Segment::memory_bytes).sum();
         let segments: usize = self.segments.allocations().map(alloc_size).sum();
         let directory = alloc_size(self.directory.capacity() * size_of::<u32>());
-        chunks + segments + directory
+        self.chunk_bytes + segments + directory
     }
 
     /// Asks for the cache line where a lookup of this hash begins.
@@ -253,14 +256,17 @@ impl<E: Entry> Table<E> {
         let deepens = segment.depth == self.depth;
         let spreads = (ENTRIES_PER_INDEX_MIN << (self.depth + 1)) <= self.len;
         let may_split = segment.depth < DEPTH_MAX && (!deepens || spreads);
+        self.chunk_bytes -= segment.memory_bytes();
         if segment.chunk_count() < SPLIT_CHUNKS || !may_split {
             self.segments[index].grow(&self.hasher);
+            self.chunk_bytes += self.segments[index].memory_bytes();
             return;
         }
         if deepens {
             self.double_directory();
         }
         let upper = self.segments[index].split(&self.hasher);
+        self.chunk_bytes += self.segments[index].memory_bytes() + upper.memory_bytes();
         if upper.depth == self.depth {
             self.deepest += 2;
         }
@@ -305,7 +311,9 @@ impl<E: Entry> Table<E> {
             let merges =
                 buddy != index && segment.may_merge(&self.segments[buddy], self.version_floor);
             if !merges {
+                self.chunk_bytes -= self.segments[index].memory_bytes();
                 self.segments[index].shrink(&self.hasher);
+                self.chunk_bytes += self.segments[index].memory_bytes();
                 return;
             }
             self.merge(index, buddy);
@@ -319,7 +327,9 @@ impl<E: Entry> Table<E> {
         let taken = self.segments.swap_remove(buddy);
         // The last segment may have moved to the buddy's place, and may be this very one.
         let index = if index == self.segments.len() { buddy } else { index };
+        self.chunk_bytes -= self.segments[index].memory_bytes() + taken.memory_bytes();
         self.segments[index].merge(taken, &self.hasher);
+        self.chunk_bytes += self.segments[index].memory_bytes();
         if self.segments[index].depth == self.depth {
             self.deepest += 1;
         }

@@ -261,9 +261,11 @@ impl<E: Entry> Segment<E> {
         self.deadline_ms = self.deadline_ms.min(buddy.deadline_ms);
         self.prefix = self.prefix.min(buddy.prefix);
         self.depth -= 1;
-        let old = std::mem::replace(&mut self.chunks, new_chunks(chunks_for(len * 9 / 8)));
+        let mut old = std::mem::replace(&mut self.chunks, new_chunks(chunks_for(len * 9 / 8)));
+        let mut other = buddy.chunks;
         self.len = 0;
-        for (hash, entry) in hashed(old, hasher).into_iter().chain(hashed(buddy.chunks, hasher)) {
+        for (hash, entry) in hashed(&mut old, hasher).into_iter().chain(hashed(&mut other, hasher))
+        {
             self.place(hash, entry);
         }
     }
@@ -272,7 +274,7 @@ impl<E: Entry> Segment<E> {
     pub(super) fn split(&mut self, hasher: &Hasher64) -> Self {
         self.depth += 1;
         let bit = 1_u64 << (64 - u32::from(self.depth));
-        let entries = hashed(std::mem::take(&mut self.chunks), hasher);
+        let entries = hashed(&mut self.chunks, hasher);
         let upper_len = entries.iter().filter(|(hash, _)| hash & bit != 0).count();
         let lower_len = entries.len() - upper_len;
         let mut upper = Self {
@@ -293,9 +295,9 @@ impl<E: Entry> Segment<E> {
     }
 
     fn rebuild(&mut self, chunks: usize, hasher: &Hasher64) {
-        let old = std::mem::replace(&mut self.chunks, new_chunks(chunks));
+        let mut old = std::mem::replace(&mut self.chunks, new_chunks(chunks));
         self.len = 0;
-        for (hash, entry) in hashed(old, hasher) {
+        for (hash, entry) in hashed(&mut old, hasher) {
             self.place(hash, entry);
         }
     }
@@ -308,7 +310,7 @@ impl<E: Entry> Segment<E> {
 
 /// Takes the entries out, each with its hash. The entries lie anywhere in memory, so they are
 /// asked for ahead of their turn.
-fn hashed<E: Entry>(mut chunks: Box<[Chunk<E>]>, hasher: &Hasher64) -> Vec<(u64, E)> {
+fn hashed<E: Entry>(chunks: &mut [Chunk<E>], hasher: &Hasher64) -> Vec<(u64, E)> {
     let mut entries = Vec::with_capacity(chunks.len() * SLOTS);
     for chunk in chunks.iter().take(REBUILD_AHEAD) {
         chunk.iter().for_each(prefetch_entry_target);

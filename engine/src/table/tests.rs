@@ -62,6 +62,8 @@ fn check(table: &Table<impl Entry>) {
         }
     }
     assert_eq!(len, table.len());
+    let chunk_bytes: usize = table.segments.iter().map(|segment| segment.memory_bytes()).sum();
+    assert_eq!(chunk_bytes, table.chunk_bytes);
     assert_eq!(deepest, table.deepest);
 }
 
