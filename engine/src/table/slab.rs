@@ -1,0 +1,72 @@
+//! A vector in pages: it grows without ever copying what it holds.
+
+use std::ops::{Index, IndexMut};
+
+const PAGE_BITS: usize = 8;
+const PAGE_LEN: usize = 1 << PAGE_BITS;
+
+pub(super) struct Slab<T> {
+    pages: Vec<Vec<T>>,
+}
+
+impl<T> Slab<T> {
+    pub(super) fn with_one(first: T) -> Self {
+        Self { pages: vec![vec![first]] }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE_LEN + last.len())
+    }
+
+    pub(super) fn push(&mut self, item: T) {
+        match self.pages.last_mut() {
+            Some(last) if last.len() < PAGE_LEN => last.push(item),
+            _ => {
+                let mut page = Vec::with_capacity(PAGE_LEN);
+                page.push(item);
+                self.pages.push(page);
+            }
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let last = self.pages.last_mut()?;
+        let item = last.pop();
+        if last.is_empty() {
+            self.pages.pop();
+        }
+        item
+    }
+
+    /// Removes an item and puts the last one in its place.
+    pub(super) fn swap_remove(&mut self, index: usize) -> T {
+        let last = self.pop().expect("the caller's index is of an item");
+        if index == self.len() { last } else { std::mem::replace(&mut self[index], last) }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten()
+    }
+
+    /// Bytes of the pages, as asked of the allocator.
+    pub(super) fn allocations(&self) -> impl Iterator<Item = usize> {
+        let pages = self.pages.iter().map(|page| page.capacity() * size_of::<T>());
+        pages.chain([self.pages.capacity() * size_of::<Vec<T>>()])
+    }
+}
+
+impl<T> Index<usize> for Slab<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, index: usize) -> &T {
+        &self.pages[index >> PAGE_BITS][index % PAGE_LEN]
+    }
+}
+
+impl<T> IndexMut<usize> for Slab<T> {
+    #[inline]
+    fn index_mut(&mut self, index: usize) -> &mut T {
+        &mut self.pages[index >> PAGE_BITS][index % PAGE_LEN]
+    }
+}
