@@ -117,7 +117,7 @@ fn apply_to_key(space: &mut Space<'_>, key: &[u8], change: &Change<'_>) -> Optio
         Change::Expire { at_ms } => space.expire(key, at_ms).then_some(()),
         Change::Persist => space.persist(key).then_some(()),
         Change::Put { at_ms, image } => {
-            let value = image::read(image, &space.settings.encoding).ok()?;
+            let value = image::read(image, &space.settings.encoding, &space.shards.hasher()).ok()?;
             space.put(key, value, (at_ms != -1).then_some(at_ms));
             Some(())
         }
@@ -126,13 +126,13 @@ fn apply_to_key(space: &mut Space<'_>, key: &[u8], change: &Change<'_>) -> Optio
                 .then_some(())
         }
         Change::HashSet { field, value } => {
-            create(space, key, |hash: &mut Update<'_, Hash>| drop(hash.set(field, value)))
+            create(space, key, |hash: &mut Update<'_, Hash>| hash.set(field, value))
         }
         Change::HashDelete(field) => {
             skip(space, key, |hash: &mut Update<'_, Hash>| hash.delete(field))
         }
         Change::SetAdd(member) => {
-            create(space, key, |set: &mut Update<'_, Set>| drop(set.add(member)))
+            create(space, key, |set: &mut Update<'_, Set>| set.add(member))
         }
         Change::SetRemove(member) => {
             skip(space, key, |set: &mut Update<'_, Set>| set.remove(member))
@@ -182,12 +182,12 @@ fn apply_to_list(space: &mut Space<'_>, key: &[u8], change: &Change<'_>) -> Opti
     }
 }
 
-fn create<V: crate::keyspace::update::Collection>(
+fn create<V: crate::keyspace::update::Collection, R>(
     space: &mut Space<'_>,
     key: &[u8],
-    change: impl FnOnce(&mut Update<'_, V>),
+    change: impl FnOnce(&mut Update<'_, V>) -> R,
 ) -> Option<()> {
-    space.update(key, Missing::Create, change).ok().flatten()
+    space.update(key, Missing::Create, change).ok().flatten().map(drop)
 }
 
 /// `change` returns whether what it was to change was there.

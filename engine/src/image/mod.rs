@@ -4,7 +4,9 @@
 use crate::effect::decode::{DecodeError, Reader};
 use crate::effect::log::{put_bytes, put_varint};
 use crate::keyspace::entry::{Value, ValueRef};
+use crate::hash::Hasher64;
 use crate::value::limits::EncodingLimits;
+use crate::number::parse_i64;
 use crate::value::thin::ThinBytes;
 use crate::value::{Hash, List, Set, ZSet};
 
@@ -37,7 +39,7 @@ pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
         ValueRef::Set(set) => {
             out.push(SET);
             put_varint(out, set.len() as u64);
-            set.for_each(|member| put_bytes(out, member));
+            set.iter().for_each(|member| put_bytes(out, &member));
         }
         ValueRef::Hash(hash) => {
             out.push(HASH);
@@ -60,11 +62,19 @@ pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
 
 /// Reads an image. Collections take the encoding that `limits` ask for; an empty one is malformed,
 /// since no key holds one.
-pub fn read(image: &[u8], limits: &EncodingLimits) -> Result<Value, DecodeError> {
+pub fn read(
+    image: &[u8],
+    limits: &EncodingLimits,
+    hasher: &Hasher64,
+) -> Result<Value, DecodeError> {
     let mut reader = Reader::new(image);
     let kind = reader.u8()?;
     if kind == STRING {
-        return Ok(Value::Raw(ThinBytes::from_slice(reader.rest())));
+        let text = reader.rest();
+        return Ok(match parse_i64(text) {
+            Some(integer) => Value::Integer(integer),
+            None => Value::Raw(ThinBytes::from(text)),
+        });
     }
     let offset = reader.offset();
     let count = reader.varint()?;
@@ -82,7 +92,7 @@ pub fn read(image: &[u8], limits: &EncodingLimits) -> Result<Value, DecodeError>
         SET => {
             let mut set = Set::new();
             for _ in 0..count {
-                set.add(reader.bytes()?, limits);
+                set.add(reader.bytes()?, limits, hasher);
             }
             Value::Set(set)
         }
@@ -90,7 +100,7 @@ pub fn read(image: &[u8], limits: &EncodingLimits) -> Result<Value, DecodeError>
             let mut hash = Hash::new();
             for _ in 0..count {
                 let field = reader.bytes()?;
-                hash.set(field, reader.bytes()?, limits);
+                hash.set(field, reader.bytes()?, limits, hasher);
             }
             Value::Hash(hash)
         }
@@ -98,7 +108,7 @@ pub fn read(image: &[u8], limits: &EncodingLimits) -> Result<Value, DecodeError>
             let mut zset = ZSet::new();
             for _ in 0..count {
                 let score = reader.score()?;
-                zset.insert(reader.bytes()?, score, limits);
+                zset.insert(reader.bytes()?, score, limits, hasher);
             }
             Value::ZSet(zset)
         }

@@ -70,7 +70,7 @@ impl ValueRef<'_> {
     pub fn to_value(self) -> Value {
         match self {
             ValueRef::Integer(integer) => Value::Integer(integer),
-            ValueRef::Embedded(text) => Value::Raw(ThinBytes::from_slice(text)),
+            ValueRef::Embedded(text) => Value::Raw(ThinBytes::from(text)),
             ValueRef::Raw(bytes) => Value::Raw(bytes.clone()),
             ValueRef::List(list) => Value::List(list.clone()),
             ValueRef::Set(set) => Value::Set(set.clone()),
@@ -115,7 +115,7 @@ impl Entry {
     /// A string that stays text even if it reads as an integer.
     pub fn text(key: &[u8], value: &[u8], expires_at_ms: Option<i64>) -> Entry {
         if value.len() > EMBEDDED_STRING_BYTES_MAX {
-            return Entry::new(key, Value::Raw(ThinBytes::from_slice(value)), expires_at_ms);
+            return Entry::new(key, Value::Raw(ThinBytes::from(value)), expires_at_ms);
         }
         let mut entry = Entry::allocate(Kind::Embedded, key, expires_at_ms, value.len());
         // SAFETY: the allocation was made for this length, right behind the key.
@@ -229,7 +229,7 @@ impl Entry {
     /// Replaces the value; an embedded string moves out of the entry first.
     pub fn replace_value(&mut self, value: Value) -> Value {
         if self.kind() == Kind::Embedded {
-            let old = ThinBytes::from_slice(self.embedded());
+            let old = ThinBytes::from(self.embedded());
             let mut moved = Entry::new(self.key(), value, self.expires_at_ms());
             moved.set_access(self.access());
             *self = moved;
@@ -246,11 +246,11 @@ impl Entry {
             ValueRef::Raw(_) => {}
             ValueRef::Integer(integer) => {
                 let mut digits = itoa::Buffer::new();
-                let text = ThinBytes::from_slice(digits.format(integer).as_bytes());
+                let text = ThinBytes::from(digits.format(integer).as_bytes());
                 self.replace_value(Value::Raw(text));
             }
             ValueRef::Embedded(text) => {
-                let text = ThinBytes::from_slice(text);
+                let text = ThinBytes::from(text);
                 self.replace_value(Value::Raw(text));
             }
             _ => return None,
@@ -379,7 +379,7 @@ impl Entry {
 
     fn take_value_or_copy(&mut self) -> Value {
         if self.kind() == Kind::Embedded {
-            return Value::Raw(ThinBytes::from_slice(self.embedded()));
+            return Value::Raw(ThinBytes::from(self.embedded()));
         }
         self.take_value()
     }

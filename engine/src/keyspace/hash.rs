@@ -26,7 +26,7 @@ impl Collection for Hash {
 impl Update<'_, Hash> {
     /// Sets a field. Returns whether it is new.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
-        let created = self.value.set(field, value, self.limits);
+        let created = self.value.set(field, value, self.limits, self.hasher);
         self.emit(Kind::HashSet, |a| drop(a.bytes(field).bytes(value)));
         created
     }

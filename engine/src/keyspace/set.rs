@@ -26,7 +26,7 @@ impl Collection for Set {
 impl Update<'_, Set> {
     /// Adds a member. Returns whether it is new.
     pub fn add(&mut self, member: &[u8]) -> bool {
-        let added = self.value.add(member, self.limits);
+        let added = self.value.add(member, self.limits, self.hasher);
         if added {
             self.emit(Kind::SetAdd, |a| drop(a.bytes(member)));
         }

@@ -17,11 +17,13 @@ pub struct Database {
     pub(crate) table: Table<Entry>,
     /// Keys with an expiry.
     pub(crate) volatile: usize,
+    /// Where the search for expired keys goes on.
+    expiry_cursor: u64,
 }
 
 impl Database {
     fn new(hasher: Hasher64) -> Database {
-        Database { table: Table::new(hasher), volatile: 0 }
+        Database { table: Table::new(hasher), volatile: 0, expiry_cursor: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -249,8 +251,44 @@ impl Shard {
     }
 
     pub(crate) fn take_database(&mut self, db: u16) -> Database {
-        let hasher = self.databases[usize::from(db)].table.hasher();
+        let hasher = self.databases[usize::from(db)].table.hasher().clone();
         std::mem::replace(&mut self.databases[usize::from(db)], Database::new(hasher))
+    }
+
+    /// Deletes up to `max` keys whose time is over, in up to `max` segments due. Returns how many
+    /// keys and segments were looked at, at most `max`.
+    pub fn expire_slice(&mut self, db: u16, now_ms: i64, max: usize) -> usize {
+        let place = usize::from(db);
+        if self.databases[place].volatile == 0 {
+            return 0;
+        }
+        let mut work = 0;
+        while work < max {
+            let database = &mut self.databases[place];
+            let (found, next) =
+                database.table.find_due(now_ms - 1, database.expiry_cursor, max - work);
+            database.expiry_cursor = next;
+            let Some(view) = found else { break };
+            let (hash, mut next_ms) = (view.hash(), i64::MAX);
+            let mut due: Vec<Box<[u8]>> = Vec::new();
+            for entry in view.iter() {
+                match entry.expires_at_ms() {
+                    Some(at_ms) if now_ms > at_ms && due.len() < max - work => {
+                        due.push(entry.key().into());
+                    }
+                    Some(at_ms) => next_ms = next_ms.min(at_ms),
+                    None => {}
+                }
+            }
+            database.table.set_deadline(hash, next_ms);
+            work += 1 + due.len();
+            for key in due {
+                let hash = self.databases[place].table.hash(&key);
+                self.stats.expired += 1;
+                self.delete(db, hash, &key);
+            }
+        }
+        work.min(max)
     }
 
     /// Drops a value now if that is quick, else in slices later.

@@ -126,7 +126,7 @@ impl Space<'_> {
         let string = entry.raw_string_mut().ok_or(WRONG_TYPE)?;
         let end = offset + bytes.len();
         if string.len() < end {
-            string.resize(end, 0);
+            string.resize(end);
         }
         string[offset..end].copy_from_slice(bytes);
         let len = string.len();

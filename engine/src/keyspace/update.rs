@@ -3,6 +3,7 @@
 
 use crate::effect::log::Arguments;
 use crate::effect::{EffectLog, Kind};
+use crate::hash::Hasher64;
 use crate::error::{CommandError, WRONG_TYPE};
 use crate::value::limits::EncodingLimits;
 
@@ -32,6 +33,7 @@ pub trait Collection: Sized {
 pub struct Update<'a, V> {
     pub(super) value: &'a mut V,
     pub(super) limits: &'a EncodingLimits,
+    pub(super) hasher: &'a Hasher64,
     effects: &'a mut EffectLog,
     db: u16,
     key: &'a [u8],
@@ -71,6 +73,7 @@ impl Space<'_> {
     ) -> Result<Option<R>, CommandError> {
         let (db, clock) = (self.db(), self.access_clock());
         let limits = &self.settings.encoding;
+        let hasher = self.shards.hasher();
         let (db_index, now_ms) = (usize::from(db), self.now_ms());
         let (shard, hash) = self.shards.of_key(key);
         shard.expire_if_due(db, hash, key, now_ms);
@@ -87,7 +90,7 @@ impl Space<'_> {
             entry.set_access(clock);
         }
         let value = V::of(entry.value_mut()).ok_or(WRONG_TYPE)?;
-        let mut update = Update { value, limits, effects, db, key, changes: 0 };
+        let mut update = Update { value, limits, hasher: &hasher, effects, db, key, changes: 0 };
         let result = change(&mut update);
         let (changes, empty) = (update.changes, update.value.is_empty());
         if empty && let Some(entry) = shard.remove_entry(db, hash, key) {

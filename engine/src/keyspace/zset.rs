@@ -27,13 +27,13 @@ impl Update<'_, ZSet> {
     /// Gives a member this score, adding it where absent. The score is not NaN.
     pub fn put(&mut self, member: &[u8], score: f64) {
         assert!(!score.is_nan(), "a score is never NaN");
-        self.value.insert(member, score, self.limits);
+        self.value.insert(member, score, self.limits, self.hasher);
         self.emit(Kind::SortedSetAdd, |a| drop(a.f64(score).bytes(member)));
     }
 
     /// Removes a member. Returns whether it was there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        let removed = self.value.remove(member).is_some();
+        let removed = self.value.remove(member);
         if removed {
             self.emit(Kind::SortedSetRemove, |a| drop(a.bytes(member)));
         }

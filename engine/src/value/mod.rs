@@ -13,10 +13,16 @@ pub mod hash;
 pub mod intset;
 pub mod limits;
 pub mod packed;
+pub mod list;
 pub mod set;
 pub mod thin;
+pub mod zset;
 
 pub use crate::table::alloc_size;
+pub use hash::Hash;
+pub use list::List;
+pub use set::Set;
+pub use zset::ZSet;
 
 /// A number below `below` from random bits, as even as 64 bits allow.
 pub(crate) fn pick(random: u64, below: usize) -> usize {

@@ -15,4 +15,4 @@ pub mod writer;
 pub use buffer::BlockBuffer;
 pub use recovery::{RecoveryError, SegmentSource, Tail, recover};
 pub use segment::LogIdentity;
-pub use writer::{LogFailed, LogOperation, LogWriter};
+pub use writer::{EntryRef, LogFailed, LogOperation, LogWriter};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use engine::args::Args;
 use engine::number::parse_i64;
-use engine::reply::{Protocol, Reply};
+use engine::reply::Protocol;
 
 use super::everywhere::{Purpose, Question};
 use crate::connection::{Connection, ReplyMode, Waiting};
@@ -88,13 +88,13 @@ impl Core {
             return self.reply_with(connection, |reply| reply.error("ERR syntax error"));
         }
         set(connection, on);
-        self.reply_with(connection, Reply::ok);
+        self.reply_ok(connection);
     }
 
     fn client_reply(&mut self, connection: &mut Connection, args: Args<'_>) {
         if args.is(2, "on") {
             connection.reply_mode = ReplyMode::On;
-            self.reply_with(connection, Reply::ok);
+            self.reply_ok(connection);
         } else if args.is(2, "off") {
             connection.reply_mode = ReplyMode::Off;
         } else if args.is(2, "skip") {

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
-use engine::reply::Reply;
 
 use super::client::KillFilter;
 use super::stats::Snapshot;
@@ -74,7 +73,8 @@ impl Core {
             return self.write_answers(connection, &pending.purpose, &pending.answers);
         }
         self.asked.0.insert(ticket, pending);
-        for core in (0..cores).filter(|core| *core != self.id) {
+        let own = self.id;
+        for core in (0..cores).filter(|core| *core != own) {
             let question = question.clone();
             self.send_message(core, Message::Ask { from: self.id, ticket, question });
         }
@@ -116,9 +116,9 @@ impl Core {
         let count: u64 =
             answers.iter().map(|a| if let Answer::Count(n) = a { *n } else { 0 }).sum();
         match purpose {
-            Purpose::Ok => self.reply_with(connection, Reply::ok),
+            Purpose::Ok => self.reply_ok(connection),
             Purpose::Count => self.reply_with(connection, |reply| reply.integer(count as i64)),
-            Purpose::KillOne if count > 0 => self.reply_with(connection, Reply::ok),
+            Purpose::KillOne if count > 0 => self.reply_ok(connection),
             Purpose::KillOne => {
                 self.reply_with(connection, |reply| reply.error("ERR No such client"));
             }

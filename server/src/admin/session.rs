@@ -6,7 +6,7 @@ use engine::command::call::ServerCommand;
 use engine::command::spec::CommandSpec;
 use engine::limits::DATABASE_COUNT;
 use engine::number::parse_i64;
-use engine::reply::{Protocol, Reply};
+use engine::reply::Protocol;
 
 use super::client::set_name;
 use super::everywhere::{Purpose, Question};
@@ -34,7 +34,7 @@ impl Core {
             ServerCommand::Auth => self.auth(connection, args),
             ServerCommand::Hello => self.hello(connection, args),
             ServerCommand::Quit => {
-                self.reply_with(connection, Reply::ok);
+                self.reply_ok(connection);
                 connection.closing = true;
             }
             ServerCommand::Reset => self.reset(connection),
@@ -45,7 +45,7 @@ impl Core {
             ServerCommand::Watch => self.watch(connection, args),
             ServerCommand::Unwatch => {
                 self.unwatch_all(connection);
-                self.reply_with(connection, Reply::ok);
+                self.reply_ok(connection);
             }
             ServerCommand::ClientCommand => self.client_command(connection, spec.name, args),
             ServerCommand::Config => self.config_command(connection, spec.name, args),

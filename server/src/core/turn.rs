@@ -1,7 +1,8 @@
 //! One turn of a core: inputs are run as they come, then the turn is closed: one entry for each
 //! touched shard, one log write for all, then what is released is sent.
 
-use replication::log::LogOperation;
+use replication::ids::{Index, Lsn, ShardId, Term};
+use replication::log::{EntryRef, LogOperation};
 
 use super::Core;
 use super::io::{ConnId, Input, Machine, Now, Output};
@@ -72,8 +73,13 @@ impl Core {
         }
         let index = held.open_index();
         let lsn = match &mut self.log {
-            Some(log) => log.append_entry(shard, index, held.effects.payload()),
-            None => replication::ids::Lsn(0),
+            Some(log) => log.append(EntryRef {
+                shard: ShardId(shard),
+                term: Term(1),
+                index: Index(index),
+                payload: held.effects.payload(),
+            }),
+            None => Lsn(0),
         };
         held.close_entry();
         self.gate.add_entry(shard, index, lsn);
@@ -88,10 +94,10 @@ impl Core {
 
     /// Replies do not wait for the log: `--durability interval` and `none`.
     fn release_everything(&mut self) {
-        self.release_durable(replication::ids::Lsn(u64::MAX));
+        self.release_durable(Lsn(u64::MAX));
     }
 
-    pub(crate) fn release_durable(&mut self, durable: replication::ids::Lsn) {
+    pub(crate) fn release_durable(&mut self, durable: Lsn) {
         let mut told = std::mem::take(&mut self.told);
         let shards = &mut self.shards;
         self.gate.on_durable(

@@ -186,6 +186,10 @@ impl Core {
         }
     }
 
+    pub(crate) fn reply_ok(&mut self, connection: &mut Connection) {
+        self.reply_with(connection, |reply| reply.ok());
+    }
+
     /// Writes a reply that tells nothing of the data.
     pub(crate) fn reply_with(
         &mut self,

@@ -93,7 +93,7 @@ impl Core {
                 connection.watched.push(WatchedKey { db, key: key.into(), version });
             }
         }
-        self.reply_with(connection, Reply::ok);
+        self.reply_ok(connection);
     }
 
     /// Ends all watches of a connection without asking whether the keys changed.
@@ -155,7 +155,7 @@ impl Core {
                 self.exec_one(connection, command);
             }
         } else {
-            self.reply_with(connection, Reply::null_array);
+            self.reply_with(connection, |reply| reply.null_array());
         }
         self.hold_reply(connection, start, &needed);
         self.silence(connection, start);
