@@ -5,6 +5,8 @@
 //! - [`core`]: a core's logic and its turn. [`dispatch`]: from bytes to commands that run.
 //! - [`resp`]: the protocol. [`connection`]: one client. [`commit`]: what replies wait for.
 //! - [`admin`]: commands about the server. [`memory`]: what the process uses.
+//! - [`runtime`]: threads, sockets, files and io_uring: what drives a core. [`glue`]: how the log's
+//!   operations become the runtime's.
 //! - [`limits`]: every bound.
 
 pub mod admin;
@@ -13,6 +15,9 @@ pub mod config;
 pub mod connection;
 pub mod core;
 pub mod dispatch;
+pub mod glue;
 pub mod limits;
 pub mod memory;
 pub mod resp;
+pub mod runtime;
+pub mod startup;

@@ -1,2 +1,50 @@
 //! The `quoring` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use server::config::flags::Flags;
+use server::startup::{self, Banner, StartError};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("QUORING_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .init();
+    match start(Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quoring: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(flags: Flags) -> Result<(), StartError> {
+    let processors = server::runtime::threads::allowed_processors()?.len();
+    let config = flags.into_config(processors)?;
+    startup::run(config, |running, banner| announce(running.addresses(), banner))?;
+    tracing::info!("stopped; everything acknowledged is durable");
+    Ok(())
+}
+
+fn announce(addresses: &[std::net::SocketAddr], banner: &Banner) {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        cores = banner.cores,
+        shards = banner.shards,
+        directory = banner.directory.as_deref().unwrap_or("none"),
+        durability = banner.durability.name(),
+        entries_recovered = banner.entries_recovered,
+        records_cut = banner.records_cut,
+        address = %addresses.join(" "),
+        "ready"
+    );
+}

@@ -32,12 +32,12 @@ pub enum HeaderError {
 }
 
 pub fn file_name(number: u64) -> String {
-    format!("log-{number:016x}.seg")
+    format!("{number:016x}.log")
 }
 
 /// The number in a segment's file name; `None` for any other file.
 pub fn number_of(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix("log-")?.strip_suffix(".seg")?;
+    let digits = name.strip_suffix(".log")?;
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
@@ -108,9 +108,9 @@ mod tests {
             assert!(SegmentHeader::decode(&bytes).is_err(), "byte {at}");
         }
         assert_eq!(SegmentHeader::decode(&[0; BLOCK_BYTES]), Err(HeaderError::Blank));
-        assert_eq!(file_name(0xabc), "log-0000000000000abc.seg");
-        assert_eq!(number_of("log-0000000000000abc.seg"), Some(0xabc));
-        assert_eq!(number_of("log-abc.seg"), None);
-        assert_eq!(number_of("log-0000000000000abc.tmp"), None);
+        assert_eq!(file_name(0xabc), "0000000000000abc.log");
+        assert_eq!(number_of("0000000000000abc.log"), Some(0xabc));
+        assert_eq!(number_of("abc.log"), None);
+        assert_eq!(number_of("0000000000000abc.log.new"), None);
     }
 }

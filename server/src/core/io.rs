@@ -50,7 +50,8 @@ pub enum Input<'a, M, W> {
 
 /// What a core wants done. `M` and `L` are the mesh's message and the log's operation.
 pub enum Output<M, L> {
-    /// Send all of `bytes`; at most one send a connection is under way at a time (the core sees to it).
+    /// Send all of `bytes`, which are not empty; at most one send a connection is under way at a
+    /// time (the core sees to it).
     Send { conn: ConnId, bytes: Vec<u8> },
     /// Close now: receives and sends under way are cancelled, nothing more is reported for it.
     Close { conn: ConnId },
@@ -66,11 +67,13 @@ pub enum Output<M, L> {
 
 /// A core's logic, driven by a runtime. One turn: `begin_turn`, any number of `on_input`, `end_turn`.
 pub trait Machine {
-    type Message: Send;
+    type Message: Send + 'static;
     type LogDone;
     type LogOperation;
 
-    fn begin_turn(&mut self, now: Now);
+    /// `mesh_waiting` has, for each core, how many messages to it found its ring full and wait on
+    /// this side: back-pressure is the machine's to apply.
+    fn begin_turn(&mut self, now: Now, mesh_waiting: &[u32]);
 
     /// The runtime delivers mesh messages before anything a client sent, so that a command never
     /// overtakes one that was forwarded before its cause was answered.

@@ -66,6 +66,8 @@ pub struct Core {
     pub(crate) more_housekeeping: bool,
     /// Blocked clients with a timeout, soonest first: (monotonic nanoseconds, ticket).
     pub(crate) deadlines: std::collections::BTreeSet<(u64, u64)>,
+    /// Another core takes our messages too slowly: clients wait.
+    pub(crate) mesh_pressed: bool,
     /// Some client was stopped because too much waits for the log.
     pub(crate) log_was_pressed: bool,
     pub(crate) told: Vec<Waiter>,
@@ -117,6 +119,7 @@ impl Core {
             next_housekeeping_ns: 0,
             more_housekeeping: false,
             deadlines: std::collections::BTreeSet::new(),
+            mesh_pressed: false,
             log_was_pressed: false,
             told: Vec::new(),
             block: None,

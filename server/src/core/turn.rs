@@ -9,14 +9,16 @@ use super::io::{ConnId, Input, Machine, Now, Output};
 use super::message::Message;
 use crate::commit::gate::Waiter;
 use crate::dispatch::log_done::LogDone;
+use crate::limits::MESH_WAITING_MAX;
 
 impl Machine for Core {
     type Message = Message;
     type LogDone = LogDone;
     type LogOperation = LogOperation;
 
-    fn begin_turn(&mut self, now: Now) {
+    fn begin_turn(&mut self, now: Now, mesh_waiting: &[u32]) {
         self.now = now;
+        self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
     }
 

@@ -121,7 +121,10 @@ impl Core {
 
     /// Back-pressure: this client must read first, or the log must catch up.
     fn is_pressed(&self, connection: &Connection) -> bool {
-        connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX || self.is_log_pressed()
+        self.draining
+            || self.mesh_pressed
+            || self.is_log_pressed()
+            || connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX
     }
 
     pub(crate) fn is_log_pressed(&self) -> bool {

@@ -1,0 +1,51 @@
+//! How the log's operations become the runtime's, and back.
+#![allow(unsafe_code)]
+// JUSTIFICATION: the runtime gives a buffer's address to the kernel, which only the buffer's type
+// can promise to keep.
+
+use replication::log::{BlockBuffer, LogOperation};
+
+use crate::core::Core;
+use crate::dispatch::log_done::LogDone;
+use crate::runtime::Drives;
+use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, Write};
+
+// SAFETY: the bytes lie in a heap allocation that is neither moved nor changed while the buffer is
+// owned by the runtime, which has no access but `as_ref`.
+unsafe impl LogBuffer for BlockBuffer {
+    fn registered_id(&self) -> Option<u16> {
+        None
+    }
+}
+
+impl Drives for Core {
+    type Buffer = BlockBuffer;
+
+    fn into_operation(operation: LogOperation) -> Operation<BlockBuffer> {
+        match operation {
+            LogOperation::Write { id, segment, offset, buffer } => {
+                let len = buffer.len() as u32;
+                Operation::Write(Write { id, segment, offset, buffer, len })
+            }
+            LogOperation::PrepareSegment { number, header, size_bytes } => {
+                let header = header.bytes().to_vec();
+                Operation::PrepareSegment(PrepareSegment {
+                    number,
+                    header,
+                    size_bytes,
+                    recycle: None,
+                })
+            }
+        }
+    }
+
+    fn from_done(done: Done<BlockBuffer>) -> LogDone {
+        match done {
+            Done::Write(done) => {
+                LogDone::Written { id: done.id, buffer: done.buffer, result: done.result }
+            }
+            Done::SegmentReady { number, result } => LogDone::SegmentReady { number, result },
+            Done::Synced { .. } => unreachable!("the log never asks for a separate sync"),
+        }
+    }
+}

@@ -1,0 +1,517 @@
+//! One core's loop: waits, feeds its machine, carries out what it wants. Lives on the core's thread
+//! from start to end; must never block but in `io_uring_enter`.
+//!
+//! JUSTIFICATION: an accept, an eventfd read and registered log buffers exchange descriptors and
+//! addresses with the kernel.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use io_uring::{opcode, types};
+
+use super::buffers::Buffers;
+use super::config::{Config, CoreId};
+use super::connections::Connections;
+use super::error::RuntimeError;
+use super::file::{Done, LogFiles};
+use super::limits::{ACCEPT_BACKOFF_NS, DRAIN_NS_MAX, OUTBOX_RETRY_NS, TURN_COMPLETIONS_MAX};
+use super::mesh::{Handover, Mesh, Packet};
+use super::ring::{Completion, Ring};
+use super::socket::{self, AcceptFailure, CoreListeners};
+use super::threads::Drives;
+use super::timer::{self, Wait};
+use super::token::{Kind, Token};
+use super::wake::Bell;
+use crate::core::io::{Input, Output};
+
+/// What all cores and the starting thread see.
+pub struct Shared {
+    pub bells: Vec<Bell>,
+    /// The cores shall drain and stop.
+    pub shutdown: AtomicBool,
+    /// A core failed: all threads end now.
+    pub abort: AtomicBool,
+    /// Cores whose machine has said `Output::Stop`.
+    pub stopped_count: AtomicU32,
+}
+
+impl Shared {
+    pub fn ring_all(&self) {
+        self.bells.iter().for_each(Bell::ring_event);
+    }
+}
+
+/// Fields are dropped in this order: the ring before whatever memory it may know.
+pub struct Driver<M: Drives> {
+    ring: Ring,
+    buffers: Buffers,
+    connections: Connections,
+    files: Option<LogFiles<M::Buffer>>,
+    machine: M,
+    mesh: Mesh<M::Message>,
+    core: CoreId,
+    shared: Arc<Shared>,
+    poll_ns: u64,
+    listeners: Vec<Listener>,
+    /// When accepting, given up for lack of descriptors, is tried again.
+    accept_retry_ns: Option<u64>,
+    /// Where the kernel puts the eventfd's counter.
+    event_count: Box<u64>,
+    completions: Vec<Completion>,
+    /// The completions wait for a consistent cut of the mesh.
+    held: bool,
+    /// Log operations that ended without the kernel.
+    done: Vec<Done<M::Buffer>>,
+    outputs: Vec<Output<M::Message, M::LogOperation>>,
+    /// When the machine wants its next turn.
+    deadline_ns: Option<u64>,
+    shutdown_told: bool,
+    stopped: bool,
+    draining: bool,
+}
+
+struct Listener {
+    fd: OwnedFd,
+    armed: bool,
+}
+
+impl<M: Drives> Driver<M> {
+    /// Makes the core's ring; must be called on the core's own thread.
+    pub fn new(
+        config: &Config,
+        core: CoreId,
+        machine: M,
+        mesh: Mesh<M::Message>,
+        listeners: CoreListeners,
+        shared: Arc<Shared>,
+    ) -> Result<Self, RuntimeError> {
+        let sizes = &config.sizes;
+        let files = match &config.log {
+            Some(log) => Some(LogFiles::open(log, log.core_directory(core))?),
+            None => None,
+        };
+        let ring = Ring::new(sizes.submission_entries, sizes.completion_entries)?;
+        // SAFETY: both move into `Driver` together, before anything else can fail, and its fields
+        // are dropped in order: the ring first.
+        let buffers =
+            unsafe { Buffers::new(&ring, sizes.receive_buffers, sizes.receive_buffer_bytes)? };
+        let driver = Self {
+            ring,
+            buffers,
+            connections: Connections::default(),
+            files,
+            machine,
+            mesh,
+            core,
+            poll_ns: u64::from(config.poll_us) * 1_000,
+            listeners: listeners.into_iter().map(|fd| Listener { fd, armed: false }).collect(),
+            accept_retry_ns: None,
+            event_count: Box::new(0),
+            completions: Vec::with_capacity(TURN_COMPLETIONS_MAX),
+            held: false,
+            done: Vec::new(),
+            outputs: Vec::new(),
+            deadline_ns: Some(0),
+            shutdown_told: false,
+            stopped: false,
+            draining: false,
+            shared,
+        };
+        driver.register_log_buffers()?;
+        driver.bell().set_ring(driver.ring.fd());
+        Ok(driver)
+    }
+
+    /// Runs until every core has stopped or one has failed.
+    pub fn run(mut self) -> Result<(), RuntimeError> {
+        let result = self.run_turns();
+        let drained = self.drain();
+        if !matches!(drained, Ok(true)) {
+            // The kernel may still use what this core owns: better lost than freed under it.
+            tracing::error!(core = self.core.0, "operations are under way that do not end");
+            std::mem::forget(self);
+        }
+        result
+    }
+
+    fn run_turns(&mut self) -> Result<(), RuntimeError> {
+        self.arm_event()?;
+        self.arm_accepts()?;
+        let cores = self.shared.bells.len() as u32;
+        while self.shared.stopped_count.load(Ordering::Acquire) < cores
+            && !self.shared.abort.load(Ordering::Acquire)
+        {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<(), RuntimeError> {
+        self.wait()?;
+        self.ring.collect(&mut self.completions, TURN_COMPLETIONS_MAX);
+        // After the completions were collected: a message that caused a client to send something is
+        // in the cut when the client's bytes are among them.
+        self.held = !self.mesh.take_cut();
+        if self.held {
+            return Ok(());
+        }
+        self.machine.begin_turn(timer::read_clocks(), self.mesh.waiting());
+        self.tell_shutdown()?;
+        self.deliver_mesh()?;
+        self.deliver_done();
+        self.deliver_completions()?;
+        self.deadline_ns = self.machine.end_turn(&mut self.outputs);
+        self.carry_out()?;
+        self.mesh.flush_outboxes();
+        self.wake_others()?;
+        self.connections.submit_sends(&mut self.ring)?;
+        self.buffers.publish();
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), RuntimeError> {
+        let wait = self.how_to_wait();
+        if wait == Wait::No {
+            return self.ring.enter(Wait::No);
+        }
+        if self.poll_ns > 0 && self.poll()? {
+            return Ok(());
+        }
+        if self.is_alone() {
+            return self.ring.enter(wait);
+        }
+        self.bell().set_sleeping();
+        let wait = if self.mesh.has_incoming() { Wait::No } else { wait };
+        let result = self.ring.enter(wait);
+        self.bell().set_awake();
+        result
+    }
+
+    fn how_to_wait(&self) -> Wait {
+        if self.held || !self.completions.is_empty() || !self.done.is_empty() {
+            return Wait::No;
+        }
+        let mut own = self.accept_retry_ns;
+        if self.deadline_ns.is_none() && own.is_none() && !self.mesh.has_waiting() {
+            return Wait::Forever;
+        }
+        let now_ns = timer::monotonic_ns();
+        if self.mesh.has_waiting() {
+            let retry_ns = now_ns + OUTBOX_RETRY_NS;
+            own = Some(own.map_or(retry_ns, |at| at.min(retry_ns)));
+        }
+        timer::wait_until(now_ns, self.deadline_ns, own)
+    }
+
+    /// Spins for work. `true` if there is some, or if the machine's time has come.
+    fn poll(&mut self) -> Result<bool, RuntimeError> {
+        self.ring.enter(Wait::No)?;
+        let begin_ns = timer::monotonic_ns();
+        loop {
+            if self.ring.has_completions() || self.mesh.has_incoming() {
+                return Ok(true);
+            }
+            if self.ring.has_work() {
+                self.ring.enter(Wait::No)?;
+                continue;
+            }
+            let now_ns = timer::monotonic_ns();
+            if self.deadline_ns.is_some_and(|at| at <= now_ns) {
+                return Ok(true);
+            }
+            if now_ns - begin_ns >= self.poll_ns {
+                return Ok(false);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn tell_shutdown(&mut self) -> Result<(), RuntimeError> {
+        if self.shutdown_told || !self.shared.shutdown.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.shutdown_told = true;
+        self.cancel_accepts()?;
+        self.machine.on_input(Input::Shutdown);
+        Ok(())
+    }
+
+    fn deliver_mesh(&mut self) -> Result<(), RuntimeError> {
+        while let Some((from, packet)) = self.mesh.pop_cut() {
+            match packet {
+                Packet::Message(message) => {
+                    self.machine.on_input(Input::Mesh { from: from as u16, message });
+                }
+                Packet::Connection(handover) => self.open(handover)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver_done(&mut self) {
+        for done in self.done.drain(..) {
+            self.machine.on_input(Input::Log(M::from_done(done)));
+        }
+    }
+
+    fn deliver_completions(&mut self) -> Result<(), RuntimeError> {
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            self.on_completion(completion)?;
+        }
+        self.completions = completions;
+        if self.accept_retry_ns.is_some_and(|at| at <= timer::monotonic_ns()) {
+            self.accept_retry_ns = None;
+            self.arm_accepts()?;
+        }
+        Ok(())
+    }
+
+    fn on_completion(&mut self, completion: Completion) -> Result<(), RuntimeError> {
+        let Some(token) = Token::unpack(completion.user_data) else {
+            unreachable!("every operation carries a token");
+        };
+        let (ring, machine) = (&mut self.ring, &mut self.machine);
+        match token.kind {
+            Kind::Receive => {
+                let buffers = &mut self.buffers;
+                if self.connections.on_receive(ring, buffers, machine, token, completion)? {
+                    self.on_connection_freed();
+                }
+            }
+            Kind::Send => {
+                if self.connections.on_send(ring, machine, token, completion)? {
+                    self.on_connection_freed();
+                }
+            }
+            Kind::File => {
+                let Some(files) = &mut self.files else {
+                    unreachable!("file operations come from log files");
+                };
+                if let Some(done) = files.on_completion(ring, token, completion)? {
+                    machine.on_input(Input::Log(M::from_done(done)));
+                }
+            }
+            Kind::Accept => self.on_accept(token.index as usize, completion)?,
+            Kind::Event => {
+                if !self.draining {
+                    self.arm_event()?;
+                }
+            }
+            Kind::Wake => {
+                // Its sender hears of it only when it failed.
+                if completion.result < 0 && token.index != u32::from(self.core.0) {
+                    self.shared.bells[token.index as usize].ring_event();
+                }
+            }
+            Kind::Cancel => {}
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self) -> Result<(), RuntimeError> {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Send { conn, bytes } => self.connections.queue_send(conn, bytes),
+                Output::Mesh { to, message } => {
+                    self.mesh.send(usize::from(to), Packet::Message(message));
+                }
+                Output::Log(operation) => {
+                    let Some(files) = &mut self.files else {
+                        unreachable!("a machine without a log has no log operations");
+                    };
+                    let operation = M::into_operation(operation);
+                    self.done.extend(files.start(&mut self.ring, operation)?);
+                }
+                Output::Close { conn } => {
+                    if self.connections.close(&mut self.ring, conn)? {
+                        self.on_connection_freed();
+                    }
+                }
+                Output::PauseReceive { conn } => self.connections.pause(&mut self.ring, conn)?,
+                Output::ResumeReceive { conn } => self.connections.resume(&mut self.ring, conn)?,
+                Output::Stop => self.on_stop(),
+            }
+        }
+        self.outputs = outputs;
+        Ok(())
+    }
+
+    fn on_stop(&mut self) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        let before = self.shared.stopped_count.fetch_add(1, Ordering::AcqRel);
+        if before as usize + 1 == self.shared.bells.len() {
+            self.shared.ring_all();
+        }
+    }
+
+    /// Wakes the cores that were sent something in this turn and sleep. The wake-ups go out with
+    /// this turn's `enter`, before its sends.
+    fn wake_others(&mut self) -> Result<(), RuntimeError> {
+        for to in 0..self.shared.bells.len() {
+            if !self.mesh.take_touched(to) {
+                continue;
+            }
+            if let Some(ring) = self.shared.bells[to].take_sleeper() {
+                let token = Token::new(Kind::Wake, 0, to as u32).pack();
+                self.ring.push_wake(ring, token)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_accept(&mut self, index: usize, completion: Completion) -> Result<(), RuntimeError> {
+        if !completion.more() {
+            self.listeners[index].armed = false;
+        }
+        if completion.result >= 0 {
+            // SAFETY: accept just made it and nothing else owns it.
+            let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
+            self.place(fd)?;
+        } else {
+            match socket::judge_accept(-completion.result) {
+                AcceptFailure::Again => {}
+                AcceptFailure::Later => {
+                    let error = std::io::Error::from_raw_os_error(-completion.result);
+                    tracing::warn!(core = self.core.0, %error, "accepting again in a moment");
+                    self.accept_retry_ns = Some(timer::monotonic_ns() + ACCEPT_BACKOFF_NS);
+                    return Ok(());
+                }
+                AcceptFailure::Fatal => {
+                    let error = std::io::Error::from_raw_os_error(-completion.result);
+                    return Err(RuntimeError::Accept { error });
+                }
+            }
+        }
+        if self.accept_retry_ns.is_none() {
+            self.arm_accepts()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a new client, or hands it to the core with the fewest if that has fewer than this one.
+    fn place(&mut self, fd: OwnedFd) -> Result<(), RuntimeError> {
+        let Ok((peer, local)) = socket::ends(&fd) else {
+            // Gone already.
+            return Ok(());
+        };
+        let clients = |core: usize| self.shared.bells[core].clients.load(Ordering::Relaxed);
+        let own = usize::from(self.core.0);
+        let least = (0..self.shared.bells.len()).min_by_key(|core| clients(*core)).unwrap_or(own);
+        let target = if clients(own) > clients(least) { least } else { own };
+        self.shared.bells[target].clients.fetch_add(1, Ordering::Relaxed);
+        let handover = Handover { fd, peer, local };
+        if target == own {
+            return self.open(handover);
+        }
+        self.mesh.send(target, Packet::Connection(handover));
+        Ok(())
+    }
+
+    fn open(&mut self, handover: Handover) -> Result<(), RuntimeError> {
+        let Handover { fd, peer, local } = handover;
+        let conn = self.connections.open(&mut self.ring, fd)?;
+        self.machine.on_input(Input::Accepted { conn, peer, local });
+        Ok(())
+    }
+
+    fn on_connection_freed(&mut self) {
+        self.bell().clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn arm_accepts(&mut self) -> Result<(), RuntimeError> {
+        if self.shutdown_told || self.draining {
+            return Ok(());
+        }
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            if std::mem::replace(&mut listener.armed, true) {
+                continue;
+            }
+            let entry = opcode::AcceptMulti::new(types::Fd(listener.fd.as_raw_fd()))
+                .flags(libc::SOCK_CLOEXEC)
+                .build()
+                .user_data(Token::new(Kind::Accept, 0, index as u32).pack());
+            // SAFETY: no address in it; the listener stays open until the core ends.
+            unsafe { self.ring.push(entry) }?;
+        }
+        Ok(())
+    }
+
+    fn cancel_accepts(&mut self) -> Result<(), RuntimeError> {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            if listener.armed {
+                let target = Token::new(Kind::Accept, 0, index as u32).pack();
+                self.ring.push_cancel(target, Token::new(Kind::Cancel, 0, 0).pack())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn arm_event(&mut self) -> Result<(), RuntimeError> {
+        let fd = types::Fd(self.shared.bells[usize::from(self.core.0)].event().as_raw_fd());
+        let entry = opcode::Read::new(fd, (&raw mut *self.event_count).cast(), 8)
+            .build()
+            .user_data(Token::new(Kind::Event, 0, 0).pack());
+        // SAFETY: the counter is on the heap, read by no one, and freed after the ring; the eventfd
+        // is kept open by `shared`.
+        unsafe { self.ring.push(entry) }
+    }
+
+    fn register_log_buffers(&self) -> Result<(), RuntimeError> {
+        let buffers: Vec<libc::iovec> = self
+            .machine
+            .log_buffers()
+            .iter()
+            .map(|bytes| libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            })
+            .collect();
+        if buffers.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the kernel pins the pages, so they outlive even their owner; writes only read
+        // from them, and each write's own buffer is kept by `files` until its completion.
+        unsafe { self.ring.submitter().register_buffers(&buffers) }
+            .map_err(|error| RuntimeError::Ring { what: "registering log buffers", error })
+    }
+
+    /// Ends what is under way. `false` if something did not end in time.
+    fn drain(&mut self) -> Result<bool, RuntimeError> {
+        self.draining = true;
+        self.cancel_accepts()?;
+        let event = Token::new(Kind::Event, 0, 0).pack();
+        self.ring.push_cancel(event, Token::new(Kind::Cancel, 0, 0).pack())?;
+        self.connections.close_all(&mut self.ring)?;
+        let until_ns = timer::monotonic_ns() + DRAIN_NS_MAX;
+        loop {
+            // What the machine is told here it can act on no more.
+            self.deliver_completions()?;
+            self.connections.close_all(&mut self.ring)?;
+            self.buffers.publish();
+            let files_busy = self.files.as_ref().is_some_and(LogFiles::is_busy);
+            if !files_busy && !self.connections.is_busy() {
+                return Ok(true);
+            }
+            let now_ns = timer::monotonic_ns();
+            if now_ns >= until_ns {
+                return Ok(false);
+            }
+            self.ring.enter(Wait::For(until_ns - now_ns))?;
+            self.ring.collect(&mut self.completions, TURN_COMPLETIONS_MAX);
+        }
+    }
+
+    fn bell(&self) -> &Bell {
+        &self.shared.bells[usize::from(self.core.0)]
+    }
+
+    fn is_alone(&self) -> bool {
+        self.shared.bells.len() == 1
+    }
+}

@@ -1,0 +1,327 @@
+//! Log files through the ring, and what start-up reads back.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tempfile::TempDir;
+
+use super::machines::Block;
+use super::{PATIENCE, config, pattern};
+use crate::core::io::{Input, Machine, Now, OsError, Output};
+use crate::runtime::config::{Config, CoreId, LogConfig, LogSync};
+use crate::runtime::disk::{AlignedBytes, DataLock, SegmentReader, list_segments};
+use crate::runtime::error::RuntimeError;
+use crate::runtime::file::{Done, Operation, PrepareSegment, Write};
+use crate::runtime::threads::{Drives, start};
+
+const BLOCK: usize = 4096;
+const SIZE: u64 = 3 << 20;
+
+/// Does one operation after another and reports what came back.
+struct Writer {
+    operations: std::vec::IntoIter<Operation<Block>>,
+    registered: Vec<AlignedBytes>,
+    results: Sender<(u64, Result<(), OsError>)>,
+    under_way: bool,
+    stopping: bool,
+}
+
+impl Machine for Writer {
+    type Message = u64;
+    type LogDone = Done<Block>;
+    type LogOperation = Operation<Block>;
+
+    fn begin_turn(&mut self, _now: Now, _mesh_waiting: &[u32]) {}
+
+    fn on_input(&mut self, input: Input<'_, u64, Done<Block>>) {
+        match input {
+            Input::Log(done) => {
+                self.under_way = false;
+                let report = match done {
+                    Done::Write(done) => (done.id, done.result),
+                    Done::SegmentReady { number, result } => (number, result),
+                    Done::Synced { id, result } => (id, result),
+                };
+                self.results.send(report).unwrap();
+            }
+            Input::Shutdown => self.stopping = true,
+            _ => unreachable!("no clients, no other core"),
+        }
+    }
+
+    fn end_turn(&mut self, outputs: &mut Vec<Output<u64, Operation<Block>>>) -> Option<u64> {
+        if !self.under_way
+            && let Some(operation) = self.operations.next()
+        {
+            self.under_way = true;
+            outputs.push(Output::Log(operation));
+        }
+        if self.stopping {
+            outputs.push(Output::Stop);
+        }
+        None
+    }
+}
+
+impl Drives for Writer {
+    type Buffer = Block;
+    fn into_operation(operation: Operation<Block>) -> Operation<Block> {
+        operation
+    }
+    fn from_done(done: Done<Block>) -> Done<Block> {
+        done
+    }
+    fn log_buffers(&self) -> Vec<&[u8]> {
+        self.registered.iter().map(AsRef::as_ref).collect()
+    }
+}
+
+/// Runs the operations on one core with its log in `directory`; their results in order.
+fn run_operations(
+    directory: &Path,
+    sync: LogSync,
+    direct: bool,
+    make: fn() -> Vec<Operation<Block>>,
+) -> Vec<(u64, Result<(), OsError>)> {
+    let (sender, results): (_, Receiver<_>) = channel();
+    let log = LogConfig { directory: directory.to_owned(), sync, direct };
+    let count = make().len();
+    let running = start(Config { log: Some(log), ..config(1) }, move |_| {
+        Ok(Writer {
+            operations: make().into_iter(),
+            registered: Vec::new(),
+            results: sender.clone(),
+            under_way: false,
+            stopping: false,
+        })
+    })
+    .unwrap();
+    let got = (0..count).map(|_| results.recv_timeout(PATIENCE).expect("a result in time"));
+    let got = got.collect();
+    running.shutdown();
+    running.wait().unwrap();
+    got
+}
+
+fn block(len: usize, seed: u64) -> Block {
+    let mut bytes = AlignedBytes::zeroed(len);
+    bytes.as_mut().copy_from_slice(&pattern(len, seed));
+    Block { bytes, id: None }
+}
+
+fn write(id: u64, segment: u64, offset: u64, len: usize) -> Operation<Block> {
+    Operation::Write(Write { id, segment, offset, buffer: block(len, id), len: len as u32 })
+}
+
+fn prepare(number: u64, recycle: Option<u64>) -> Operation<Block> {
+    let header = format!("header of {number}").into_bytes();
+    Operation::PrepareSegment(PrepareSegment { number, header, size_bytes: SIZE, recycle })
+}
+
+fn read_segment(directory: &Path, number: u64) -> Vec<u8> {
+    let segments = list_segments(&directory.join("core-0")).unwrap();
+    let segment = segments.iter().find(|segment| segment.number == number).unwrap();
+    assert_eq!(segment.size_bytes, SIZE);
+    let mut bytes = vec![1; SIZE as usize + 10];
+    let count = SegmentReader::open(segment).unwrap().read_at(0, &mut bytes).unwrap();
+    assert_eq!(count, SIZE as usize, "short only at the end of the file");
+    bytes.truncate(count);
+    bytes
+}
+
+/// A segment is prepared, written, read back; then recycled under a new number.
+fn check_log(sync: LogSync, direct: bool) {
+    // Not the temporary directory of the system: it may be in memory, without O_DIRECT.
+    let directory = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let results = run_operations(directory.path(), sync, direct, || {
+        vec![
+            prepare(5, None),
+            write(101, 5, BLOCK as u64, BLOCK),
+            write(102, 5, 2 * BLOCK as u64, 32 * BLOCK),
+            Operation::Fdatasync { id: 103, segment: 5 },
+            prepare(6, None),
+        ]
+    });
+    assert_eq!(results, [(5, Ok(())), (101, Ok(())), (102, Ok(())), (103, Ok(())), (6, Ok(()))]);
+    let bytes = read_segment(directory.path(), 5);
+    assert!(bytes.starts_with(b"header of 5\0"));
+    assert!(bytes[BLOCK..2 * BLOCK] == pattern(BLOCK, 101));
+    assert!(bytes[2 * BLOCK..34 * BLOCK] == pattern(32 * BLOCK, 102));
+    assert!(bytes[34 * BLOCK..].iter().all(|byte| *byte == 0));
+
+    // A new process: the segment is found and opened again, then recycled.
+    let results = run_operations(directory.path(), sync, direct, || {
+        vec![
+            write(201, 5, 40 * BLOCK as u64, BLOCK),
+            prepare(7, Some(5)),
+            write(202, 7, BLOCK as u64, BLOCK),
+            write(203, 5, BLOCK as u64, BLOCK),
+        ]
+    });
+    let gone = Err(OsError(libc::ENOENT));
+    assert_eq!(results, [(201, Ok(())), (7, Ok(())), (202, Ok(())), (203, gone)]);
+    let bytes = read_segment(directory.path(), 7);
+    assert!(bytes.starts_with(b"header of 7\0"));
+    assert!(bytes[BLOCK..2 * BLOCK] == pattern(BLOCK, 202));
+    assert!(bytes[40 * BLOCK..41 * BLOCK] == pattern(BLOCK, 201));
+    let numbers: Vec<u64> = list_segments(&directory.path().join("core-0"))
+        .unwrap()
+        .iter()
+        .map(|segment| segment.number)
+        .collect();
+    assert_eq!(numbers, [6, 7]);
+}
+
+#[test]
+fn direct_and_synchronous() {
+    check_log(LogSync::EachWrite, true);
+}
+
+#[test]
+fn through_the_page_cache() {
+    check_log(LogSync::EachWrite, false);
+}
+
+#[test]
+fn synced_on_request() {
+    check_log(LogSync::OnRequest, true);
+}
+
+#[test]
+fn registered_buffers_are_written() {
+    let directory = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let (sender, results) = channel();
+    let log = LogConfig {
+        directory: directory.path().to_owned(),
+        sync: LogSync::EachWrite,
+        direct: true,
+    };
+    let running = start(Config { log: Some(log), ..config(1) }, move |_: CoreId| {
+        // The machine lends the buffer it registers: the list is read before the first turn.
+        let mut registered = block(8 * BLOCK, 1);
+        registered.id = Some(0);
+        Ok(Registered {
+            buffer: Some(registered),
+            begun: false,
+            prepared: false,
+            written: false,
+            results: sender.clone(),
+        })
+    })
+    .unwrap();
+    assert_eq!(results.recv_timeout(PATIENCE).expect("a result in time"), Ok(()));
+    running.wait().unwrap();
+    let bytes = read_segment(directory.path(), 1);
+    assert!(bytes[BLOCK..9 * BLOCK] == pattern(8 * BLOCK, 1));
+}
+
+/// Prepares a segment, writes its one registered buffer, stops.
+struct Registered {
+    buffer: Option<Block>,
+    begun: bool,
+    prepared: bool,
+    written: bool,
+    results: Sender<Result<(), OsError>>,
+}
+
+impl Machine for Registered {
+    type Message = u64;
+    type LogDone = Done<Block>;
+    type LogOperation = Operation<Block>;
+
+    fn begin_turn(&mut self, _now: Now, _mesh_waiting: &[u32]) {}
+
+    fn on_input(&mut self, input: Input<'_, u64, Done<Block>>) {
+        match input {
+            Input::Log(Done::SegmentReady { result, .. }) => {
+                result.unwrap();
+                self.prepared = true;
+            }
+            Input::Log(Done::Write(done)) => {
+                self.results.send(done.result).unwrap();
+                self.written = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn end_turn(&mut self, outputs: &mut Vec<Output<u64, Operation<Block>>>) -> Option<u64> {
+        if !std::mem::replace(&mut self.begun, true) {
+            outputs.push(Output::Log(prepare(1, None)));
+        }
+        match self.buffer.take_if(|_| self.prepared) {
+            Some(buffer) => outputs.push(Output::Log(Operation::Write(Write {
+                id: 1,
+                segment: 1,
+                offset: BLOCK as u64,
+                len: 8 * BLOCK as u32,
+                buffer,
+            }))),
+            None if self.written => outputs.push(Output::Stop),
+            None => {}
+        }
+        None
+    }
+}
+
+impl Drives for Registered {
+    type Buffer = Block;
+    fn into_operation(operation: Operation<Block>) -> Operation<Block> {
+        operation
+    }
+    fn from_done(done: Done<Block>) -> Done<Block> {
+        done
+    }
+    fn log_buffers(&self) -> Vec<&[u8]> {
+        self.buffer.iter().map(AsRef::as_ref).collect()
+    }
+}
+
+#[test]
+fn a_missing_segment_and_a_bad_size_are_failures() {
+    let directory = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let results = run_operations(directory.path(), LogSync::EachWrite, true, || {
+        vec![
+            write(1, 9, 0, BLOCK),
+            Operation::PrepareSegment(PrepareSegment {
+                number: 2,
+                header: Vec::new(),
+                size_bytes: 100,
+                recycle: None,
+            }),
+            prepare(3, Some(8)),
+            Operation::Fdatasync { id: 4, segment: 9 },
+        ]
+    });
+    let missing = Err(OsError(libc::ENOENT));
+    assert_eq!(results, [(1, missing), (2, Err(OsError(libc::EINVAL))), (3, missing), (4, missing)]);
+}
+
+#[test]
+fn leftovers_of_a_preparation_are_removed() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("0000000000000001.log.new"), b"half").unwrap();
+    std::fs::write(directory.path().join("000000000000000a.log"), b"whole").unwrap();
+    std::fs::write(directory.path().join("notes.txt"), b"left alone").unwrap();
+    let segments = list_segments(directory.path()).unwrap();
+    assert_eq!(segments.len(), 1);
+    assert_eq!((segments[0].number, segments[0].size_bytes), (10, 5));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    assert!(list_segments(&directory.path().join("missing")).unwrap().is_empty());
+}
+
+#[test]
+fn a_data_directory_has_one_user() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let lock = DataLock::acquire(&data).unwrap();
+    match DataLock::acquire(&data) {
+        Err(RuntimeError::Locked { path, holder }) => {
+            assert_eq!(path, data);
+            assert_eq!(holder, format!("process {}", std::process::id()));
+        }
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+    drop(lock);
+    DataLock::acquire(&data).unwrap();
+}

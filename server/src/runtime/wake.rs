@@ -1,0 +1,69 @@
+//! How a sleeping core is woken, and a busy one left alone. Shared by all cores.
+//!
+//! The rule, on both sides a store, a full fence, a load (Dekker's): a sender pushes its messages,
+//! fences, then reads `sleeping`; a core sets `sleeping`, fences, then looks at its rings once more.
+//! At least one of them sees the other, so no message is slept on.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering, fence};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// One core's bell. Aligned to two cache lines: others read `sleeping` at each batch they send.
+#[repr(align(128))]
+pub struct Bell {
+    sleeping: AtomicBool,
+    /// Descriptor of the core's ring, -1 until it has one.
+    ring_fd: AtomicI32,
+    /// Clients of the core, those on their way to it included.
+    pub clients: AtomicU32,
+    /// For threads without a ring: signals and the end.
+    event: OwnedFd,
+}
+
+impl Bell {
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            sleeping: AtomicBool::new(false),
+            ring_fd: AtomicI32::new(-1),
+            clients: AtomicU32::new(0),
+            event: eventfd(0, EventfdFlags::CLOEXEC)?,
+        })
+    }
+
+    pub fn set_ring(&self, fd: RawFd) {
+        self.ring_fd.store(fd, Ordering::Release);
+    }
+
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    /// The owner is about to sleep. It must look for work once more after this.
+    pub fn set_sleeping(&self) {
+        self.sleeping.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    pub fn set_awake(&self) {
+        self.sleeping.store(false, Ordering::Relaxed);
+    }
+
+    /// After work has been published for the owner: the ring to send a wake-up to, if it sleeps and
+    /// no one else has woken it.
+    pub fn take_sleeper(&self) -> Option<RawFd> {
+        fence(Ordering::SeqCst);
+        if !self.sleeping.load(Ordering::Relaxed) || !self.sleeping.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        let fd = self.ring_fd.load(Ordering::Acquire);
+        assert!(fd >= 0, "a core sleeps only after it has published its ring");
+        Some(fd)
+    }
+
+    /// Wakes the owner by a system call, asleep or not: from a thread without a ring.
+    pub fn ring_event(&self) {
+        // A full counter (EAGAIN cannot happen on a blocking one below 2^64) means it is ringing.
+        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+    }
+}

@@ -1,0 +1,105 @@
+//! Whose data directory this is: the file `node.toml`, written once when the directory is made.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+const FILE: &str = "node.toml";
+const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster: u128,
+    pub node: u64,
+    pub shards: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    /// Version of the directory's layout.
+    format: u32,
+    cluster: String,
+    node: u64,
+    shards: usize,
+}
+
+impl Identity {
+    /// Reads the directory's identity, or gives a new directory one with `shards` shards.
+    pub fn load_or_create(directory: &Path, shards: usize) -> Result<Identity, String> {
+        let path = directory.join(FILE);
+        let shown = path.display();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Identity::parse(&text).map_err(|e| format!("{shown}: {e}")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if directory.join("core-0").exists() {
+                    return Err(format!(
+                        "{shown} is missing, but there are logs beside it; restore it from a backup"
+                    ));
+                }
+                let identity = Identity { cluster: random()?, node: 1, shards };
+                identity.create(directory).map_err(|e| format!("cannot write {shown}: {e}"))?;
+                Ok(identity)
+            }
+            Err(error) => Err(format!("cannot read {shown}: {error}")),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Identity, String> {
+        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+        if file.format > FORMAT {
+            return Err(format!(
+                "the directory has format {}, this program knows up to {FORMAT}; start a newer one",
+                file.format
+            ));
+        }
+        let cluster = u128::from_str_radix(&file.cluster, 16)
+            .map_err(|_| "the cluster id is not a hexadecimal number".to_owned())?;
+        if file.shards == 0 {
+            return Err("a directory has at least one shard".into());
+        }
+        Ok(Identity { cluster, node: file.node, shards: file.shards })
+    }
+
+    /// Written under another name first, so that it is whole or absent.
+    fn create(&self, directory: &Path) -> std::io::Result<()> {
+        let file = File {
+            format: FORMAT,
+            cluster: format!("{:032x}", self.cluster),
+            node: self.node,
+            shards: self.shards,
+        };
+        let text = toml::to_string(&file).map_err(std::io::Error::other)?;
+        let temporary = directory.join("node.toml.new");
+        let mut out = std::fs::File::create(&temporary)?;
+        out.write_all(text.as_bytes())?;
+        out.sync_all()?;
+        std::fs::rename(&temporary, directory.join(FILE))?;
+        std::fs::File::open(directory)?.sync_all()
+    }
+}
+
+fn random() -> Result<u128, String> {
+    let seeds = super::random_seeds().map_err(|e| e.to_string())?;
+    Ok(u128::from(seeds[0]) << 64 | u128::from(seeds[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_kept_and_damage_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Identity::load_or_create(directory.path(), 4).unwrap();
+        assert_eq!(Identity::load_or_create(directory.path(), 9).unwrap(), first);
+        let path = directory.path().join(FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("format = 1", "format = 2")).unwrap();
+        let error = Identity::load_or_create(directory.path(), 4).unwrap_err();
+        assert!(error.contains("format 2"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(directory.path().join("core-0")).unwrap();
+        assert!(Identity::load_or_create(directory.path(), 4).unwrap_err().contains("missing"));
+    }
+}

@@ -1,0 +1,164 @@
+//! From flags to running cores: settings, the data directory, recovery, threads.
+//!
+//! - [`identity`]: whose directory this is. [`recovery`]: shards from logs.
+
+pub mod identity;
+pub mod recovery;
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use engine::hash::Hasher64;
+use engine::keyspace::Shards;
+use replication::ids::Incarnation;
+use replication::log::{LogIdentity, LogWriter, Tail};
+
+use crate::config::{Config, Durability};
+use crate::core::{Core, CoreStart, home_of};
+use crate::runtime::config::LogSync;
+use crate::runtime::disk::DataLock;
+use crate::runtime::{self, LogConfig, Running};
+use identity::Identity;
+use recovery::Recovered;
+
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the server until it is told to stop. `on_ready` is called once every core takes clients.
+pub fn run(config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(), StartError> {
+    let seeds = random_seeds()?;
+    let hasher = Hasher64::new(seeds);
+    // Held until the process ends.
+    let mut lock = None;
+    let prepared = if config.durability == Durability::None {
+        let shards = config.shards.unwrap_or(config.cores);
+        Prepared::empty(shards, hasher)
+    } else {
+        lock = Some(DataLock::acquire(&config.dir)?);
+        Prepared::from_directory(&config, hasher)?
+    };
+    let banner = Banner {
+        cores: config.cores,
+        shards: prepared.shards.count(),
+        directory: lock.is_some().then(|| config.dir.display().to_string()),
+        durability: config.durability,
+        entries_recovered: prepared.entries,
+        records_cut: prepared.tails.iter().map(|tail| tail.cut_records).sum(),
+    };
+    let runtime_config = runtime_config(&config);
+    let starts = prepared.into_starts(&config, seeds[0]);
+    let starts = Mutex::new(starts.into_iter().map(Some).collect::<Vec<_>>());
+    let make = move |core: runtime::CoreId| {
+        let mut starts = starts.lock().map_err(|_| "another core's start failed")?;
+        let start = starts[usize::from(core.0)].take().ok_or("a core starts once")?;
+        Ok(Core::new(start))
+    };
+    runtime::run(runtime_config, make, |running| on_ready(running, &banner))?;
+    drop(lock);
+    Ok(())
+}
+
+/// What the start banner says.
+pub struct Banner {
+    pub cores: usize,
+    pub shards: usize,
+    pub directory: Option<String>,
+    pub durability: Durability,
+    pub entries_recovered: u64,
+    pub records_cut: u64,
+}
+
+/// The state with which the cores begin.
+struct Prepared {
+    shards: Shards,
+    /// By core directory.
+    tails: Vec<Tail>,
+    identity: Option<Identity>,
+    entries: u64,
+}
+
+impl Prepared {
+    fn empty(shard_count: usize, hasher: Hasher64) -> Prepared {
+        let shards = recovery::empty_shards(shard_count, hasher);
+        Prepared { shards, tails: Vec::new(), identity: None, entries: 0 }
+    }
+
+    fn from_directory(config: &Config, hasher: Hasher64) -> Result<Prepared, StartError> {
+        let wanted = config.shards.unwrap_or(config.cores);
+        let identity = Identity::load_or_create(&config.dir, wanted)?;
+        if let Some(asked) = config.shards.filter(|asked| *asked != identity.shards) {
+            return Err(format!(
+                "{} was created with {} shards, which cannot be changed to {asked}; leave out \
+                 --shards, or name another --dir",
+                config.dir.display(),
+                identity.shards
+            )
+            .into());
+        }
+        let settings = config.engine_settings();
+        let Recovered { shards, tails, entries } =
+            recovery::recover_directory(&config.dir, &identity, &settings, hasher)?;
+        Ok(Prepared { shards, tails, identity: Some(identity), entries })
+    }
+
+    fn into_starts(mut self, config: &Config, seed: u64) -> Vec<CoreStart> {
+        let shard_count = self.shards.count();
+        let hasher = self.shards.hasher();
+        let highest = self.tails.iter().map(|tail| tail.incarnation).max().unwrap_or_default();
+        let incarnation = Incarnation(highest.0 + 1);
+        (0..config.cores as u16)
+            .map(|id| {
+                let owned = (0..shard_count)
+                    .filter(|shard| home_of(*shard, shard_count, config.cores) == id)
+                    .filter_map(|shard| self.shards.take(shard))
+                    .collect();
+                let log = self.identity.as_ref().map(|identity| {
+                    let tail = self.tails.get(usize::from(id)).copied().unwrap_or_default();
+                    let identity =
+                        LogIdentity { cluster: identity.cluster, node: identity.node, core: id };
+                    LogWriter::new(identity, config.log_segment_bytes, tail, incarnation)
+                });
+                CoreStart {
+                    id,
+                    config: config.clone(),
+                    shard_count,
+                    shards: owned,
+                    hasher: hasher.clone(),
+                    log,
+                    seed: seed.wrapping_add(u64::from(id)),
+                }
+            })
+            .collect()
+    }
+}
+
+fn runtime_config(config: &Config) -> runtime::Config {
+    let log = (config.durability != Durability::None).then(|| LogConfig {
+        directory: config.dir.clone(),
+        sync: LogSync::EachWrite,
+        direct: true,
+    });
+    runtime::Config {
+        listen: config.bind.iter().map(|ip| SocketAddr::new(*ip, config.port)).collect(),
+        cores: Some(config.cores),
+        poll_us: config.poll_us as u32,
+        keepalive_s: config.tcp_keepalive_s,
+        clients_max: config.maxclients as u32,
+        log,
+        signals: true,
+        ..runtime::Config::default()
+    }
+}
+
+/// Keys of the hash function and of chance: clients must not be able to guess them.
+fn random_seeds() -> Result<[u64; 4], StartError> {
+    use std::io::Read;
+    let mut bytes = [0u8; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|e| format!("cannot read /dev/urandom: {e}"))?;
+    let mut seeds = [0u64; 4];
+    for (seed, chunk) in seeds.iter_mut().zip(bytes.chunks_exact(8)) {
+        *seed = chunk.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+    }
+    Ok(seeds)
+}

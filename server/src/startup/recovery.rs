@@ -1,0 +1,212 @@
+//! Shards from logs. Every core directory's log is read and checked by a thread of its own; the
+//! entries meet here and are applied in the order of each shard's indexes, whichever logs they lie
+//! in: so a node may start with another number of cores than last time.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use engine::effect::apply::apply;
+use engine::hash::Hasher64;
+use engine::keyspace::{Shard, Shards};
+use engine::settings::Settings;
+use replication::log::{LogIdentity, SegmentSource, Tail, recover};
+
+use super::StartError;
+use super::identity::Identity;
+use crate::runtime::disk::{SegmentFile, SegmentReader, list_segments};
+
+pub struct Recovered {
+    pub shards: Shards,
+    /// Where each core directory's log goes on.
+    pub tails: Vec<Tail>,
+    pub entries: u64,
+}
+
+/// Payload bytes a reading thread hands over at once, and such batches that may wait: together
+/// the most that a log's reader is ahead.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCHES_MAX: usize = 4;
+
+struct OwnedEntry {
+    shard: u16,
+    index: u64,
+    payload: Vec<u8>,
+}
+
+pub fn empty_shards(shard_count: usize, hasher: Hasher64) -> Shards {
+    let mut shards = Shards::new(shard_count, hasher.clone());
+    for id in 0..shard_count as u16 {
+        shards.put(Box::new(Shard::new(id, hasher.clone())));
+    }
+    shards
+}
+
+pub fn recover_directory(
+    directory: &Path,
+    identity: &Identity,
+    settings: &Settings,
+    hasher: Hasher64,
+) -> Result<Recovered, StartError> {
+    let mut shards = empty_shards(identity.shards, hasher);
+    let directories = core_directories(directory);
+    let (entries, tails) = std::thread::scope(|scope| {
+        let mut logs = Vec::new();
+        let mut threads = Vec::new();
+        for (core, path) in directories.iter().enumerate() {
+            let (sender, receiver) = sync_channel(BATCHES_MAX);
+            let identity =
+                LogIdentity { cluster: identity.cluster, node: identity.node, core: core as u16 };
+            threads.push(scope.spawn(move || read_log(path, identity, sender)));
+            logs.push(Log { receiver, batch: Vec::new().into_iter().peekable() });
+        }
+        let applied = apply_in_order(&mut logs, &mut shards, settings);
+        // Readers that wait for a place end when nobody receives.
+        drop(logs);
+        let mut tails = Vec::new();
+        for thread in threads {
+            let read = thread.join().map_err(|_| "a thread reading a log panicked")?;
+            tails.push(read);
+        }
+        // A reader's own error says more than the gap that it leaves.
+        let tails = tails.into_iter().collect::<Result<Vec<Tail>, StartError>>();
+        match (applied, tails) {
+            (Ok(entries), Ok(tails)) => Ok((entries, tails)),
+            (_, Err(error)) => Err(error),
+            (Err(error), Ok(_)) => Err(error),
+        }
+    })?;
+    Ok(Recovered { shards, tails, entries })
+}
+
+/// `core-0`, `core-1` … as far as they go.
+fn core_directories(directory: &Path) -> Vec<PathBuf> {
+    (0..)
+        .map(|core: usize| directory.join(format!("core-{core}")))
+        .take_while(|path| path.is_dir())
+        .collect()
+}
+
+fn read_log(
+    directory: &Path,
+    identity: LogIdentity,
+    sender: SyncSender<Vec<OwnedEntry>>,
+) -> Result<Tail, StartError> {
+    let mut source = Files { files: list_segments(directory)?, open: None };
+    let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+    let tail = recover(&mut source, identity, &mut |entry| {
+        batch_bytes += entry.payload.len();
+        batch.push(OwnedEntry {
+            shard: entry.shard.0,
+            index: entry.index.0,
+            payload: entry.payload.to_vec(),
+        });
+        if batch_bytes >= BATCH_BYTES {
+            batch_bytes = 0;
+            let full = std::mem::take(&mut batch);
+            sender.send(full).map_err(|_| "another log could not be replayed".to_owned())?;
+        }
+        Ok(())
+    })
+    .map_err(|error| format!("{}/{error}", directory.display()))?;
+    // The receiver is gone only when replay has failed, which it reports itself.
+    let _ = sender.send(batch);
+    Ok(tail)
+}
+
+struct Log {
+    receiver: Receiver<Vec<OwnedEntry>>,
+    batch: std::iter::Peekable<std::vec::IntoIter<OwnedEntry>>,
+}
+
+impl Log {
+    fn peek(&mut self) -> Option<(u16, u64)> {
+        loop {
+            if let Some(entry) = self.batch.peek() {
+                return Some((entry.shard, entry.index));
+            }
+            self.batch = self.receiver.recv().ok()?.into_iter().peekable();
+        }
+    }
+}
+
+/// Takes entries from the logs as long as one of them has the next entry of some shard.
+fn apply_in_order(
+    logs: &mut [Log],
+    shards: &mut Shards,
+    settings: &Settings,
+) -> Result<u64, StartError> {
+    let mut last_index = vec![0u64; shards.count()];
+    let mut entries = 0;
+    loop {
+        let mut progressed = false;
+        let mut stuck = None;
+        for (core, log) in logs.iter_mut().enumerate() {
+            while let Some((shard, index)) = log.peek() {
+                let place = usize::from(shard);
+                let Some(last) = last_index.get_mut(place) else {
+                    return Err(format!("the log of core {core} has a shard {shard}, which this \
+                                        directory does not have")
+                    .into());
+                };
+                if index != *last + 1 {
+                    stuck = Some((core, shard, index, *last));
+                    break;
+                }
+                if let Some(entry) = log.batch.next() {
+                    apply(shards, place, settings, &entry.payload).map_err(|error| {
+                        format!("the log of core {core}, shard {shard}, entry {index}: {error}")
+                    })?;
+                }
+                *last = index;
+                entries += 1;
+                progressed = true;
+            }
+        }
+        match stuck {
+            None => break,
+            Some(_) if progressed => {}
+            Some((core, shard, index, last)) => {
+                return Err(format!(
+                    "the log of core {core} has entry {index} of shard {shard}, but no log has \
+                     entry {}; a log file is missing or from another time",
+                    last + 1
+                )
+                .into());
+            }
+        }
+    }
+    for (place, last) in last_index.into_iter().enumerate() {
+        if let Some(shard) = shards.get_mut(place) {
+            shard.resume_after(last);
+        }
+    }
+    Ok(entries)
+}
+
+struct Files {
+    files: Vec<SegmentFile>,
+    open: Option<(u64, SegmentReader)>,
+}
+
+impl SegmentSource for Files {
+    type Error = String;
+
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>, String> {
+        Ok(self.files.iter().map(|file| (file.number, file.size_bytes)).collect())
+    }
+
+    fn read(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<(), String> {
+        if self.open.as_ref().is_none_or(|(number, _)| *number != segment) {
+            let file = self.files.iter().find(|file| file.number == segment);
+            let file = file.ok_or("no such segment")?;
+            let reader = SegmentReader::open(file).map_err(|e| e.to_string())?;
+            self.open = Some((segment, reader));
+        }
+        let (_, reader) = self.open.as_ref().ok_or("no such segment")?;
+        let read = reader.read_at(offset, out).map_err(|e| e.to_string())?;
+        if read < out.len() {
+            return Err("the file became shorter while it was read".into());
+        }
+        Ok(())
+    }
+}
