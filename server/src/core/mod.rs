@@ -36,6 +36,9 @@ pub struct Core {
     pub(crate) shards: Shards,
     /// The core that owns each shard.
     pub(crate) homes: Vec<u16>,
+    /// Highest released index of each own shard. Kept here and not only in the shard, which may be
+    /// away with a gathering when its log write ends.
+    pub(crate) released: Vec<u64>,
     pub(crate) connections: Connections,
     pub(crate) gate: Gate,
     /// `None` with `--durability none`.
@@ -68,8 +71,8 @@ pub struct Core {
     pub(crate) deadlines: std::collections::BTreeSet<(u64, u64)>,
     /// Another core takes our messages too slowly: clients wait.
     pub(crate) mesh_pressed: bool,
-    /// Some client was stopped because too much waits for the log.
-    pub(crate) log_was_pressed: bool,
+    /// Some client was stopped because too much waits for the log or for another core.
+    pub(crate) was_pressed: bool,
     pub(crate) told: Vec<Waiter>,
     /// A blocking command's wish, passed from the engine to dispatch.
     pub(crate) block: Option<Block>,
@@ -98,6 +101,9 @@ impl Core {
             settings: start.config.engine_settings(),
             homes: (0..start.shard_count).map(|s| home_of(s, start.shard_count, cores)).collect(),
             config: start.config,
+            released: (0..start.shard_count)
+                .map(|shard| shards.get(shard).map_or(0, Shard::released))
+                .collect(),
             connections: Connections::default(),
             gate: Gate::default(),
             log: start.log,
@@ -120,7 +126,7 @@ impl Core {
             more_housekeeping: false,
             deadlines: std::collections::BTreeSet::new(),
             mesh_pressed: false,
-            log_was_pressed: false,
+            was_pressed: false,
             told: Vec::new(),
             block: None,
             shards,

@@ -36,11 +36,11 @@ impl Machine for Core {
     }
 
     fn end_turn(&mut self, outputs: &mut Vec<Output<Message, LogOperation>>) -> Option<u64> {
+        self.resume_pressed();
         self.run_runnable();
         self.do_housekeeping();
         self.close_entries();
         self.push_log_operations();
-        self.log_was_pressed |= self.is_log_pressed();
         self.send_replies();
         self.stop_if_drained();
         outputs.append(&mut self.outputs);
@@ -101,10 +101,11 @@ impl Core {
 
     pub(crate) fn release_durable(&mut self, durable: Lsn) {
         let mut told = std::mem::take(&mut self.told);
-        let shards = &mut self.shards;
+        let (shards, released) = (&mut self.shards, &mut self.released);
         self.gate.on_durable(
             durable,
             |shard, index| {
+                released[usize::from(shard)] = index;
                 if let Some(held) = shards.get_mut(usize::from(shard)) {
                     held.release_up_to(index);
                 }
@@ -139,12 +140,10 @@ impl Core {
     }
 
     fn send_reply(&mut self, conn: ConnId) {
-        let shards = &self.shards;
+        let released = &self.released;
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.dirty = false;
-        let released =
-            |shard: u16| shards.get(usize::from(shard)).map_or(0, engine::keyspace::Shard::released);
-        connection.replies.open(released);
+        connection.replies.open(|shard| released[usize::from(shard)]);
         if let Some(bytes) = connection.replies.take_ready() {
             connection.bytes_out += bytes.len() as u64;
             self.stats.bytes_out += bytes.len() as u64;

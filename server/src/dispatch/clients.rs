@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 
 use engine::args::Args;
+use replication::log::LogWriter;
 
 use crate::connection::{Connection, ReplyMode, Waiting};
 use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::limits::{
-    COMMANDS_PER_CLIENT_AND_TURN_MAX, IDLE_BUFFER_BYTES_MAX, QUERY_BUFFER_BYTES_MAX,
+    COMMANDS_PER_CLIENT_AND_TURN_MAX, IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX,
+    QUERY_BUFFER_BYTES_MAX,
     UNSENT_REPLY_BYTES_MAX,
 };
 use crate::resp::parser::{ParseLimits, Parsed, ProtocolError};
@@ -120,17 +122,15 @@ impl Core {
     }
 
     /// Back-pressure: this client must read first, or the log must catch up.
-    fn is_pressed(&self, connection: &Connection) -> bool {
-        self.draining
-            || self.mesh_pressed
-            || self.is_log_pressed()
-            || connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX
+    fn is_pressed(&mut self, connection: &Connection) -> bool {
+        let core = self.is_core_pressed();
+        self.was_pressed |= core;
+        core || self.draining || connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX
     }
 
-    pub(crate) fn is_log_pressed(&self) -> bool {
-        self.log
-            .as_ref()
-            .is_some_and(|log| log.queued_bytes() > crate::limits::LOG_QUEUED_BYTES_MAX)
+    pub(crate) fn is_core_pressed(&self) -> bool {
+        let queued_bytes = self.log.as_ref().map_or(0, LogWriter::queued_bytes);
+        self.mesh_pressed || queued_bytes > LOG_QUEUED_BYTES_MAX
     }
 
     /// Runs the whole commands at the start of `bytes`; returns the bytes used.

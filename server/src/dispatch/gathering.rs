@@ -210,8 +210,9 @@ impl Core {
     ) {
         let ids: Vec<u16> = shards.iter().map(|shard| shard.id()).collect();
         let mut open = false;
-        for shard in shards {
+        for mut shard in shards {
             let id = shard.id();
+            shard.release_up_to(self.released[usize::from(id)]);
             let changed = !shard.effects.is_empty();
             self.shards.put(shard);
             if changed && !self.touched.contains(&id) {

@@ -29,14 +29,11 @@ impl Core {
             // device, so no reply may leave any more (design §7).
             Err(failed) => panic!("log of core {}: {failed}; the server stops", self.id),
         }
-        if !self.is_log_pressed() {
-            self.resume_pressed();
-        }
     }
 
-    /// Clients that waited for the log may go on.
-    fn resume_pressed(&mut self) {
-        if !std::mem::take(&mut self.log_was_pressed) {
+    /// Clients that waited for the log or for another core may go on, once neither presses.
+    pub(crate) fn resume_pressed(&mut self) {
+        if self.is_core_pressed() || !std::mem::take(&mut self.was_pressed) {
             return;
         }
         let waiting: Vec<_> = self
