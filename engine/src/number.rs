@@ -91,8 +91,8 @@ pub fn format_double(value: f64) -> String {
     if value == 0.0 {
         return if value.is_sign_negative() { "-0" } else { "0" }.into();
     }
-    // Doubles below 2^52 with no fraction print as integers (Redis's double2ll).
-    if value.abs() < 4_503_599_627_370_496.0 && value == value.trunc() {
+    // Whole doubles up to half of what 64 bits hold print as integers (Redis's double2ll).
+    if value.abs() <= (i64::MAX / 2) as f64 && value == value.trunc() {
         return (value as i64).to_string();
     }
     let mut buffer = ryu::Buffer::new();
@@ -180,14 +180,21 @@ mod tests {
         }
     }
 
-    /// Values printed by Redis 7.0 for ZADD z V m, ZSCORE z m.
+    /// Values printed by Redis 8.2 for ZADD z V m, ZSCORE z m.
     #[test]
     fn doubles_print_as_redis_prints_them() {
         for (value, text) in [
             (3.0, "3"),
             (0.1, "0.1"),
             (-1.5, "-1.5"),
-            (1e20, "100000000000000000000"),
+            (1e17, "100000000000000000"),
+            (123456789012345678.0, "123456789012345680"),
+            (12345678901234567890.0, "12345678901234567000"),
+            (1e20, "1e+20"),
+            (1e-7, "1e-7"),
+            (0.00001234, "1.234e-5"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
             (1e21, "1e+21"),
             (1.5e300, "1.5e+300"),
             (1e-5, "0.00001"),

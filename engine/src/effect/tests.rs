@@ -31,7 +31,7 @@ fn what_cannot_be_read_is_refused() {
     assert_eq!(read(b"\x02"), Err(DecodeError::NewerVersion { version: 2 }));
     assert_eq!(read(b"\x01\x3f\x00\x01k"), Err(DecodeError::UnknownKind { kind: 63, offset: 1 }));
     assert_eq!(read(b"\x01\x82\x01v"), Err(DecodeError::Malformed { offset: 1 }));
-    assert_eq!(read(b"\x01\x02\x00\x09k"), Err(DecodeError::Malformed { offset: 3 }));
+    assert_eq!(read(b"\x01\x02\x00\x09k"), Err(DecodeError::Malformed { offset: 4 }));
 }
 
 #[test]

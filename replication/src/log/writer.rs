@@ -266,9 +266,13 @@ impl LogWriter {
         Some(LogOperation::Write { id, segment, offset, buffer })
     }
 
-    /// The first segment is asked for at once, the next one when half of this one is used.
+    /// The first segment is asked for at once, the next one when half of this one is used or the
+    /// batch that is next does not fit into it.
     fn poll_segment(&mut self) -> Option<LogOperation> {
-        let due = self.offset == 0 || self.offset >= self.segment_bytes / 2;
+        let next_len = self.waiting.front().map_or(0, |batch| batch.buffer.capacity() as u64);
+        let due = self.offset == 0
+            || self.offset >= self.segment_bytes / 2
+            || self.offset + next_len > self.segment_bytes;
         if !due || self.next_segment != NextSegment::NotAsked {
             return None;
         }

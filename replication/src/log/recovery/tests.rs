@@ -1,0 +1,322 @@
+use std::collections::BTreeMap;
+
+use super::super::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN};
+use super::super::{BlockBuffer, EntryRef, LogOperation, LogWriter};
+use super::*;
+
+const IDENTITY: LogIdentity = LogIdentity { cluster: 0xc0ffee, node: 1, core: 0 };
+
+/// A disk that keeps what was synced apart from what is still being written.
+#[derive(Clone, Default)]
+struct Disk {
+    segments: BTreeMap<u64, Vec<u8>>,
+}
+
+impl SegmentSource for Disk {
+    type Error = String;
+
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>, String> {
+        Ok(self.segments.iter().map(|(number, bytes)| (*number, bytes.len() as u64)).collect())
+    }
+
+    fn read(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<(), String> {
+        let bytes = self.segments.get(&segment).ok_or("no such segment")?;
+        let offset = offset as usize;
+        out.copy_from_slice(bytes.get(offset..offset + out.len()).ok_or("past the end")?);
+        Ok(())
+    }
+}
+
+/// What becomes of a write that was under way when the power went.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Lost,
+    Kept,
+    /// The first so many sectors of 512 bytes arrived.
+    TornAfter(usize),
+    /// Only the later sectors arrived.
+    TornBefore(usize),
+}
+
+type Entries = Vec<(u16, u64, Vec<u8>)>;
+
+fn read_all(disk: &mut Disk) -> Result<(Entries, Tail), RecoveryError> {
+    let mut entries = Vec::new();
+    let tail = recover(disk, IDENTITY, &mut |entry| {
+        entries.push((entry.shard.0, entry.index.0, entry.payload.to_vec()));
+        Ok(())
+    })?;
+    Ok((entries, tail))
+}
+
+/// A log in use: what was appended, what is under way, what was acknowledged.
+struct Run {
+    disk: Disk,
+    writer: LogWriter,
+    in_flight: Vec<(u64, u64, u64, BlockBuffer)>,
+    appended: Vec<(Lsn, (u16, u64, Vec<u8>))>,
+    indexes: [u64; 3],
+}
+
+impl Run {
+    fn start(mut disk: Disk) -> (Run, Entries) {
+        let (entries, tail) = read_all(&mut disk).expect("a crash never looks like corruption");
+        let incarnation = Incarnation(tail.incarnation.0 + 1);
+        let mut indexes = [0; 3];
+        for (shard, index, _) in &entries {
+            assert_eq!(*index, indexes[usize::from(*shard)] + 1, "no entry is missing or doubled");
+            indexes[usize::from(*shard)] = *index;
+        }
+        let writer = LogWriter::new(IDENTITY, SEGMENT_BYTES_MIN, tail, incarnation);
+        (Run { disk, writer, in_flight: Vec::new(), appended: Vec::new(), indexes }, entries)
+    }
+
+    fn append(&mut self, shard: u16, payload: Vec<u8>) {
+        let index = &mut self.indexes[usize::from(shard)];
+        *index += 1;
+        let entry = EntryRef {
+            shard: ShardId(shard),
+            term: Term(1),
+            index: Index(*index),
+            payload: &payload,
+        };
+        let lsn = self.writer.append(entry);
+        self.appended.push((lsn, (shard, *index, payload)));
+    }
+
+    fn submit(&mut self) {
+        while let Some(operation) = self.writer.poll_operation() {
+            match operation {
+                LogOperation::Write { id, segment, offset, buffer } => {
+                    assert!(offset.is_multiple_of(BLOCK_BYTES as u64));
+                    self.in_flight.push((id, segment, offset, buffer));
+                }
+                LogOperation::PrepareSegment { number, header, size_bytes } => {
+                    let mut bytes = vec![0; size_bytes as usize];
+                    bytes[..BLOCK_BYTES].copy_from_slice(header.bytes());
+                    self.disk.segments.insert(number, bytes);
+                    self.writer.on_segment_ready(number, Ok(())).unwrap();
+                }
+            }
+        }
+    }
+
+    fn land(disk: &mut Disk, segment: u64, offset: u64, bytes: &[u8], damage: Damage) {
+        let target = disk.segments.get_mut(&segment).expect("written segments are prepared");
+        let target = &mut target[offset as usize..offset as usize + bytes.len()];
+        match damage {
+            Damage::Lost => {}
+            Damage::Kept => target.copy_from_slice(bytes),
+            Damage::TornAfter(sectors) => {
+                let end = (sectors * 512).min(bytes.len());
+                target[..end].copy_from_slice(&bytes[..end]);
+            }
+            Damage::TornBefore(sectors) => {
+                let start = (sectors * 512).min(bytes.len());
+                target[start..].copy_from_slice(&bytes[start..]);
+            }
+        }
+    }
+
+    /// Completes the write at `place` of those under way.
+    fn complete(&mut self, place: usize) {
+        let (id, segment, offset, buffer) = self.in_flight.remove(place);
+        Run::land(&mut self.disk, segment, offset, buffer.bytes(), Damage::Kept);
+        self.writer.on_write_done(id, buffer, Ok(())).unwrap();
+    }
+
+    /// The power goes: each write under way meets its damage.
+    fn crash(mut self, damage: [Damage; 2]) -> (Disk, Entries, Entries) {
+        let durable = self.writer.durable();
+        for ((_, segment, offset, buffer), damage) in self.in_flight.drain(..).zip(damage) {
+            Run::land(&mut self.disk, segment, offset, buffer.bytes(), damage);
+        }
+        let (acknowledged, unsure) =
+            self.appended.into_iter().partition::<Vec<_>, _>(|(lsn, _)| *lsn <= durable);
+        let entries = |list: Vec<(Lsn, (u16, u64, Vec<u8>))>| -> Entries {
+            list.into_iter().map(|(_, entry)| entry).collect()
+        };
+        (self.disk, entries(acknowledged), entries(unsure))
+    }
+}
+
+/// A step of a fixed workload with several shards, large payloads and segment changes.
+fn step(run: &mut Run, number: usize) {
+    let mut rng_byte = (number as u8).wrapping_mul(37);
+    for part in 0..1 + number % 3 {
+        let len = match (number + part) % 7 {
+            0 => 9_000,
+            1 => 0,
+            2 if number % 14 == 2 => 150_000,
+            n => 100 * n,
+        };
+        rng_byte = rng_byte.wrapping_add(1);
+        run.append((part % 3) as u16, vec![rng_byte; len]);
+    }
+    run.submit();
+    // Now and then the later of two writes ends first.
+    if number % 5 == 4 && run.in_flight.len() == 2 {
+        run.complete(1);
+    } else if number % 2 == 1 {
+        while !run.in_flight.is_empty() {
+            run.complete(0);
+            run.submit();
+        }
+    }
+}
+
+fn check_recovered(found: &Entries, before: &Entries, acknowledged: &Entries, unsure: &Entries) {
+    let sure = [before.as_slice(), acknowledged].concat();
+    assert!(found.len() >= sure.len(), "an acknowledged entry is lost");
+    assert_eq!(found[..sure.len()], sure);
+    let more = &found[sure.len()..];
+    assert_eq!(*more, unsure[..more.len()], "what is there beyond is a prefix of the rest");
+}
+
+#[test]
+fn a_crash_at_any_step_loses_nothing_acknowledged_twice_over() {
+    let damages = [
+        [Damage::Lost, Damage::Lost],
+        [Damage::Kept, Damage::Lost],
+        [Damage::Lost, Damage::Kept],
+        [Damage::TornAfter(1), Damage::Kept],
+        [Damage::TornBefore(1), Damage::Kept],
+        [Damage::TornAfter(9), Damage::TornBefore(2)],
+        [Damage::Kept, Damage::TornAfter(3)],
+    ];
+    for steps in 0..45 {
+        for damage in damages {
+            let (mut run, _) = Run::start(Disk::default());
+            for number in 0..steps {
+                step(&mut run, number);
+            }
+            let (disk, acknowledged, unsure) = run.crash(damage);
+            let (mut again, found) = Run::start(disk);
+            check_recovered(&found, &Vec::new(), &acknowledged, &unsure);
+            // A second crash right after, with less written than was abandoned.
+            for number in 0..3 {
+                step(&mut again, number);
+            }
+            let (disk, more, rest) = again.crash(damage);
+            let (_, twice) = Run::start(disk);
+            check_recovered(&twice, &found, &more, &rest);
+        }
+    }
+}
+
+fn sealed_log() -> (Disk, Entries) {
+    let (mut run, _) = Run::start(Disk::default());
+    for number in 0..12 {
+        step(&mut run, number);
+    }
+    loop {
+        run.submit();
+        while !run.in_flight.is_empty() {
+            run.complete(0);
+            run.submit();
+        }
+        if run.writer.seal() {
+            break;
+        }
+    }
+    let entries = run.appended.iter().map(|(_, entry)| entry.clone()).collect();
+    (run.disk, entries)
+}
+
+#[test]
+fn a_flipped_bit_in_a_sealed_log_is_refused_or_harmless() {
+    let (disk, entries) = sealed_log();
+    let mut refused = 0;
+    for (&number, bytes) in &disk.segments {
+        let live = bytes.iter().rposition(|b| *b != 0).unwrap_or(0);
+        for at in (0..live).step_by(211) {
+            let mut damaged = disk.clone();
+            damaged.segments.get_mut(&number).unwrap()[at] ^= 0x10;
+            match read_all(&mut damaged) {
+                Ok((found, _)) => {
+                    // Padding, header rest, or the seal itself, behind which nothing stands.
+                    assert_eq!(found, entries, "segment {number} byte {at}");
+                }
+                Err(
+                    RecoveryError::Corrupt { .. }
+                    | RecoveryError::DamagedHeader { .. }
+                    | RecoveryError::Foreign { .. },
+                ) => refused += 1,
+                Err(other) => panic!("segment {number} byte {at}: {other}"),
+            }
+        }
+    }
+    assert!(refused > 100, "only {refused} flips were noticed");
+}
+
+#[test]
+fn files_of_others_newer_and_missing_ones_are_refused() {
+    let (disk, _) = sealed_log();
+    let mut gap = disk.clone();
+    gap.segments.remove(&2);
+    assert!(disk.segments.len() >= 3);
+    assert!(matches!(read_all(&mut gap), Err(RecoveryError::Missing { .. })));
+    let stranger = LogIdentity { cluster: 1, ..IDENTITY };
+    let foreign = recover(&mut disk.clone(), stranger, &mut |_| Ok(()));
+    assert!(matches!(foreign, Err(RecoveryError::Foreign { .. })));
+    let mut blank = disk.clone();
+    blank.segments.insert(disk.segments.len() as u64 + 1, vec![0; 100]);
+    assert!(read_all(&mut blank).is_ok(), "a segment that was only being made is harmless");
+}
+
+#[test]
+fn a_full_disk_passes_and_a_failed_write_is_final() {
+    let (mut run, _) = Run::start(Disk::default());
+    let Some(LogOperation::PrepareSegment { number, .. }) = run.writer.poll_operation() else {
+        panic!("the first segment is asked for")
+    };
+    assert!(run.writer.on_segment_ready(number, Err(28)).is_ok());
+    assert!(run.writer.disk_full());
+    run.append(0, vec![1; 10]);
+    assert!(run.writer.poll_operation().is_none());
+    run.writer.retry_segment();
+    run.submit();
+    assert_eq!(run.in_flight.len(), 1);
+    run.append(0, vec![2; 10]);
+    run.submit();
+    let (id, _, _, buffer) = run.in_flight.remove(0);
+    assert!(run.writer.on_write_done(id, buffer, Err(5)).is_err());
+    let (id, _, _, buffer) = run.in_flight.remove(0);
+    assert!(run.writer.on_write_done(id, buffer, Ok(())).is_err(), "nothing counts after it");
+    run.append(0, vec![3; 10]);
+    assert!(run.writer.poll_operation().is_none());
+    assert_eq!(run.writer.durable(), Lsn(0));
+}
+
+#[test]
+fn the_table_of_verdicts() {
+    let beyond = |records, durable| Beyond {
+        records,
+        durable: Lsn(durable),
+        incarnation: Incarnation(1),
+    };
+    assert_eq!(decide(Lsn(8), beyond(0, 0)), Verdict::CleanEnd);
+    assert_eq!(decide(Lsn(8), beyond(2, 7)), Verdict::TornTail);
+    assert_eq!(decide(Lsn(8), beyond(1, 8)), Verdict::Corrupt);
+    assert_eq!(decide(Lsn(8), beyond(1, 9)), Verdict::Corrupt);
+}
+
+#[test]
+fn random_bytes_never_panic_or_hang() {
+    let (disk, _) = sealed_log();
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    for _ in 0..300 {
+        let mut damaged = disk.clone();
+        for _ in 0..20 {
+            let number = 1 + random() as u64 % damaged.segments.len() as u64;
+            let bytes = damaged.segments.get_mut(&number).unwrap();
+            let at = random() % bytes.len();
+            bytes[at] = random() as u8;
+        }
+        let _ = read_all(&mut damaged);
+    }
+}
