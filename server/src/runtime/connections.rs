@@ -24,7 +24,6 @@ pub struct Connections {
     free: Vec<u32>,
     /// Sends asked for in this turn, submitted at its end, after what other cores wait for.
     ready: Vec<u32>,
-    open_count: u32,
 }
 
 #[derive(Default)]
@@ -74,14 +73,8 @@ impl Connections {
         let slot = &mut self.slots[index as usize];
         assert!(slot.fd.is_none() && slot.send == Send::Idle && slot.receive == Receive::Idle);
         slot.fd = Some(fd);
-        self.open_count += 1;
         slot.arm_receive(ring, index)?;
         Ok(ConnId { index, generation: slot.generation })
-    }
-
-    /// Sockets held, those being closed included.
-    pub fn open_count(&self) -> u32 {
-        self.open_count
     }
 
     /// Something is still under way on some socket.
@@ -249,7 +242,6 @@ impl Connections {
         }
         *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
         self.free.push(index);
-        self.open_count -= 1;
         true
     }
 }

@@ -134,7 +134,7 @@ where
             }
         }
     }
-    drop(ready_sender);
+    drop((ready_sender, ends_sender));
     // Ends early if a core fails: each thread drops its sender.
     if ready.iter().take(cores).count() < cores {
         drop(go);
@@ -222,9 +222,7 @@ impl Running {
 
     /// After a start that failed: why the first core that failed did.
     fn first_failure(&mut self) -> RuntimeError {
-        let failure = self.ends.iter().find_map(|(core, result)| {
-            result.err().or(Some(RuntimeError::Panicked { core }))
-        });
+        let failure = self.ends.iter().find_map(|(_, result)| result.err());
         self.abort(failure.unwrap_or(RuntimeError::Panicked { core: CoreId(0) }))
     }
 
@@ -283,7 +281,12 @@ impl<T: Send> CoreThread<T> {
             make_machine(core).map_err(|error| RuntimeError::Machine { core, error })?;
         let driver = Driver::new(&config, core, machine, mesh, listeners, shared)?;
         // The starting thread gone, or another core failed: nothing to run for.
-        if ready.send(()).is_err() || go.recv().is_err() {
+        if ready.send(()).is_err() {
+            return Ok(());
+        }
+        // The starting thread counts the cores that can still become ready.
+        drop(ready);
+        if go.recv().is_err() {
             return Ok(());
         }
         driver.run()

@@ -38,8 +38,10 @@ pub enum Event {
     Paused,
 }
 
-/// Sends back what it gets, in whole; reads no more while too much is waiting. A first byte of `!`
-/// asks for that many mebibytes (second byte) instead.
+/// What asks an [`Echo`] for that many mebibytes (the byte that follows) instead of an echo.
+pub const WANTED: &[u8] = b"mebibytes wanted:";
+
+/// Sends back what it gets, in whole; reads no more while too much is waiting.
 pub struct Echo {
     core: CoreId,
     events: Sender<Event>,
@@ -129,7 +131,7 @@ impl Machine for Echo {
                 self.report(Event::Received { bytes: bytes.len() });
                 let Some(client) = self.clients.get_mut(&conn.index) else { return };
                 assert_eq!(client.conn, conn);
-                if let [b'!', mebibytes, ..] = bytes {
+                if let Some([mebibytes]) = bytes.strip_prefix(WANTED) {
                     client.waiting.extend(super::pattern(usize::from(*mebibytes) << 20, 1));
                 } else {
                     client.waiting.extend(bytes);
