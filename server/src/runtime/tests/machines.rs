@@ -49,6 +49,8 @@ pub struct Echo {
     waiting_max: usize,
     clients: HashMap<u32, Client>,
     outputs: Vec<Output<u64, Operation<Block>>>,
+    /// Clients something happened to in this turn.
+    touched: Vec<u32>,
     stopping: bool,
 }
 
@@ -68,6 +70,7 @@ impl Echo {
             waiting_max,
             clients: HashMap::new(),
             outputs: Vec::new(),
+            touched: Vec::new(),
             stopping: false,
         }
     }
@@ -83,7 +86,8 @@ impl Echo {
         if !client.sending && !client.waiting.is_empty() {
             client.sending = true;
             let bytes = client.waiting.drain(..).collect();
-            self.outputs.push(Output::Send { conn, bytes });
+            // Bytes that come meanwhile come in a turn of their own; only the close waits.
+            self.outputs.push(Output::Send { conn, bytes, await_sent: client.ended });
         }
         let full = client.waiting.len() > self.waiting_max;
         if full && !client.paused {
@@ -136,21 +140,21 @@ impl Machine for Echo {
                 } else {
                     client.waiting.extend(bytes);
                 }
-                self.advance(conn.index);
+                self.touched.push(conn.index);
             }
             Input::ReceiveEnded { conn, error } => {
                 self.report(Event::ReceiveEnded { error });
                 if let Some(client) = self.clients.get_mut(&conn.index) {
                     client.ended = true;
                 }
-                self.advance(conn.index);
+                self.touched.push(conn.index);
             }
             Input::Sent { conn, buffer } => {
                 assert!(!buffer.is_empty());
                 if let Some(client) = self.clients.get_mut(&conn.index) {
                     client.sending = false;
                 }
-                self.advance(conn.index);
+                self.touched.push(conn.index);
             }
             Input::SendFailed { conn, error } => {
                 self.report(Event::SendFailed { error });
@@ -166,6 +170,9 @@ impl Machine for Echo {
     }
 
     fn end_turn(&mut self, outputs: &mut Vec<Output<u64, Operation<Block>>>) -> Option<u64> {
+        for index in std::mem::take(&mut self.touched) {
+            self.advance(index);
+        }
         outputs.append(&mut self.outputs);
         if self.stopping {
             outputs.push(Output::Stop);
