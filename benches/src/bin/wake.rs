@@ -17,13 +17,11 @@ enum Way {
     MessageRing,
     /// A write by system call, a read in the other's ring.
     Eventfd,
-    /// The write goes with the ring's own submission, as MSG_RING does.
-    EventfdInRing,
 }
 
 fn main() -> anyhow::Result<()> {
     let rounds: u32 = std::env::args().nth(1).map_or(Ok(100_000), |text| text.parse())?;
-    for way in [Way::MessageRing, Way::Eventfd, Way::EventfdInRing] {
+    for way in [Way::MessageRing, Way::Eventfd] {
         for busy in [false, true] {
             let elapsed = bounce(way, busy, rounds)?;
             let one_way_us = elapsed.as_secs_f64() * 1e6 / f64::from(rounds) / 2.0;
@@ -115,9 +113,6 @@ impl Side {
                 // SAFETY: eight bytes that live for ever.
                 unsafe { libc::write(event, (&raw const ONE).cast(), 8) };
                 return Ok(());
-            }
-            Way::EventfdInRing => {
-                opcode::Write::new(types::Fd(event), (&raw const ONE).cast(), 8).build()
             }
             Way::MessageRing => opcode::MsgRingData::new(types::Fd(other), 0, 1, None).build(),
         };

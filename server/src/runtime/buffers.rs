@@ -38,7 +38,7 @@ impl Buffers {
     /// The result must be dropped after `ring`.
     pub unsafe fn new(ring: &Ring, count: u16, size_bytes: usize) -> Result<Self, RuntimeError> {
         assert!(count.is_power_of_two() && count <= 1 << 15, "the kernel's rule for buffer rings");
-        assert!(size_bytes >= 1 && size_bytes <= 1 << 24);
+        assert!((1..=1 << 24).contains(&size_bytes));
         let stride_bytes = size_bytes.next_multiple_of(64) + RECEIVE_BUFFER_STAGGER_BYTES;
         let invalid = |_| RuntimeError::Ring {
             what: "receive buffers",

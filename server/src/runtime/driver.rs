@@ -514,6 +514,8 @@ impl<M: Drives> Driver<M> {
     /// Ends what is under way. `false` if something did not end in time.
     fn drain(&mut self) -> Result<bool, RuntimeError> {
         self.draining = true;
+        // Sends of the last turn may not even have been submitted.
+        self.settled = false;
         self.cancel_accepts()?;
         let event = Token::new(Kind::Event, 0, 0).pack();
         self.ring.push_cancel(event, Token::new(Kind::Cancel, 0, 0).pack())?;
