@@ -36,7 +36,7 @@ pub enum Input<'a, M, W> {
     Received { conn: ConnId, bytes: &'a [u8] },
     /// The client closed its side (`None`) or its socket failed. No more `Received` follows.
     ReceiveEnded { conn: ConnId, error: Option<OsError> },
-    /// All bytes of an [`Output::Send`] left; the buffer comes back for use again.
+    /// All bytes of an [`Output::Send`] were taken by the socket; the buffer comes back for use again.
     Sent { conn: ConnId, buffer: Vec<u8> },
     /// The socket takes no more bytes; the unsent ones are lost. The core still has to close it.
     SendFailed { conn: ConnId, error: OsError },
@@ -51,15 +51,30 @@ pub enum Input<'a, M, W> {
 /// What a core wants done. `M` and `L` are the mesh's message and the log's operation.
 pub enum Output<M, L> {
     /// Send all of `bytes`, which are not empty; at most one send a connection is under way at a
-    /// time (the core sees to it).
-    Send { conn: ConnId, bytes: Vec<u8> },
+    /// time (the core sees to it). `await_sent`: the core waits for [`Input::Sent`] to go on, with
+    /// more bytes or by closing. Otherwise `Sent` comes with whatever turn is next, which spares a
+    /// completion and a turn for each reply. So decide in `end_turn`, when the whole turn is known.
+    Send {
+        conn: ConnId,
+        bytes: Vec<u8>,
+        await_sent: bool,
+    },
     /// Close now: receives and sends under way are cancelled, nothing more is reported for it.
-    Close { conn: ConnId },
+    Close {
+        conn: ConnId,
+    },
     /// Back-pressure: stop receiving (bytes already received may still arrive).
-    PauseReceive { conn: ConnId },
-    ResumeReceive { conn: ConnId },
+    PauseReceive {
+        conn: ConnId,
+    },
+    ResumeReceive {
+        conn: ConnId,
+    },
     /// Put a message into the ring to another core; order is kept per pair of cores.
-    Mesh { to: u16, message: M },
+    Mesh {
+        to: u16,
+        message: M,
+    },
     Log(L),
     /// This core has drained; its thread ends once every core has said so.
     Stop,

@@ -38,7 +38,7 @@ impl Buffers {
     /// The result must be dropped after `ring`.
     pub unsafe fn new(ring: &Ring, count: u16, size_bytes: usize) -> Result<Self, RuntimeError> {
         assert!(count.is_power_of_two() && count <= 1 << 15, "the kernel's rule for buffer rings");
-        assert!(size_bytes >= 1 && size_bytes <= 1 << 24);
+        assert!((1..=1 << 24).contains(&size_bytes));
         let stride_bytes = size_bytes.next_multiple_of(64) + RECEIVE_BUFFER_STAGGER_BYTES;
         let invalid = |_| RuntimeError::Ring {
             what: "receive buffers",
@@ -47,8 +47,8 @@ impl Buffers {
         let entries_layout =
             Layout::from_size_align(usize::from(count) * size_of::<BufRingEntry>(), 4096)
                 .map_err(invalid)?;
-        let memory_layout = Layout::from_size_align(usize::from(count) * stride_bytes, 4096)
-            .map_err(invalid)?;
+        let memory_layout =
+            Layout::from_size_align(usize::from(count) * stride_bytes, 4096).map_err(invalid)?;
         let mut buffers = Self {
             entries: allocate(entries_layout).cast(),
             memory: allocate(memory_layout),
@@ -99,9 +99,7 @@ impl Buffers {
         // fields are set one by one because the first entry's spare bytes are the ring's tail.
         unsafe {
             let entry = &mut *self.entries.as_ptr().add(slot);
-            entry.set_addr(
-                self.memory.as_ptr().add(usize::from(id) * self.stride_bytes) as u64
-            );
+            entry.set_addr(self.memory.as_ptr().add(usize::from(id) * self.stride_bytes) as u64);
             entry.set_len(self.size_bytes as u32);
             entry.set_bid(id);
         }

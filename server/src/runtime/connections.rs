@@ -10,7 +10,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use io_uring::{opcode, types};
+use io_uring::{opcode, squeue, types};
 
 use super::buffers::{self, Buffers};
 use super::error::RuntimeError;
@@ -24,7 +24,8 @@ pub struct Connections {
     free: Vec<u32>,
     /// Sends asked for in this turn, submitted at its end, after what other cores wait for.
     ready: Vec<u32>,
-    open_count: u32,
+    /// Sends submitted that complete at once or say so, not yet known to be done.
+    quick: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -41,6 +42,7 @@ struct Slot {
     /// Owned by the kernel while a send is under way.
     outgoing: Vec<u8>,
     sent_bytes: usize,
+    await_sent: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -58,6 +60,10 @@ enum Send {
     Idle,
     /// Asked for in this turn; the kernel knows nothing of it.
     Queued,
+    /// Submitted so that it is over when the submission is: all bytes were taken and nothing is
+    /// said, or a completion says how many were.
+    Quick,
+    /// Completes when all bytes were taken, be that later.
     UnderWay,
 }
 
@@ -74,14 +80,8 @@ impl Connections {
         let slot = &mut self.slots[index as usize];
         assert!(slot.fd.is_none() && slot.send == Send::Idle && slot.receive == Receive::Idle);
         slot.fd = Some(fd);
-        self.open_count += 1;
         slot.arm_receive(ring, index)?;
         Ok(ConnId { index, generation: slot.generation })
-    }
-
-    /// Sockets held, those being closed included.
-    pub fn open_count(&self) -> u32 {
-        self.open_count
     }
 
     /// Something is still under way on some socket.
@@ -91,13 +91,14 @@ impl Connections {
 
     /// Takes the bytes to send; they are submitted by `submit_sends`. A connection that is gone or
     /// going drops them: it ended in the turn in which they were made.
-    pub fn queue_send(&mut self, conn: ConnId, bytes: Vec<u8>) {
+    pub fn queue_send(&mut self, conn: ConnId, bytes: Vec<u8>, await_sent: bool) {
         let Some(slot) = self.get(conn) else { return };
         assert!(slot.send == Send::Idle, "one send a connection at a time: the machine sees to it");
         assert!(!bytes.is_empty(), "a send of nothing would never be reported");
         slot.send = Send::Queued;
         slot.outgoing = bytes;
         slot.sent_bytes = 0;
+        slot.await_sent = await_sent;
         self.ready.push(conn.index);
     }
 
@@ -106,12 +107,46 @@ impl Connections {
         for index in self.ready.drain(..) {
             let slot = &mut self.slots[index as usize];
             // Otherwise it was closed since, in the same turn.
-            if slot.send == Send::Queued {
-                slot.send = Send::UnderWay;
-                slot.submit_send(ring, index)?;
+            if slot.send != Send::Queued {
+                continue;
             }
+            slot.send = if slot.await_sent { Send::UnderWay } else { Send::Quick };
+            if slot.send == Send::Quick {
+                self.quick.push(index);
+            }
+            slot.submit_send(ring, index)?;
         }
         Ok(())
+    }
+
+    /// A send that was to be over at once was not: called for each completion of a send before
+    /// `confirm_sends`. What is left of it goes the ordinary way.
+    pub fn note_send_completion(&mut self, token: Token) {
+        let slot = &mut self.slots[token.index as usize];
+        slot.check(token);
+        if slot.send == Send::Quick {
+            slot.send = Send::UnderWay;
+        }
+    }
+
+    /// Takes the quick sends of which no completion has come for done. To be called only when all
+    /// submissions have been taken by the kernel and all completions collected and noted.
+    pub fn confirm_sends<M: Machine>(&mut self, machine: &mut M, mut on_freed: impl FnMut()) {
+        let mut quick = std::mem::take(&mut self.quick);
+        for index in quick.drain(..) {
+            let slot = &mut self.slots[index as usize];
+            if slot.send != Send::Quick {
+                continue;
+            }
+            let conn = ConnId { index, generation: slot.generation };
+            let buffer = slot.take_outgoing();
+            if !slot.closing {
+                machine.on_input(Input::Sent { conn, buffer });
+            } else if self.free_if_done(index) {
+                on_freed();
+            }
+        }
+        self.quick = quick;
     }
 
     pub fn pause(&mut self, ring: &mut Ring, conn: ConnId) -> Result<(), RuntimeError> {
@@ -236,9 +271,9 @@ impl Connections {
 
     /// The slot of a connection that is open and not closing.
     fn get(&mut self, conn: ConnId) -> Option<&mut Slot> {
-        self.slots.get_mut(conn.index as usize).filter(|slot| {
-            slot.generation == conn.generation && slot.fd.is_some() && !slot.closing
-        })
+        self.slots
+            .get_mut(conn.index as usize)
+            .filter(|slot| slot.generation == conn.generation && slot.fd.is_some() && !slot.closing)
     }
 
     fn free_if_done(&mut self, index: u32) -> bool {
@@ -249,14 +284,13 @@ impl Connections {
         }
         *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
         self.free.push(index);
-        self.open_count -= 1;
         true
     }
 }
 
 impl Slot {
     fn in_flight(&self) -> bool {
-        self.send == Send::UnderWay || self.receive != Receive::Idle
+        matches!(self.send, Send::Quick | Send::UnderWay) || self.receive != Receive::Idle
     }
 
     /// A completion must be of the slot's present user: a slot is freed only after its last one.
@@ -304,10 +338,18 @@ impl Slot {
         let Some(fd) = &self.fd else { return Ok(()) };
         let rest = &self.outgoing[self.sent_bytes..];
         let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-        // WAITALL lets the kernel itself go on after a partial send.
+        // WAITALL lets the kernel itself go on after a partial send, and makes a partial one that
+        // may not wait (DONTWAIT) a failure, which is reported where a success is not.
+        let mut flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let mut entry_flags = squeue::Flags::empty();
+        if self.send == Send::Quick {
+            flags |= libc::MSG_DONTWAIT;
+            entry_flags |= squeue::Flags::SKIP_SUCCESS;
+        }
         let entry = opcode::Send::new(types::Fd(fd.as_raw_fd()), rest.as_ptr(), length)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            .flags(flags)
             .build()
+            .flags(entry_flags)
             .user_data(Token::new(Kind::Send, self.generation, index).pack());
         // SAFETY: `outgoing` is neither changed nor freed while a send is under way, and moving the Vec does
         // not move its bytes; the table outlives the ring.

@@ -62,6 +62,8 @@ pub struct Driver<M: Drives> {
     completions: Vec<Completion>,
     /// The completions wait for a consistent cut of the mesh.
     held: bool,
+    /// The kernel has nothing to take or to tell: what it has not spoken of is done.
+    settled: bool,
     /// Log operations that ended without the kernel.
     done: Vec<Done<M::Buffer>>,
     outputs: Vec<Output<M::Message, M::LogOperation>>,
@@ -111,6 +113,7 @@ impl<M: Drives> Driver<M> {
             event_count: Box::new(0),
             completions: Vec::with_capacity(TURN_COMPLETIONS_MAX),
             held: false,
+            settled: false,
             done: Vec::new(),
             outputs: Vec::new(),
             deadline_ns: Some(0),
@@ -150,7 +153,7 @@ impl<M: Drives> Driver<M> {
 
     fn turn(&mut self) -> Result<(), RuntimeError> {
         self.wait()?;
-        self.ring.collect(&mut self.completions, TURN_COMPLETIONS_MAX);
+        self.collect();
         // After the completions were collected: a message that caused a client to send something is
         // in the cut when the client's bytes are among them.
         self.held = !self.mesh.take_cut();
@@ -161,6 +164,7 @@ impl<M: Drives> Driver<M> {
         self.tell_shutdown()?;
         self.deliver_mesh()?;
         self.deliver_done();
+        self.deliver_sent();
         self.deliver_completions()?;
         self.deadline_ns = self.machine.end_turn(&mut self.outputs);
         self.carry_out()?;
@@ -169,6 +173,19 @@ impl<M: Drives> Driver<M> {
         self.connections.submit_sends(&mut self.ring)?;
         self.buffers.publish();
         Ok(())
+    }
+
+    fn collect(&mut self) {
+        let before = self.completions.len();
+        self.ring.collect(&mut self.completions, TURN_COMPLETIONS_MAX);
+        for completion in &self.completions[before..] {
+            if let Some(token) = Token::unpack(completion.user_data)
+                && token.kind == Kind::Send
+            {
+                self.connections.note_send_completion(token);
+            }
+        }
+        self.settled = self.ring.is_settled();
     }
 
     fn wait(&mut self) -> Result<(), RuntimeError> {
@@ -190,7 +207,8 @@ impl<M: Drives> Driver<M> {
     }
 
     fn how_to_wait(&self) -> Wait {
-        if self.held || !self.completions.is_empty() || !self.done.is_empty() {
+        // Not settled: a send may be done whose machine waits for that to close.
+        if self.held || !self.settled || !self.completions.is_empty() || !self.done.is_empty() {
             return Wait::No;
         }
         let mut own = self.accept_retry_ns;
@@ -256,6 +274,16 @@ impl<M: Drives> Driver<M> {
         }
     }
 
+    /// Sends that were over with the last submission.
+    fn deliver_sent(&mut self) {
+        if self.settled {
+            let clients = &self.shared.bells[usize::from(self.core.0)].clients;
+            self.connections.confirm_sends(&mut self.machine, || {
+                clients.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+    }
+
     fn deliver_completions(&mut self) -> Result<(), RuntimeError> {
         let mut completions = std::mem::take(&mut self.completions);
         for completion in completions.drain(..) {
@@ -315,7 +343,9 @@ impl<M: Drives> Driver<M> {
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             match output {
-                Output::Send { conn, bytes } => self.connections.queue_send(conn, bytes),
+                Output::Send { conn, bytes, await_sent } => {
+                    self.connections.queue_send(conn, bytes, await_sent);
+                }
                 Output::Mesh { to, message } => {
                     self.mesh.send(usize::from(to), Packet::Message(message));
                 }
@@ -484,6 +514,8 @@ impl<M: Drives> Driver<M> {
     /// Ends what is under way. `false` if something did not end in time.
     fn drain(&mut self) -> Result<bool, RuntimeError> {
         self.draining = true;
+        // Sends of the last turn may not even have been submitted.
+        self.settled = false;
         self.cancel_accepts()?;
         let event = Token::new(Kind::Event, 0, 0).pack();
         self.ring.push_cancel(event, Token::new(Kind::Cancel, 0, 0).pack())?;
@@ -491,6 +523,7 @@ impl<M: Drives> Driver<M> {
         let until_ns = timer::monotonic_ns() + DRAIN_NS_MAX;
         loop {
             // What the machine is told here it can act on no more.
+            self.deliver_sent();
             self.deliver_completions()?;
             self.connections.close_all(&mut self.ring)?;
             self.buffers.publish();
@@ -503,7 +536,7 @@ impl<M: Drives> Driver<M> {
                 return Ok(false);
             }
             self.ring.enter(Wait::For(until_ns - now_ns))?;
-            self.ring.collect(&mut self.completions, TURN_COMPLETIONS_MAX);
+            self.collect();
         }
     }
 

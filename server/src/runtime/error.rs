@@ -13,27 +13,66 @@ pub type MachineError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub enum RuntimeError {
     /// The kernel, or what the process runs in, forbids io_uring.
-    Forbidden { error: io::Error, sysctl: Option<String> },
+    Forbidden {
+        error: io::Error,
+        sysctl: Option<String>,
+    },
     /// The kernel is too old.
-    Missing { feature: &'static str, since: &'static str },
+    Missing {
+        feature: &'static str,
+        since: &'static str,
+    },
     /// A ring could not be made or used.
-    Ring { what: &'static str, error: io::Error },
-    Listen { address: SocketAddr, error: io::Error },
-    Accept { error: io::Error },
+    Ring {
+        what: &'static str,
+        error: io::Error,
+    },
+    Listen {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    Accept {
+        error: io::Error,
+    },
     /// More cores asked for than a process can have, or none.
-    Cores { asked: usize, max: usize },
-    Affinity { error: io::Error },
-    Thread { core: CoreId, error: io::Error },
+    Cores {
+        asked: usize,
+        max: usize,
+    },
+    Affinity {
+        error: io::Error,
+    },
+    Thread {
+        core: CoreId,
+        error: io::Error,
+    },
     /// Too few descriptors for even one client.
-    Descriptors { limit: u64, needed: u64 },
-    File { what: &'static str, path: PathBuf, error: io::Error },
+    Descriptors {
+        limit: u64,
+        needed: u64,
+    },
+    File {
+        what: &'static str,
+        path: PathBuf,
+        error: io::Error,
+    },
     /// Another process uses the data directory.
-    Locked { path: PathBuf, holder: String },
+    Locked {
+        path: PathBuf,
+        holder: String,
+    },
     /// The machine of a core could not be made, as by a log that cannot be recovered.
-    Machine { core: CoreId, error: MachineError },
+    Machine {
+        core: CoreId,
+        error: MachineError,
+    },
     /// A core's thread ended by a panic.
-    Panicked { core: CoreId },
-    Signals { error: io::Error },
+    Panicked {
+        core: CoreId,
+    },
+    Signals {
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for RuntimeError {

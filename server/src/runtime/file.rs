@@ -63,7 +63,10 @@ pub enum Operation<B> {
     Write(Write<B>),
     PrepareSegment(PrepareSegment),
     /// Makes earlier, completed writes stable where `LogSync::OnRequest` leaves that open.
-    Fdatasync { id: u64, segment: u64 },
+    Fdatasync {
+        id: u64,
+        segment: u64,
+    },
 }
 
 pub struct WriteDone<B> {

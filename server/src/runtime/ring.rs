@@ -86,7 +86,12 @@ impl Ring {
             Some(index) => (index, ENTER_REGISTERED_RING),
             None => (ring.as_raw_fd(), 0),
         };
-        Ok(Self { ring, enter_fd, enter_flags: enter_flags | registered, overflow: VecDeque::new() })
+        Ok(Self {
+            ring,
+            enter_fd,
+            enter_flags: enter_flags | registered,
+            overflow: VecDeque::new(),
+        })
     }
 
     /// The descriptor other rings send wake-ups to.
@@ -156,6 +161,17 @@ impl Ring {
         !self.ring.completion().is_empty()
     }
 
+    /// Everything pushed has been taken by the kernel, and every completion so far collected.
+    pub fn is_settled(&mut self) -> bool {
+        if !self.overflow.is_empty() {
+            return false;
+        }
+        let submission = self.ring.submission();
+        let taken = submission.is_empty() && !submission.cq_overflow();
+        drop(submission);
+        taken && self.ring.completion().is_empty()
+    }
+
     /// Something has completed or is ready to, as far as can be seen without a system call.
     pub fn has_work(&mut self) -> bool {
         let submission = self.ring.submission();
@@ -188,9 +204,9 @@ impl Ring {
     fn enter_once(&mut self, wait: Wait) -> Result<(), RuntimeError> {
         let to_submit = self.ring.submission().len() as u32;
         let timespec = match wait {
-            Wait::For(ns) => types::Timespec::new()
-                .sec(ns / 1_000_000_000)
-                .nsec((ns % 1_000_000_000) as u32),
+            Wait::For(ns) => {
+                types::Timespec::new().sec(ns / 1_000_000_000).nsec((ns % 1_000_000_000) as u32)
+            }
             Wait::No | Wait::Forever => types::Timespec::new(),
         };
         let argument = GetEvents {

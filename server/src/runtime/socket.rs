@@ -37,10 +37,8 @@ pub fn listen_all(
     // Only now: a client must not be queued at a core that never comes to be.
     for of_core in &listeners {
         for (fd, address) in of_core.iter().zip(&addresses) {
-            net::listen(fd, LISTEN_BACKLOG).map_err(|error| RuntimeError::Listen {
-                address: *address,
-                error: error.into(),
-            })?;
+            net::listen(fd, LISTEN_BACKLOG)
+                .map_err(|error| RuntimeError::Listen { address: *address, error: error.into() })?;
         }
     }
     Ok((listeners, addresses))
@@ -101,9 +99,17 @@ pub enum AcceptFailure {
 
 pub fn judge_accept(errno: i32) -> AcceptFailure {
     match errno {
-        libc::ECONNABORTED | libc::EINTR | libc::EAGAIN | libc::EPROTO | libc::ENETDOWN
-        | libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EPERM
-        | libc::ETIMEDOUT | libc::ECANCELED => AcceptFailure::Again,
+        libc::ECONNABORTED
+        | libc::EINTR
+        | libc::EAGAIN
+        | libc::EPROTO
+        | libc::ENETDOWN
+        | libc::EHOSTDOWN
+        | libc::EHOSTUNREACH
+        | libc::ENETUNREACH
+        | libc::EPERM
+        | libc::ETIMEDOUT
+        | libc::ECANCELED => AcceptFailure::Again,
         libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => AcceptFailure::Later,
         _ => AcceptFailure::Fatal,
     }

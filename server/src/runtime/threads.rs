@@ -89,7 +89,8 @@ where
         abort: AtomicBool::new(false),
         stopped_count: AtomicU32::new(0),
     });
-    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::SEMAPHORE).map_err(|error| ring_error(error.into()))?;
+    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::SEMAPHORE)
+        .map_err(|error| ring_error(error.into()))?;
     let (ends_sender, ends) = channel();
     let mut running = Running {
         addresses,
@@ -134,7 +135,7 @@ where
             }
         }
     }
-    drop(ready_sender);
+    drop((ready_sender, ends_sender));
     // Ends early if a core fails: each thread drops its sender.
     if ready.iter().take(cores).count() < cores {
         drop(go);
@@ -175,11 +176,8 @@ impl Running {
             if let Some(signals) = signals {
                 self.await_event(signals)?;
             }
-            let next = if signals.is_some() {
-                self.ends.try_recv().ok()
-            } else {
-                self.ends.recv().ok()
-            };
+            let next =
+                if signals.is_some() { self.ends.try_recv().ok() } else { self.ends.recv().ok() };
             match next {
                 Some((_, Ok(()))) => left -= 1,
                 Some((_, Err(error))) => return Err(self.abort(error)),
@@ -222,9 +220,7 @@ impl Running {
 
     /// After a start that failed: why the first core that failed did.
     fn first_failure(&mut self) -> RuntimeError {
-        let failure = self.ends.iter().find_map(|(core, result)| {
-            result.err().or(Some(RuntimeError::Panicked { core }))
-        });
+        let failure = self.ends.iter().find_map(|(_, result)| result.err());
         self.abort(failure.unwrap_or(RuntimeError::Panicked { core: CoreId(0) }))
     }
 
@@ -279,11 +275,15 @@ impl<T: Send> CoreThread<T> {
             sched_setaffinity(None, &set)
                 .map_err(|error| RuntimeError::Affinity { error: error.into() })?;
         }
-        let machine =
-            make_machine(core).map_err(|error| RuntimeError::Machine { core, error })?;
+        let machine = make_machine(core).map_err(|error| RuntimeError::Machine { core, error })?;
         let driver = Driver::new(&config, core, machine, mesh, listeners, shared)?;
         // The starting thread gone, or another core failed: nothing to run for.
-        if ready.send(()).is_err() || go.recv().is_err() {
+        if ready.send(()).is_err() {
+            return Ok(());
+        }
+        // The starting thread counts the cores that can still become ready.
+        drop(ready);
+        if go.recv().is_err() {
             return Ok(());
         }
         driver.run()

@@ -3,6 +3,12 @@
 //! The rule, on both sides a store, a full fence, a load (Dekker's): a sender pushes its messages,
 //! fences, then reads `sleeping`; a core sets `sleeping`, fences, then looks at its rings once more.
 //! At least one of them sees the other, so no message is slept on.
+//!
+//! The call itself is a message between rings (MSG_RING). Measured with `benches`' `wake` on the
+//! 2-processor Zen 4 machine, Linux 6.18, one way, median of five runs: parked 6.4 µs against 6.4 by
+//! eventfd, busy 1.4 against 1.4. Equal, so what decides is that MSG_RING goes along with the `enter`
+//! a turn ends with anyway, where an eventfd costs the sender a system call for each core it wakes
+//! and the woken one another read. Were it to fail, the eventfd is what remains.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering, fence};

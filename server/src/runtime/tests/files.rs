@@ -294,7 +294,10 @@ fn a_missing_segment_and_a_bad_size_are_failures() {
         ]
     });
     let missing = Err(OsError(libc::ENOENT));
-    assert_eq!(results, [(1, missing), (2, Err(OsError(libc::EINVAL))), (3, missing), (4, missing)]);
+    assert_eq!(
+        results,
+        [(1, missing), (2, Err(OsError(libc::EINVAL))), (3, missing), (4, missing)]
+    );
 }
 
 #[test]

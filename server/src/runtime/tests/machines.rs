@@ -38,8 +38,10 @@ pub enum Event {
     Paused,
 }
 
-/// Sends back what it gets, in whole; reads no more while too much is waiting. A first byte of `!`
-/// asks for that many mebibytes (second byte) instead.
+/// What asks an [`Echo`] for that many mebibytes (the byte that follows) instead of an echo.
+pub const WANTED: &[u8] = b"mebibytes wanted:";
+
+/// Sends back what it gets, in whole; reads no more while too much is waiting.
 pub struct Echo {
     core: CoreId,
     events: Sender<Event>,
@@ -47,6 +49,8 @@ pub struct Echo {
     waiting_max: usize,
     clients: HashMap<u32, Client>,
     outputs: Vec<Output<u64, Operation<Block>>>,
+    /// Clients something happened to in this turn.
+    touched: Vec<u32>,
     stopping: bool,
 }
 
@@ -66,6 +70,7 @@ impl Echo {
             waiting_max,
             clients: HashMap::new(),
             outputs: Vec::new(),
+            touched: Vec::new(),
             stopping: false,
         }
     }
@@ -81,7 +86,8 @@ impl Echo {
         if !client.sending && !client.waiting.is_empty() {
             client.sending = true;
             let bytes = client.waiting.drain(..).collect();
-            self.outputs.push(Output::Send { conn, bytes });
+            // Bytes that come meanwhile come in a turn of their own; only the close waits.
+            self.outputs.push(Output::Send { conn, bytes, await_sent: client.ended });
         }
         let full = client.waiting.len() > self.waiting_max;
         if full && !client.paused {
@@ -129,26 +135,26 @@ impl Machine for Echo {
                 self.report(Event::Received { bytes: bytes.len() });
                 let Some(client) = self.clients.get_mut(&conn.index) else { return };
                 assert_eq!(client.conn, conn);
-                if let [b'!', mebibytes, ..] = bytes {
+                if let Some([mebibytes]) = bytes.strip_prefix(WANTED) {
                     client.waiting.extend(super::pattern(usize::from(*mebibytes) << 20, 1));
                 } else {
                     client.waiting.extend(bytes);
                 }
-                self.advance(conn.index);
+                self.touched.push(conn.index);
             }
             Input::ReceiveEnded { conn, error } => {
                 self.report(Event::ReceiveEnded { error });
                 if let Some(client) = self.clients.get_mut(&conn.index) {
                     client.ended = true;
                 }
-                self.advance(conn.index);
+                self.touched.push(conn.index);
             }
             Input::Sent { conn, buffer } => {
                 assert!(!buffer.is_empty());
                 if let Some(client) = self.clients.get_mut(&conn.index) {
                     client.sending = false;
                 }
-                self.advance(conn.index);
+                self.touched.push(conn.index);
             }
             Input::SendFailed { conn, error } => {
                 self.report(Event::SendFailed { error });
@@ -164,6 +170,9 @@ impl Machine for Echo {
     }
 
     fn end_turn(&mut self, outputs: &mut Vec<Output<u64, Operation<Block>>>) -> Option<u64> {
+        for index in std::mem::take(&mut self.touched) {
+            self.advance(index);
+        }
         outputs.append(&mut self.outputs);
         if self.stopping {
             outputs.push(Output::Stop);
