@@ -9,6 +9,8 @@ pub mod expiry;
 pub mod generic;
 pub mod keys;
 pub mod glob;
+pub mod list;
+pub mod list_move;
 pub mod parse;
 pub mod scan;
 pub mod spec;

@@ -76,11 +76,6 @@ impl Arguments<'_> {
         self.0.extend_from_slice(&value.to_le_bytes());
         self
     }
-
-    pub fn f64(self, value: f64) -> Self {
-        self.0.extend_from_slice(&value.to_bits().to_le_bytes());
-        self
-    }
 }
 
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {

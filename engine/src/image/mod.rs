@@ -8,13 +8,13 @@ use crate::hash::Hasher64;
 use crate::value::limits::EncodingLimits;
 use crate::number::parse_i64;
 use crate::value::thin::ThinBytes;
-use crate::value::{Hash, List, Set, ZSet};
+use crate::value::list::End;
+use crate::value::{Hash, List, Set};
 
 const STRING: u8 = 1;
 const LIST: u8 = 2;
 const SET: u8 = 3;
 const HASH: u8 = 4;
-const SORTED_SET: u8 = 5;
 
 /// Appends the image of a value.
 pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
@@ -49,14 +49,6 @@ pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
                 put_bytes(out, value);
             }
         }
-        ValueRef::ZSet(zset) => {
-            out.push(SORTED_SET);
-            put_varint(out, zset.len() as u64);
-            for (member, score) in zset.iter() {
-                out.extend_from_slice(&score.to_bits().to_le_bytes());
-                put_bytes(out, member);
-            }
-        }
     }
 }
 
@@ -85,7 +77,7 @@ pub fn read(
         LIST => {
             let mut list = List::new();
             for _ in 0..count {
-                list.push_back(reader.bytes()?, limits);
+                list.push(End::Tail, reader.bytes()?, limits);
             }
             Value::List(list)
         }
@@ -103,14 +95,6 @@ pub fn read(
                 hash.set(field, reader.bytes()?, limits, hasher);
             }
             Value::Hash(hash)
-        }
-        SORTED_SET => {
-            let mut zset = ZSet::new();
-            for _ in 0..count {
-                let score = reader.score()?;
-                zset.insert(reader.bytes()?, score, limits, hasher);
-            }
-            Value::ZSet(zset)
         }
         kind => return Err(DecodeError::UnknownKind { kind, offset: 0 }),
     };

@@ -2,6 +2,7 @@
 
 use crate::effect::Kind;
 use crate::value::List;
+use crate::value::list::End;
 
 use super::entry::{Value, ValueMut};
 use super::update::{Collection, Update};
@@ -25,12 +26,12 @@ impl Collection for List {
 
 impl Update<'_, List> {
     pub fn push_front(&mut self, element: &[u8]) {
-        self.value.push_front(element, self.limits);
+        self.value.push(End::Head, element, self.limits);
         self.emit(Kind::ListPushFront, |a| drop(a.bytes(element)));
     }
 
     pub fn push_back(&mut self, element: &[u8]) {
-        self.value.push_back(element, self.limits);
+        self.value.push(End::Tail, element, self.limits);
         self.emit(Kind::ListPushBack, |a| drop(a.bytes(element)));
     }
 
@@ -39,7 +40,7 @@ impl Update<'_, List> {
         if count == 0 || count > self.value.len() {
             return false;
         }
-        self.value.remove_range(0, count, self.limits);
+        self.value.delete(0..count, self.limits);
         self.emit(Kind::ListPopFront, |a| drop(a.varint(count as u64)));
         true
     }
@@ -50,7 +51,7 @@ impl Update<'_, List> {
         if count == 0 || count > len {
             return false;
         }
-        self.value.remove_range(len - count, count, self.limits);
+        self.value.delete(len - count..len, self.limits);
         self.emit(Kind::ListPopBack, |a| drop(a.varint(count as u64)));
         true
     }
@@ -59,7 +60,7 @@ impl Update<'_, List> {
     pub fn set(&mut self, index: usize, element: &[u8]) -> bool {
         let there = index < self.value.len();
         if there {
-            self.value.set(index, element, self.limits);
+            self.value.set(index as i64, element, self.limits);
             self.emit(Kind::ListSet, |a| drop(a.varint(index as u64).bytes(element)));
         }
         there
@@ -79,7 +80,7 @@ impl Update<'_, List> {
     pub fn remove_range(&mut self, index: usize, count: usize) -> bool {
         let fits = index.checked_add(count).is_some_and(|end| end <= self.value.len());
         if fits && count > 0 {
-            self.value.remove_range(index, count, self.limits);
+            self.value.delete(index..index + count, self.limits);
             self.emit(Kind::ListRemove, |a| drop(a.varint(index as u64).varint(count as u64)));
         }
         fits

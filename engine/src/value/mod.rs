@@ -5,8 +5,7 @@
 //!
 //! # Layout
 //! `limits` thresholds · `thin` owned pointers · `compact` one of three in a pointer ·
-//! `packed` small arrays of byte strings · `intset` sorted integers · `hash` · `set` · `list` ·
-//! `zset` sorted sets
+//! `packed` small arrays of byte strings · `intset` sorted integers · `hash` · `set` · `list`
 
 pub mod compact;
 pub mod hash;
@@ -16,13 +15,11 @@ pub mod packed;
 pub mod list;
 pub mod set;
 pub mod thin;
-pub mod zset;
 
 pub use crate::table::alloc_size;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
-pub use zset::ZSet;
 
 /// A number below `below` from random bits, as even as 64 bits allow.
 pub(crate) fn pick(random: u64, below: usize) -> usize {

@@ -2,6 +2,7 @@
 //! said here: COMMAND, ACL, routing and the rules of MULTI derive from it.
 
 mod generic;
+mod list;
 mod server;
 mod string;
 
@@ -14,7 +15,7 @@ pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
     FAMILIES.iter().copied().flatten()
 }
 
-static FAMILIES: &[&[CommandSpec]] = &[generic::COMMANDS, string::COMMANDS, server::COMMANDS];
+static FAMILIES: &[&[CommandSpec]] = &[generic::COMMANDS, list::COMMANDS, string::COMMANDS, server::COMMANDS];
 
 /// Longest name of a command or subcommand.
 const NAME_BYTES_MAX: usize = 24;

@@ -1,0 +1,174 @@
+//! Moving elements between lists, popping from the first of several, and waiting for either.
+
+use crate::error::{
+    CommandError, CommandResult, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT,
+};
+use crate::keyspace::{Missing, Update};
+use crate::number::{parse_f64, parse_i64};
+use crate::value::List;
+use crate::value::list::End;
+
+use super::call::{Block, Call, NothingReply};
+use super::list::{drop_from, ends, push_one};
+
+fn parse_end(text: &[u8]) -> Result<End, CommandError> {
+    match text.to_ascii_lowercase().as_slice() {
+        b"left" => Ok(End::Head),
+        b"right" => Ok(End::Tail),
+        _ => Err(SYNTAX),
+    }
+}
+
+/// A timeout in seconds, as milliseconds; 0 for none.
+pub(crate) fn parse_timeout(text: &[u8]) -> Result<u64, CommandError> {
+    let seconds = parse_f64(text).ok_or(TIMEOUT_NOT_A_FLOAT)?;
+    if seconds < 0.0 {
+        return Err(TIMEOUT_NEGATIVE);
+    }
+    let ms = (seconds * 1000.0).ceil();
+    if ms > i64::MAX as f64 {
+        return Err(CommandError::new("ERR timeout is out of range"));
+    }
+    Ok(ms as u64)
+}
+
+pub fn rpoplpush(call: &mut Call<'_, '_>) -> CommandResult {
+    if !move_element(call, End::Tail, End::Head)? {
+        call.reply.null();
+    }
+    Ok(())
+}
+
+pub fn lmove(call: &mut Call<'_, '_>) -> CommandResult {
+    let (from, to) = (parse_end(call.args.at(3))?, parse_end(call.args.at(4))?);
+    if !move_element(call, from, to)? {
+        call.reply.null();
+    }
+    Ok(())
+}
+
+pub fn brpoplpush(call: &mut Call<'_, '_>) -> CommandResult {
+    let timeout_ms = parse_timeout(call.args.at(3))?;
+    if !move_element(call, End::Tail, End::Head)? {
+        call.block = Some(Block { keys: vec![1], timeout_ms, on_timeout: NothingReply::Null });
+    }
+    Ok(())
+}
+
+pub fn blmove(call: &mut Call<'_, '_>) -> CommandResult {
+    let (from, to) = (parse_end(call.args.at(3))?, parse_end(call.args.at(4))?);
+    let timeout_ms = parse_timeout(call.args.at(5))?;
+    if !move_element(call, from, to)? {
+        call.block = Some(Block { keys: vec![1], timeout_ms, on_timeout: NothingReply::Null });
+    }
+    Ok(())
+}
+
+/// Moves an element from the list of the first key to that of the second and replies with it.
+/// False if there is none.
+fn move_element(call: &mut Call<'_, '_>, from: End, to: End) -> Result<bool, CommandError> {
+    let (source, target) = (call.args.at(1), call.args.at(2));
+    let Some(list) = call.space.list(source)? else { return Ok(false) };
+    let taken = ends(list, from, 1);
+    let Some(element) = taken.first() else { return Ok(false) };
+    call.space.list(target)?;
+    if source == target {
+        // In one update, so that a list of one element is not deleted in between.
+        call.space.update(source, Missing::Skip, |list: &mut Update<'_, List>| {
+            push_one(list, to, element);
+            let at = match from {
+                End::Head => usize::from(to == End::Head),
+                End::Tail => list.len() - 1 - usize::from(to == End::Tail),
+            };
+            list.remove_range(at, 1);
+        })?;
+    } else {
+        drop_from(call, source, from, 1)?;
+        call.space.update(target, Missing::Create, |list: &mut Update<'_, List>| {
+            push_one(list, to, element);
+        })?;
+    }
+    call.reply.bulk(element);
+    Ok(true)
+}
+
+pub fn blpop(call: &mut Call<'_, '_>) -> CommandResult {
+    pop_first(call, End::Head)
+}
+
+pub fn brpop(call: &mut Call<'_, '_>) -> CommandResult {
+    pop_first(call, End::Tail)
+}
+
+fn pop_first(call: &mut Call<'_, '_>, end: End) -> CommandResult {
+    let last = call.args.len() - 1;
+    let timeout_ms = parse_timeout(call.args.at(last))?;
+    for at in 1..last {
+        let key = call.args.at(at);
+        let Some(list) = call.space.list(key)? else { continue };
+        let taken = ends(list, end, 1);
+        call.reply.array(2);
+        call.reply.bulk(key);
+        taken.iter().for_each(|element| call.reply.bulk(element));
+        return drop_from(call, key, end, taken.len());
+    }
+    let keys = (1..last).collect();
+    call.block = Some(Block { keys, timeout_ms, on_timeout: NothingReply::NullArray });
+    Ok(())
+}
+
+pub fn lmpop(call: &mut Call<'_, '_>) -> CommandResult {
+    if pop_many(call, 1)?.is_some() {
+        call.reply.null_array();
+    }
+    Ok(())
+}
+
+pub fn blmpop(call: &mut Call<'_, '_>) -> CommandResult {
+    let timeout_ms = parse_timeout(call.args.at(1))?;
+    if let Some(keys) = pop_many(call, 2)? {
+        call.block = Some(Block { keys, timeout_ms, on_timeout: NothingReply::NullArray });
+    }
+    Ok(())
+}
+
+/// Pops from the first list that has something and replies. Otherwise the positions of the keys.
+fn pop_many(
+    call: &mut Call<'_, '_>,
+    count_at: usize,
+) -> Result<Option<Vec<usize>>, CommandError> {
+    let args = call.args;
+    let key_count = parse_i64(args.at(count_at))
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|count| *count > 0)
+        .ok_or(CommandError::new("ERR numkeys should be greater than 0"))?;
+    let end_at = key_count.checked_add(count_at + 1).filter(|at| *at < args.len()).ok_or(SYNTAX)?;
+    let end = parse_end(args.at(end_at))?;
+    let mut count = None;
+    let mut at = end_at + 1;
+    while at < args.len() {
+        if !args.is(at, "count") || count.is_some() || at + 1 >= args.len() {
+            return Err(SYNTAX);
+        }
+        let value = parse_i64(args.at(at + 1)).and_then(|value| usize::try_from(value).ok());
+        count = Some(
+            value
+                .filter(|value| *value > 0)
+                .ok_or(CommandError::new("ERR count should be greater than 0"))?,
+        );
+        at += 2;
+    }
+    for key_at in count_at + 1..end_at {
+        let key = args.at(key_at);
+        let Some(list) = call.space.list(key)? else { continue };
+        let taken = ends(list, end, count.unwrap_or(1));
+        call.reply.array(2);
+        call.reply.bulk(key);
+        call.reply.array(taken.len());
+        taken.iter().for_each(|element| call.reply.bulk(element));
+        drop_from(call, key, end, taken.len())?;
+        return Ok(None);
+    }
+    Ok(Some((count_at + 1..end_at).collect()))
+}
+
