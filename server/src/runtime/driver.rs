@@ -59,6 +59,7 @@ pub struct Driver<M: Drives> {
     accept_retry_ns: Option<u64>,
     /// Where the kernel puts the eventfd's counter.
     event_count: Box<u64>,
+    event_armed: bool,
     completions: Vec<Completion>,
     /// The completions wait for a consistent cut of the mesh.
     held: bool,
@@ -111,6 +112,7 @@ impl<M: Drives> Driver<M> {
             listeners: listeners.into_iter().map(|fd| Listener { fd, armed: false }).collect(),
             accept_retry_ns: None,
             event_count: Box::new(0),
+            event_armed: false,
             completions: Vec::with_capacity(TURN_COMPLETIONS_MAX),
             held: false,
             settled: false,
@@ -324,6 +326,7 @@ impl<M: Drives> Driver<M> {
             }
             Kind::Accept => self.on_accept(token.index as usize, completion)?,
             Kind::Event => {
+                self.event_armed = false;
                 if !self.draining {
                     self.arm_event()?;
                 }
@@ -487,6 +490,7 @@ impl<M: Drives> Driver<M> {
         let entry = opcode::Read::new(fd, (&raw mut *self.event_count).cast(), 8)
             .build()
             .user_data(Token::new(Kind::Event, 0, 0).pack());
+        self.event_armed = true;
         // SAFETY: the counter is on the heap, read by no one, and freed after the ring; the eventfd
         // is kept open by `shared`.
         unsafe { self.ring.push(entry) }
@@ -511,7 +515,8 @@ impl<M: Drives> Driver<M> {
             .map_err(|error| RuntimeError::Ring { what: "registering log buffers", error })
     }
 
-    /// Ends what is under way. `false` if something did not end in time.
+    /// Ends what is under way; accepts too, or the port would stay taken for a moment after the
+    /// process is gone, because a ring is torn down later. `false` if something did not end in time.
     fn drain(&mut self) -> Result<bool, RuntimeError> {
         self.draining = true;
         // Sends of the last turn may not even have been submitted.
@@ -528,7 +533,9 @@ impl<M: Drives> Driver<M> {
             self.connections.close_all(&mut self.ring)?;
             self.buffers.publish();
             let files_busy = self.files.as_ref().is_some_and(LogFiles::is_busy);
-            if !files_busy && !self.connections.is_busy() {
+            let accepting = self.listeners.iter().any(|listener| listener.armed);
+            let busy = files_busy || accepting || self.event_armed || self.connections.is_busy();
+            if !busy {
                 return Ok(true);
             }
             let now_ns = timer::monotonic_ns();

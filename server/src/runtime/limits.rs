@@ -29,6 +29,11 @@ pub const RECEIVE_BUFFER_STAGGER_BYTES: usize = 64;
 /// Backlog of a listener: Redis's `tcp-backlog`.
 pub const LISTEN_BACKLOG: i32 = 511;
 
+/// Tries to bind a port that is in use, and the pause between two: a killed process's ring, which
+/// holds its listener, is torn down after the process is gone. 10 × 20 ms, then it is refused.
+pub const BIND_TRIES: u32 = 10;
+pub const BIND_PAUSE_MS: u64 = 20;
+
 /// Wait after `accept` ran out of descriptors or memory: long enough not to spin, short enough that
 /// a client's connect, which the kernel has completed already, does not time out.
 pub const ACCEPT_BACKOFF_NS: u64 = 100_000_000;

@@ -10,7 +10,7 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::config::Config;
 use super::error::RuntimeError;
-use super::limits::LISTEN_BACKLOG;
+use super::limits::{BIND_PAUSE_MS, BIND_TRIES, LISTEN_BACKLOG};
 
 /// All listeners of one core, in the order of `Config::listen`.
 pub type CoreListeners = Vec<OwnedFd>;
@@ -26,7 +26,7 @@ pub fn listen_all(
         let mut address = *asked;
         for (core, of_core) in listeners.iter_mut().enumerate() {
             let explain = |error: Errno| RuntimeError::Listen { address, error: error.into() };
-            let fd = bind_one(address, core == 0, config.keepalive_s).map_err(explain)?;
+            let fd = bind_patiently(address, core == 0, config.keepalive_s).map_err(explain)?;
             if core == 0 {
                 address = local_address(&fd).map_err(explain)?;
                 addresses.push(address);
@@ -42,6 +42,17 @@ pub fn listen_all(
         }
     }
     Ok((listeners, addresses))
+}
+
+/// Binds, with a few tries while the port is still held by a process that has just ended.
+fn bind_patiently(address: SocketAddr, first: bool, keepalive_s: u32) -> Result<OwnedFd, Errno> {
+    for _ in 1..BIND_TRIES {
+        match bind_one(address, first, keepalive_s) {
+            Err(Errno::ADDRINUSE) => std::thread::sleep(Duration::from_millis(BIND_PAUSE_MS)),
+            other => return other,
+        }
+    }
+    bind_one(address, first, keepalive_s)
 }
 
 /// The first socket binds alone, so that a port another process holds is refused; only then does it

@@ -231,6 +231,23 @@ fn a_port_in_use_is_refused() {
 }
 
 #[test]
+fn a_port_is_free_as_soon_as_the_cores_have_ended() {
+    let (running, _events) = start_echo(config(2));
+    let address = running.addresses()[0];
+    check_echo(&mut connect(address), b"once");
+    stop(running);
+    for _ in 0..20 {
+        let (sender, _events) = channel();
+        let again = start(Config { listen: vec![address], ..config(2) }, move |core| {
+            Ok(Echo::new(core, sender.clone(), WAITING_MAX))
+        })
+        .unwrap();
+        check_echo(&mut connect(address), b"again");
+        stop(again);
+    }
+}
+
+#[test]
 fn a_core_that_cannot_start_ends_the_start() {
     let (sender, _) = channel();
     let result = start(config(2), move |core| match core.0 {
