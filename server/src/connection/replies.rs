@@ -101,6 +101,10 @@ impl Replies {
         !self.ready.is_empty()
     }
 
+    pub fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     pub fn is_sending(&self) -> bool {
         self.sending_bytes > 0
     }

@@ -145,9 +145,15 @@ impl Core {
         connection.dirty = false;
         connection.replies.open(|shard| released[usize::from(shard)]);
         if let Some(bytes) = connection.replies.take_ready() {
+            // Whoever has more to say or to run must hear when this is out.
+            let await_sent = connection.closing
+                || connection.ended
+                || self.draining
+                || connection.replies.has_held()
+                || !connection.query.is_empty();
             connection.bytes_out += bytes.len() as u64;
             self.stats.bytes_out += bytes.len() as u64;
-            self.outputs.push(Output::Send { conn, bytes });
+            self.outputs.push(Output::Send { conn, bytes, await_sent });
         } else if connection.closing && connection.replies.is_empty() {
             self.close_connection(conn);
         }
