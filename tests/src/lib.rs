@@ -1,1 +1,7 @@
-//! The `tests` crate.
+//! Tests of the whole: the real binary, crashes, the protocol as clients see it.
+//!
+//! # Layout
+//! - [`harness`]: a server under test and a client for it.
+//! - `tests/crash.rs`: kill -9 under load. `tests/protocol.rs`: what clients rely on.
+
+pub mod harness;

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
+use engine::reply::Protocol;
 
 use super::client::KillFilter;
 use super::stats::Snapshot;
+use crate::connection::replies::Hold;
 use crate::connection::{Connection, Waiting};
 use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::core::message::Message;
+use crate::dispatch::local::write_reply;
 
 #[derive(Clone, Debug)]
 pub enum Question {
@@ -70,7 +73,8 @@ impl Core {
         let pending =
             Pending { conn: connection.id, purpose, missing: cores as usize - 1, answers: vec![own] };
         if pending.missing == 0 {
-            return self.write_answers(connection, &pending.purpose, &pending.answers);
+            let bytes = self.answers_reply(connection.protocol, &pending.purpose, &pending.answers);
+            return self.reply_with(connection, |reply| reply.raw(&bytes));
         }
         self.asked.0.insert(ticket, pending);
         let own = self.id;
@@ -78,7 +82,6 @@ impl Core {
             let question = question.clone();
             self.send_message(core, Message::Ask { from: self.id, ticket, question });
         }
-        // Inside a transaction its own core's answer has to do: it cannot wait in the middle.
         connection.replies.expect_answer(ticket);
         connection.waiting = Waiting::Answer;
     }
@@ -97,40 +100,24 @@ impl Core {
         }
         let Some(pending) = self.asked.0.remove(&ticket) else { return };
         let Some(mut connection) = self.connections.take(pending.conn) else { return };
-        connection.replies.open_answer(ticket);
+        let bytes = self.answers_reply(connection.protocol, &pending.purpose, &pending.answers);
+        connection.replies.answer(ticket, Hold::Open, &bytes);
         if matches!(connection.waiting, Waiting::Answer) {
             connection.waiting = Waiting::Nothing;
         }
-        self.write_answers(&mut connection, &pending.purpose, &pending.answers);
-        connection.dirty = false;
         self.settle(connection);
         self.mark_dirty(pending.conn);
     }
 
-    fn write_answers(
-        &mut self,
-        connection: &mut Connection,
-        purpose: &Purpose,
-        answers: &[Answer],
-    ) {
+    fn answers_reply(&self, protocol: Protocol, purpose: &Purpose, answers: &[Answer]) -> Vec<u8> {
         let count: u64 =
             answers.iter().map(|a| if let Answer::Count(n) = a { *n } else { 0 }).sum();
-        match purpose {
-            Purpose::Ok => self.reply_ok(connection),
-            Purpose::Count => self.reply_with(connection, |reply| reply.integer(count as i64)),
-            Purpose::KillOne if count > 0 => self.reply_ok(connection),
-            Purpose::KillOne => {
-                self.reply_with(connection, |reply| reply.error("ERR No such client"));
-            }
-            Purpose::ClientList => {
-                let mut lines: Vec<&(u64, String)> = answers
-                    .iter()
-                    .flat_map(|a| if let Answer::Clients(lines) = a { &lines[..] } else { &[] })
-                    .collect();
-                lines.sort_by_key(|(id, _)| *id);
-                let text: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
-                self.reply_with(connection, |reply| reply.verbatim(&text));
-            }
+        write_reply(protocol, |reply| match purpose {
+            Purpose::Ok => reply.ok(),
+            Purpose::Count => reply.integer(count as i64),
+            Purpose::KillOne if count > 0 => reply.ok(),
+            Purpose::KillOne => reply.error("ERR No such client"),
+            Purpose::ClientList => reply.verbatim(&client_lines(answers)),
             Purpose::Info { sections } => {
                 let mut sum = Snapshot::default();
                 for answer in answers {
@@ -138,10 +125,9 @@ impl Core {
                         sum.add(snapshot);
                     }
                 }
-                let text = self.info_text(&sum, sections);
-                self.reply_with(connection, |reply| reply.verbatim(&text));
+                reply.verbatim(&self.info_text(&sum, sections));
             }
-        }
+        })
     }
 
     /// This core's answer. `asking` is the client that asked, if it is one of ours: it is taken
@@ -215,4 +201,14 @@ impl Core {
             shard.stats = ShardStats::default();
         }
     }
+}
+
+/// CLIENT LIST: the lines of all cores, by id.
+fn client_lines(answers: &[Answer]) -> String {
+    let mut lines: Vec<&(u64, String)> = answers
+        .iter()
+        .flat_map(|answer| if let Answer::Clients(lines) = answer { &lines[..] } else { &[] })
+        .collect();
+    lines.sort_by_key(|(id, _)| *id);
+    lines.iter().map(|(_, line)| format!("{line}\n")).collect()
 }

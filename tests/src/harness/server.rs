@@ -1,0 +1,127 @@
+//! The real `quoring` binary on a free port of 127.0.0.1, in a directory of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::client::Client;
+
+/// Start may have to make a log segment on a loaded disk.
+const START_MAX: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+/// The binary: `QUORING_BIN`, or the one that `cargo test --workspace` builds.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("QUORING_BIN") {
+        let path = PathBuf::from(path);
+        if path.is_absolute() {
+            return Ok(path);
+        }
+        // Tests run in their package's directory; the name is relative to the workspace.
+        return Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path));
+    }
+    let test = std::env::current_exe().context("where this test is")?;
+    let profile = test.ancestors().nth(2).context("the test lies in target/PROFILE/deps")?;
+    let path = profile.join("quoring");
+    if !path.exists() {
+        bail!("{} is not there; build it with: cargo test --workspace", path.display());
+    }
+    Ok(path)
+}
+
+impl Server {
+    /// Starts the binary with these further arguments and waits until it takes clients.
+    pub fn start(directory: &Path, arguments: &[&str]) -> Result<Server> {
+        let mut child = Command::new(binary()?)
+            .args(["--port", "0", "--log-segment-bytes", "1048576", "--dir"])
+            .arg(directory)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .env("NO_COLOR", "1")
+            .spawn()
+            .context("cannot start quoring")?;
+        let stderr = child.stderr.take().context("its messages")?;
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(|line| line.ok()) {
+                // The test may have ended.
+                let _ = sender.send(line);
+            }
+        });
+        let mut said = String::new();
+        loop {
+            let Ok(line) = receiver.recv_timeout(START_MAX) else {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("quoring did not start: {said}");
+            };
+            if let Some((_, address)) = line.split_once("address=")
+                && line.contains("ready")
+            {
+                let address = address.split_whitespace().next().unwrap_or_default();
+                let address = address.parse().with_context(|| format!("address in: {line}"))?;
+                return Ok(Server { child, address });
+            }
+            said += &line;
+        }
+    }
+
+    /// Runs the binary where it must refuse to start; what it said.
+    pub fn refuses(directory: &Path, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(binary()?)
+            .args(["--port", "0", "--log-segment-bytes", "1048576", "--dir"])
+            .arg(directory)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()?;
+        if output.status.success() {
+            bail!("quoring started");
+        }
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn client(&self) -> Result<Client> {
+        Client::connect(self.address)
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for an orderly end.
+    #[allow(unsafe_code)]
+    pub fn stop(mut self) -> Result<()> {
+        // SAFETY: the process is our child and has not been waited for, so the id is its own.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("quoring ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended after `kill` and `stop`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,227 @@
+//! What clients rely on, on the real binary, with one core and with two.
+
+use std::path::Path;
+
+use tests::harness::{Client, Server, Value};
+
+fn with_cores(check: impl Fn(&Server)) {
+    for cores in ["1", "2"] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(directory.path(), &["--cores", cores]).unwrap();
+        check(&server);
+        server.stop().unwrap();
+    }
+}
+
+fn check(client: &mut Client, command: &str, expected: Value) {
+    assert_eq!(client.run(command).unwrap(), expected, "{command}");
+}
+
+#[test]
+fn pipelines_keep_their_order_over_all_shards() {
+    with_cores(|server| {
+        let mut client = server.client().unwrap();
+        for round in 0..50 {
+            for n in 0..40 {
+                client.send(&["SET", &format!("k{n}"), &format!("{round}:{n}")]).unwrap();
+                client.send(&["GET", &format!("k{n}")]).unwrap();
+                client.send(&["ECHO", &format!("{n}")]).unwrap();
+            }
+            client.send(&["MGET", "k0", "k1", "k39", "none"]).unwrap();
+            for n in 0..40 {
+                assert_eq!(client.read().unwrap(), Value::ok());
+                assert_eq!(client.read().unwrap(), Value::bulk(&format!("{round}:{n}")));
+                assert_eq!(client.read().unwrap(), Value::bulk(&n.to_string()));
+            }
+            let all = [0, 1, 39].map(|n| Value::bulk(&format!("{round}:{n}")));
+            let all = all.into_iter().chain([Value::Null]).collect();
+            assert_eq!(client.read().unwrap(), Value::Array(all));
+        }
+    });
+}
+
+#[test]
+fn bytes_one_at_a_time_inline_commands_and_bad_ones() {
+    with_cores(|server| {
+        let mut client = server.client().unwrap();
+        for byte in b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\nPING\r\n" {
+            client.send_raw(&[*byte]).unwrap();
+        }
+        assert_eq!(client.read().unwrap(), Value::bulk("hi"));
+        assert_eq!(client.read().unwrap(), Value::Simple("PONG".into()));
+        client.send_raw(b"*1\r\n!\r\n").unwrap();
+        let error = Value::Error("ERR Protocol error: expected '$', got '!'".into());
+        assert_eq!(client.read().unwrap(), error);
+        assert!(client.read().is_err(), "the connection is closed");
+        let mut client = server.client().unwrap();
+        let unknown = "ERR unknown command 'FOO', with args beginning with: 'a' 'b' ";
+        check(&mut client, "FOO a b", Value::Error(unknown.trim_end().into()));
+        let arity = "ERR wrong number of arguments for 'get' command";
+        check(&mut client, "GET", Value::Error(arity.into()));
+    });
+}
+
+#[test]
+fn transactions_are_whole_and_watch_sees_changes() {
+    with_cores(|server| {
+        let (mut one, mut other) = (server.client().unwrap(), server.client().unwrap());
+        for (watched, expected) in [("w1", true), ("w2", true), ("w3", false), ("w4", false)] {
+            check(&mut one, &format!("WATCH {watched} x"), Value::ok());
+            if !expected {
+                check(&mut other, &format!("SET {watched} 1"), Value::ok());
+            }
+            check(&mut one, "MULTI", Value::ok());
+            for command in ["SET p 1", "SET q 2", "RPUSH l a", "DEL l", "MGET p q"] {
+                check(&mut one, command, Value::Simple("QUEUED".into()));
+            }
+            let replies = vec![
+                Value::ok(),
+                Value::ok(),
+                Value::Integer(1),
+                Value::Integer(1),
+                Value::Array(vec![Value::bulk("1"), Value::bulk("2")]),
+            ];
+            check(&mut one, "EXEC", if expected { Value::Array(replies) } else { Value::Null });
+        }
+        check(&mut one, "MULTI", Value::ok());
+        assert!(matches!(one.run("NOSUCH").unwrap(), Value::Error(_)));
+        let aborted = "EXECABORT Transaction discarded because of previous errors.";
+        check(&mut one, "EXEC", Value::Error(aborted.into()));
+        check(&mut one, "EXEC", Value::Error("ERR EXEC without MULTI".into()));
+        check(&mut one, "MULTI", Value::ok());
+        check(&mut one, "INFO server", Value::Simple("QUEUED".into()));
+        check(&mut one, "ECHO x", Value::Simple("QUEUED".into()));
+        let Value::Array(replies) = one.run("EXEC").unwrap() else { panic!("EXEC ran") };
+        assert!(matches!(&replies[0], Value::Bulk(text) if text.starts_with(b"# Server")));
+        assert_eq!(replies[1], Value::bulk("x"));
+    });
+}
+
+#[test]
+fn blocking_commands_wake_in_order_and_time_out() {
+    with_cores(|server| {
+        let mut pusher = server.client().unwrap();
+        for key in ["q1", "q2", "q3", "q4"] {
+            let mut waiting: Vec<Client> = (0..3).map(|_| server.client().unwrap()).collect();
+            for (n, client) in waiting.iter_mut().enumerate() {
+                client.send(&["BLPOP", "nothing", key, "0"]).unwrap();
+                // Each stands in line before the next one asks.
+                loop {
+                    let Value::Bulk(info) = pusher.run("INFO clients").unwrap() else { panic!() };
+                    let blocked = format!("blocked_clients:{}\r\n", n + 1);
+                    if String::from_utf8_lossy(&info).contains(&blocked) {
+                        break;
+                    }
+                }
+            }
+            for (n, client) in waiting.iter_mut().enumerate() {
+                check(&mut pusher, &format!("RPUSH {key} v{n}"), Value::Integer(1));
+                let expected = Value::Array(vec![Value::bulk(key), Value::bulk(&format!("v{n}"))]);
+                assert_eq!(client.read().unwrap(), expected);
+            }
+            check(&mut pusher, &format!("EXISTS {key}"), Value::Integer(0));
+        }
+        check(&mut pusher, "BLPOP none1 none2 0.05", Value::Null);
+        check(&mut pusher, "BLMOVE none1 none2 LEFT RIGHT 0.05", Value::Null);
+    });
+}
+
+#[test]
+fn whole_keyspace_commands_see_every_shard() {
+    with_cores(|server| {
+        let mut client = server.client().unwrap();
+        for n in 0..1000 {
+            check(&mut client, &format!("SET key:{n} {n}"), Value::ok());
+        }
+        check(&mut client, "DBSIZE", Value::Integer(1000));
+        let (mut cursor, mut seen) = ("0".to_owned(), std::collections::BTreeSet::new());
+        for _ in 0..1000 {
+            let Value::Array(reply) = client.run(&format!("SCAN {cursor} COUNT 17")).unwrap() else {
+                panic!("SCAN gives an array")
+            };
+            let [Value::Bulk(next), Value::Array(keys)] = &reply[..] else { panic!("two parts") };
+            for key in keys {
+                let Value::Bulk(key) = key else { panic!("keys are bulk strings") };
+                assert!(seen.insert(key.clone()), "no key comes twice");
+            }
+            cursor = String::from_utf8(next.clone()).unwrap();
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 1000);
+        check(&mut client, "RENAME key:1 other", Value::ok());
+        check(&mut client, "GET other", Value::bulk("1"));
+        check(&mut client, "MSETNX key:2 x new y", Value::Integer(0));
+        check(&mut client, "COPY key:2 copied", Value::Integer(1));
+        check(&mut client, "SWAPDB 0 1", Value::ok());
+        check(&mut client, "DBSIZE", Value::Integer(0));
+        check(&mut client, "SELECT 1", Value::ok());
+        check(&mut client, "DBSIZE", Value::Integer(1001));
+        check(&mut client, "FLUSHALL", Value::ok());
+        check(&mut client, "DBSIZE", Value::Integer(0));
+    });
+}
+
+#[test]
+fn big_values_and_a_client_that_never_reads() {
+    with_cores(|server| {
+        let mut client = server.client().unwrap();
+        let big = "x".repeat(20 << 20);
+        client.send(&["SET", "big", &big]).unwrap();
+        assert_eq!(client.read().unwrap(), Value::ok());
+        let mut greedy = server.client().unwrap();
+        for _ in 0..20 {
+            greedy.send(&["GET", "big"]).unwrap();
+        }
+        check(&mut client, "SET small 1", Value::ok());
+        check(&mut client, "GET small", Value::bulk("1"));
+        let Value::Bulk(list) = client.run("CLIENT LIST").unwrap() else { panic!() };
+        let list = String::from_utf8_lossy(&list).into_owned();
+        let unsent = list.split("omem=").skip(1).filter_map(|rest| {
+            rest.split(' ').next().and_then(|number| number.parse::<usize>().ok())
+        });
+        assert!(unsent.max().unwrap_or(0) < 60 << 20, "the greedy client has to read first");
+        assert_eq!(client.run("GET big").unwrap(), Value::Bulk(big.into_bytes()));
+        drop(greedy);
+        check(&mut client, "PING", Value::Simple("PONG".into()));
+    });
+}
+
+#[test]
+fn a_thousand_clients_at_once() {
+    with_cores(|server| {
+        let mut clients: Vec<Client> = (0..1000).map(|_| server.client().unwrap()).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.send(&["SET", &format!("c{n}"), &n.to_string()]).unwrap();
+        }
+        for client in &mut clients {
+            assert_eq!(client.read().unwrap(), Value::ok());
+        }
+        check(&mut clients[0], "DBSIZE", Value::Integer(1000));
+    });
+}
+
+#[test]
+fn expiry_and_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |path: &Path, cores| Server::start(path, &["--cores", cores]).unwrap();
+    let server = start(directory.path(), "1");
+    let mut client = server.client().unwrap();
+    check(&mut client, "SET short 1 PX 1", Value::ok());
+    check(&mut client, "SET long 1 EX 1000", Value::ok());
+    check(&mut client, "RPUSH list a b c", Value::Integer(3));
+    check(&mut client, "LREM list 0 b", Value::Integer(1));
+    while client.run("DBSIZE").unwrap() != Value::Integer(2) {
+        std::thread::yield_now();
+    }
+    server.stop().unwrap();
+    let server = start(directory.path(), "2");
+    let mut client = server.client().unwrap();
+    check(&mut client, "GET short", Value::Null);
+    let Value::Integer(ttl) = client.run("TTL long").unwrap() else { panic!("a number") };
+    assert!((900..=1000).contains(&ttl));
+    let list = Value::Array(vec![Value::bulk("a"), Value::bulk("c")]);
+    check(&mut client, "LRANGE list 0 -1", list);
+    server.stop().unwrap();
+}
