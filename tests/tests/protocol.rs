@@ -136,7 +136,8 @@ fn whole_keyspace_commands_see_every_shard() {
         check(&mut client, "DBSIZE", Value::Integer(1000));
         let (mut cursor, mut seen) = ("0".to_owned(), std::collections::BTreeSet::new());
         for _ in 0..1000 {
-            let Value::Array(reply) = client.run(&format!("SCAN {cursor} COUNT 17")).unwrap() else {
+            let Value::Array(reply) = client.run(&format!("SCAN {cursor} COUNT 17")).unwrap()
+            else {
                 panic!("SCAN gives an array")
             };
             let [Value::Bulk(next), Value::Array(keys)] = &reply[..] else { panic!("two parts") };

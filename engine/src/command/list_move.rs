@@ -1,8 +1,6 @@
 //! Moving elements between lists, popping from the first of several, and waiting for either.
 
-use crate::error::{
-    CommandError, CommandResult, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT,
-};
+use crate::error::{CommandError, CommandResult, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT};
 use crate::keyspace::{Missing, Update};
 use crate::number::{parse_f64, parse_i64};
 use crate::value::List;
@@ -133,10 +131,7 @@ pub fn blmpop(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 /// Pops from the first list that has something and replies. Otherwise the positions of the keys.
-fn pop_many(
-    call: &mut Call<'_, '_>,
-    count_at: usize,
-) -> Result<Option<Vec<usize>>, CommandError> {
+fn pop_many(call: &mut Call<'_, '_>, count_at: usize) -> Result<Option<Vec<usize>>, CommandError> {
     let args = call.args;
     let key_count = parse_i64(args.at(count_at))
         .and_then(|count| usize::try_from(count).ok())
@@ -171,4 +166,3 @@ fn pop_many(
     }
     Ok(Some((count_at + 1..end_at).collect()))
 }
-

@@ -7,8 +7,8 @@
 pub mod call;
 pub mod expiry;
 pub mod generic;
-pub mod keys;
 pub mod glob;
+pub mod keys;
 pub mod list;
 pub mod list_move;
 pub mod parse;

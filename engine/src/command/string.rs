@@ -1,8 +1,6 @@
 //! Strings: GET, SET and their kin.
 
-use crate::error::{
-    CommandError, CommandResult, OVERFLOW, SYNTAX, wrong_arity,
-};
+use crate::error::{CommandError, CommandResult, OVERFLOW, SYNTAX, wrong_arity};
 use crate::keyspace::Expiry;
 use crate::keyspace::space::{StringRef, string_of};
 
@@ -168,17 +166,14 @@ pub fn append(call: &mut Call<'_, '_>) -> CommandResult {
 pub fn setrange(call: &mut Call<'_, '_>) -> CommandResult {
     let (key, bytes) = (call.args.at(1), call.args.at(3));
     let offset = integer(call.args.at(2))?;
-    let offset = usize::try_from(offset)
-        .map_err(|_| CommandError::new("ERR offset is out of range"))?;
+    let offset =
+        usize::try_from(offset).map_err(|_| CommandError::new("ERR offset is out of range"))?;
     let old_len = match call.space.peek(key) {
         Some(entry) => string_of(entry.value())?.bytes().len(),
         None => 0,
     };
-    let len = if bytes.is_empty() {
-        old_len
-    } else {
-        call.space.patch_string(key, offset, bytes)?
-    };
+    let len =
+        if bytes.is_empty() { old_len } else { call.space.patch_string(key, offset, bytes)? };
     call.reply.count(len);
     Ok(())
 }

@@ -11,8 +11,8 @@ pub mod compact;
 pub mod hash;
 pub mod intset;
 pub mod limits;
-pub mod packed;
 pub mod list;
+pub mod packed;
 pub mod set;
 pub mod thin;
 

@@ -48,15 +48,37 @@ pub struct Entry<'a> {
 /// Why a log cannot be taken.
 #[derive(Debug)]
 pub enum RecoveryError {
-    Read { file: String, message: String },
+    Read {
+        file: String,
+        message: String,
+    },
     /// Acknowledged records are damaged.
-    Corrupt { file: String, offset: u64, lsn: u64, durable: u64 },
-    DamagedHeader { file: String },
-    Missing { file: String },
-    Foreign { file: String, found: LogIdentity },
-    Newer { file: String, version: u32 },
+    Corrupt {
+        file: String,
+        offset: u64,
+        lsn: u64,
+        durable: u64,
+    },
+    DamagedHeader {
+        file: String,
+    },
+    Missing {
+        file: String,
+    },
+    Foreign {
+        file: String,
+        found: LogIdentity,
+    },
+    Newer {
+        file: String,
+        version: u32,
+    },
     /// The visitor would not take an entry.
-    Refused { file: String, offset: u64, message: String },
+    Refused {
+        file: String,
+        offset: u64,
+        message: String,
+    },
 }
 
 impl std::fmt::Display for RecoveryError {
@@ -280,13 +302,8 @@ impl<S: SegmentSource> Scan<'_, S> {
             return Ok(());
         }
         let (incarnation, shard) = (header.incarnation, header.shard);
-        let entry = |payload| Entry {
-            incarnation,
-            shard,
-            term: header.term,
-            index: header.index,
-            payload,
-        };
+        let entry =
+            |payload| Entry { incarnation, shard, term: header.term, index: header.index, payload };
         if header.fragment.first {
             self.partial.remove(&shard.0);
             if header.fragment.last {

@@ -30,7 +30,12 @@ impl KillFilter {
 }
 
 impl Core {
-    pub(crate) fn client_command(&mut self, connection: &mut Connection, sub: &str, args: Args<'_>) {
+    pub(crate) fn client_command(
+        &mut self,
+        connection: &mut Connection,
+        sub: &str,
+        args: Args<'_>,
+    ) {
         match sub {
             "id" => {
                 let id = connection.client_id as i64;
@@ -66,11 +71,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn reply_result(
-        &mut self,
-        connection: &mut Connection,
-        result: Result<(), String>,
-    ) {
+    pub(crate) fn reply_result(&mut self, connection: &mut Connection, result: Result<(), String>) {
         self.reply_with(connection, |reply| match &result {
             Ok(()) => reply.ok(),
             Err(text) => reply.error(text),
@@ -238,7 +239,9 @@ fn is_plain(text: &[u8]) -> bool {
 
 pub(crate) fn set_name(connection: &mut Connection, name: &[u8]) -> Result<(), String> {
     if !is_plain(name) {
-        return Err("ERR Client names cannot contain spaces, newlines or special characters.".into());
+        return Err(
+            "ERR Client names cannot contain spaces, newlines or special characters.".into()
+        );
     }
     connection.name = name.to_vec();
     Ok(())

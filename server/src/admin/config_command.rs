@@ -10,7 +10,12 @@ use crate::connection::Connection;
 use crate::core::Core;
 
 impl Core {
-    pub(crate) fn config_command(&mut self, connection: &mut Connection, sub: &str, args: Args<'_>) {
+    pub(crate) fn config_command(
+        &mut self,
+        connection: &mut Connection,
+        sub: &str,
+        args: Args<'_>,
+    ) {
         match sub {
             "get" => self.config_get(connection, args),
             "set" => self.config_set(connection, args),
@@ -19,8 +24,7 @@ impl Core {
     }
 
     fn config_get(&mut self, connection: &mut Connection, args: Args<'_>) {
-        let patterns: Vec<Vec<u8>> =
-            args.iter_from(2).map(<[u8]>::to_ascii_lowercase).collect();
+        let patterns: Vec<Vec<u8>> = args.iter_from(2).map(<[u8]>::to_ascii_lowercase).collect();
         let found: Vec<(&str, String)> = names::all(&self.config)
             .filter(|(name, _)| patterns.iter().any(|p| glob::matches(p, name.as_bytes())))
             .collect();

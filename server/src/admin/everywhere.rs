@@ -23,7 +23,10 @@ pub enum Question {
     Clients,
     KillClients(KillFilter),
     /// CLIENT UNBLOCK: id, and whether the client gets an error.
-    Unblock { client_id: u64, error: bool },
+    Unblock {
+        client_id: u64,
+        error: bool,
+    },
     Settings(Vec<(String, String)>),
     Shutdown,
 }
@@ -41,7 +44,9 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Ok,
-    Info { sections: Vec<String> },
+    Info {
+        sections: Vec<String>,
+    },
     ClientList,
     /// Answers the sum of counts.
     Count,
@@ -70,8 +75,12 @@ impl Core {
         let ticket = self.next_ticket();
         let cores = self.config.cores as u16;
         let own = self.answer_question(&question, Some(connection));
-        let pending =
-            Pending { conn: connection.id, purpose, missing: cores as usize - 1, answers: vec![own] };
+        let pending = Pending {
+            conn: connection.id,
+            purpose,
+            missing: cores as usize - 1,
+            answers: vec![own],
+        };
         if pending.missing == 0 {
             let bytes = self.answers_reply(connection.protocol, &pending.purpose, &pending.answers);
             return self.reply_with(connection, |reply| reply.raw(&bytes));
@@ -148,8 +157,7 @@ impl Core {
             Question::KillClients(filter) => Answer::Count(self.kill_clients(filter, asking)),
             Question::Unblock { client_id, error } => {
                 let conn = self.connections.iter().find(|c| c.client_id == *client_id);
-                let error =
-                    error.then_some("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                let error = error.then_some("UNBLOCKED client unblocked via CLIENT UNBLOCK");
                 let unblocked = conn.map(|c| c.id).is_some_and(|id| self.end_waiting(id, error));
                 Answer::Count(u64::from(unblocked))
             }

@@ -14,10 +14,8 @@ const SECTIONS: &[&str] =
 
 impl Core {
     pub(crate) fn info(&mut self, connection: &mut Connection, args: Args<'_>) {
-        let asked: Vec<String> = args
-            .iter_from(1)
-            .map(|name| String::from_utf8_lossy(name).to_lowercase())
-            .collect();
+        let asked: Vec<String> =
+            args.iter_from(1).map(|name| String::from_utf8_lossy(name).to_lowercase()).collect();
         let every = asked.is_empty()
             || asked.iter().any(|name| matches!(name.as_str(), "all" | "default" | "everything"));
         let sections = SECTIONS
@@ -83,8 +81,10 @@ impl Core {
 fn info_memory() -> String {
     let used = crate::memory::allocated_bytes();
     let rss = crate::memory::resident_bytes();
-    format!("# Memory\r\nused_memory:{used}\r\nused_memory_rss:{rss}\r\nmaxmemory:0\r\n\
-             maxmemory_policy:noeviction\r\nmem_allocator:mimalloc\r\n")
+    format!(
+        "# Memory\r\nused_memory:{used}\r\nused_memory_rss:{rss}\r\nmaxmemory:0\r\n\
+             maxmemory_policy:noeviction\r\nmem_allocator:mimalloc\r\n"
+    )
 }
 
 fn info_stats(sum: &Snapshot) -> String {

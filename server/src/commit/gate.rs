@@ -118,7 +118,10 @@ mod tests {
         gate.on_durable(Lsn(0), |s, i| released.push((s, i)), &mut told);
         assert!(released.is_empty() && told.is_empty());
         gate.on_durable(Lsn(1), |s, i| released.push((s, i)), &mut told);
-        assert_eq!((released.as_slice(), told.as_slice()), (&[(0, 1)][..], &[conn(1), conn(2)][..]));
+        assert_eq!(
+            (released.as_slice(), told.as_slice()),
+            (&[(0, 1)][..], &[conn(1), conn(2)][..])
+        );
         told.clear();
         gate.on_durable(Lsn(5), |s, i| released.push((s, i)), &mut told);
         assert_eq!(told, [conn(3)]);

@@ -10,8 +10,7 @@ use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::limits::{
     COMMANDS_PER_CLIENT_AND_TURN_MAX, IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX,
-    QUERY_BUFFER_BYTES_MAX,
-    UNSENT_REPLY_BYTES_MAX,
+    QUERY_BUFFER_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
 };
 use crate::resp::parser::{ParseLimits, Parsed, ProtocolError};
 
@@ -20,8 +19,7 @@ impl Core {
         self.stats.connections_received += 1;
         let client_id = self.next_client_id();
         let authenticated = self.config.requirepass.is_none();
-        let mut connection =
-            Connection::new(conn, client_id, peer, local, authenticated, self.now);
+        let mut connection = Connection::new(conn, client_id, peer, local, authenticated, self.now);
         let clients_max = self.config.maxclients.div_ceil(self.config.cores);
         let refused = self.connections.len() >= clients_max || self.draining;
         if refused {

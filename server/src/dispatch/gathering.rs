@@ -51,12 +51,7 @@ impl Gatherings {
 
 impl Core {
     /// Queues a client's operation for the next trip; the client runs nothing else before it.
-    pub(crate) fn gather(
-        &mut self,
-        connection: &mut Connection,
-        needed: ShardSet,
-        args: Args<'_>,
-    ) {
+    pub(crate) fn gather(&mut self, connection: &mut Connection, needed: ShardSet, args: Args<'_>) {
         connection.waiting = Waiting::Shards { command: OwnedArgs::copy_of(args) };
         self.gatherings.queue.push_back((connection.id, needed));
         self.stats.gathered += 1;
@@ -202,12 +197,7 @@ impl Core {
     }
 
     /// Our shards come home with what a gathering did to them.
-    pub(crate) fn on_home(
-        &mut self,
-        shards: Vec<Box<Shard>>,
-        origin: u16,
-        gathering: Option<u64>,
-    ) {
+    pub(crate) fn on_home(&mut self, shards: Vec<Box<Shard>>, origin: u16, gathering: Option<u64>) {
         let ids: Vec<u16> = shards.iter().map(|shard| shard.id()).collect();
         let mut open = false;
         for mut shard in shards {

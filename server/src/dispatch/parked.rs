@@ -16,7 +16,11 @@ pub enum Parked {
     /// A gathering passing through, holding the shards it has collected.
     Gather(Box<Gather>),
     /// Clients that gave up waiting, or watching.
-    Forget { db: u16, keys: OwnedArgs, waiter: Waiter },
+    Forget {
+        db: u16,
+        keys: OwnedArgs,
+        waiter: Waiter,
+    },
     Unwatch(Vec<UnwatchedKey>),
 }
 

@@ -47,9 +47,7 @@ fn read_double_quoted(line: &[u8], mut at: usize, words: &mut Vec<u8>) -> Option
     loop {
         match line.get(at..)? {
             [b'"', ..] => return Some(at + 1),
-            [b'\\', b'x', high, low, ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 let digit = |b: u8| (b as char).to_digit(16).unwrap_or(0) as u8;
                 words.push(digit(*high) << 4 | digit(*low));
                 at += 4;

@@ -144,8 +144,10 @@ fn apply_in_order(
             while let Some((shard, index)) = log.peek() {
                 let place = usize::from(shard);
                 let Some(last) = last_index.get_mut(place) else {
-                    return Err(format!("the log of core {core} has a shard {shard}, which this \
-                                        directory does not have")
+                    return Err(format!(
+                        "the log of core {core} has a shard {shard}, which this \
+                                        directory does not have"
+                    )
                     .into());
                 };
                 if index != *last + 1 {

@@ -15,7 +15,8 @@ pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
     FAMILIES.iter().copied().flatten()
 }
 
-static FAMILIES: &[&[CommandSpec]] = &[generic::COMMANDS, list::COMMANDS, string::COMMANDS, server::COMMANDS];
+static FAMILIES: &[&[CommandSpec]] =
+    &[generic::COMMANDS, list::COMMANDS, string::COMMANDS, server::COMMANDS];
 
 /// Longest name of a command or subcommand.
 const NAME_BYTES_MAX: usize = 24;

@@ -290,11 +290,8 @@ fn a_full_disk_passes_and_a_failed_write_is_final() {
 
 #[test]
 fn the_table_of_verdicts() {
-    let beyond = |records, durable| Beyond {
-        records,
-        durable: Lsn(durable),
-        incarnation: Incarnation(1),
-    };
+    let beyond =
+        |records, durable| Beyond { records, durable: Lsn(durable), incarnation: Incarnation(1) };
     assert_eq!(decide(Lsn(8), beyond(0, 0)), Verdict::CleanEnd);
     assert_eq!(decide(Lsn(8), beyond(2, 7)), Verdict::TornTail);
     assert_eq!(decide(Lsn(8), beyond(1, 8)), Verdict::Corrupt);
@@ -306,7 +303,8 @@ fn random_bytes_never_panic_or_hang() {
     let (disk, _) = sealed_log();
     let mut state = 1u64;
     let mut random = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize
     };
     for _ in 0..300 {

@@ -79,10 +79,7 @@ fn endless_lines_are_refused() {
     assert_eq!(parser.parse(&long, limits), Err(error("too big inline request")));
     let mut head = vec![b'1'; INLINE_BYTES_MAX + 1];
     head[0] = b'*';
-    assert_eq!(
-        Parser::default().parse(&head, limits),
-        Err(error("too big mbulk count string"))
-    );
+    assert_eq!(Parser::default().parse(&head, limits), Err(error("too big mbulk count string")));
     assert_eq!(
         Parser::default().parse(b"*11\r\n", limits),
         Err(error("unauthenticated multibulk length"))
