@@ -29,15 +29,13 @@ pub const NOT_POSITIVE: CommandError =
 pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of range");
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
-pub const OVERFLOW: CommandError =
-    CommandError::new("ERR increment or decrement would overflow");
+pub const OVERFLOW: CommandError = CommandError::new("ERR increment or decrement would overflow");
 pub const NAN_OR_INFINITY: CommandError =
     CommandError::new("ERR increment would produce NaN or Infinity");
 pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
 pub const STRING_TOO_LONG: CommandError =
     CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-pub const MIN_OR_MAX_NOT_A_FLOAT: CommandError =
-    CommandError::new("ERR min or max is not a float");
+pub const MIN_OR_MAX_NOT_A_FLOAT: CommandError = CommandError::new("ERR min or max is not a float");
 pub const TIMEOUT_NOT_A_FLOAT: CommandError =
     CommandError::new("ERR timeout is not a float or out of range");
 pub const TIMEOUT_NEGATIVE: CommandError = CommandError::new("ERR timeout is negative");

@@ -46,8 +46,7 @@ fn set_time(call: &mut Call<'_, '_>, form: TimeForm, command: &str) -> CommandRe
     let key = call.args.at(1);
     let conditions = parse_conditions(call)?;
     let value = integer(call.args.at(2))?;
-    let at_ms =
-        form.at_ms(value, call.space.now_ms()).ok_or_else(|| invalid_expire(command))?;
+    let at_ms = form.at_ms(value, call.space.now_ms()).ok_or_else(|| invalid_expire(command))?;
     let Some(old_at_ms) = call.space.peek(key).map(Entry::expires_at_ms) else {
         call.reply.flag(false);
         return Ok(());
@@ -71,17 +70,13 @@ fn parse_conditions(call: &Call<'_, '_>) -> Result<Conditions, CommandError> {
             }
         }
     }
-    if conditions.none_yet
-        && (conditions.some_already || conditions.later || conditions.earlier)
-    {
+    if conditions.none_yet && (conditions.some_already || conditions.later || conditions.earlier) {
         return Err(CommandError::new(
             "ERR NX and XX, GT or LT options at the same time are not compatible",
         ));
     }
     if conditions.later && conditions.earlier {
-        return Err(CommandError::new(
-            "ERR GT and LT options at the same time are not compatible",
-        ));
+        return Err(CommandError::new("ERR GT and LT options at the same time are not compatible"));
     }
     Ok(conditions)
 }

@@ -104,8 +104,7 @@ pub fn copy(call: &mut Call<'_, '_>) -> CommandResult {
 
 pub fn move_(call: &mut Call<'_, '_>) -> CommandResult {
     let (key, from) = (call.args.at(1), call.space.db());
-    let db = parse_database(call.args.at(2))
-        .map_err(|_| OUT_OF_RANGE)?;
+    let db = parse_database(call.args.at(2)).map_err(|_| OUT_OF_RANGE)?;
     if db == from {
         return Err(CommandError::new("ERR source and destination objects are the same"));
     }
@@ -164,29 +163,31 @@ pub fn object_freq(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub fn object_help(call: &mut Call<'_, '_>) -> CommandResult {
-    write_help(call, "OBJECT", &[
-        "ENCODING <key>",
-        "    Return the kind of internal representation used in order to store the value",
-        "    associated with a <key>.",
-        "FREQ <key>",
-        "    Return the access frequency index of the <key>. The returned integer is",
-        "    proportional to the logarithm of the recent access frequency of the key.",
-        "IDLETIME <key>",
-        "    Return the idle time of the <key>, that is the approximated number of",
-        "    seconds elapsed since the last access to the key.",
-        "REFCOUNT <key>",
-        "    Return the number of references of the value associated with the specified",
-        "    <key>.",
-    ]);
+    write_help(
+        call,
+        "OBJECT",
+        &[
+            "ENCODING <key>",
+            "    Return the kind of internal representation used in order to store the value",
+            "    associated with a <key>.",
+            "FREQ <key>",
+            "    Return the access frequency index of the <key>. The returned integer is",
+            "    proportional to the logarithm of the recent access frequency of the key.",
+            "IDLETIME <key>",
+            "    Return the idle time of the <key>, that is the approximated number of",
+            "    seconds elapsed since the last access to the key.",
+            "REFCOUNT <key>",
+            "    Return the number of references of the value associated with the specified",
+            "    <key>.",
+        ],
+    );
     Ok(())
 }
 
 /// A container's HELP, in the frame that Redis gives it.
 pub fn write_help(call: &mut Call<'_, '_>, name: &str, lines: &[&str]) {
     call.reply.array(lines.len() + 3);
-    call.reply.simple(&format!(
-        "{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-    ));
+    call.reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     lines.iter().for_each(|line| call.reply.simple(line));
     call.reply.simple("HELP");
     call.reply.simple("    Print this help.");
@@ -230,9 +231,8 @@ pub fn flushall(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub fn swapdb(call: &mut Call<'_, '_>) -> CommandResult {
-    let parse = |text: &[u8], error: &'static str| {
-        integer(text).map_err(|_| CommandError::new(error))
-    };
+    let parse =
+        |text: &[u8], error: &'static str| integer(text).map_err(|_| CommandError::new(error));
     let a = parse(call.args.at(1), "ERR invalid first DB index")?;
     let b = parse(call.args.at(2), "ERR invalid second DB index")?;
     let in_range = |db: i64| usize::try_from(db).is_ok_and(|db| db < DATABASE_COUNT);
@@ -243,3 +243,6 @@ pub fn swapdb(call: &mut Call<'_, '_>) -> CommandResult {
     call.reply.ok();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,8 +34,7 @@ pub fn parse_options<'a>(
     keys: bool,
     fields: bool,
 ) -> Result<ScanOptions<'a>, CommandError> {
-    let mut options =
-        ScanOptions { pattern: None, count: 10, type_name: None, no_values: false };
+    let mut options = ScanOptions { pattern: None, count: 10, type_name: None, no_values: false };
     let mut at = from;
     while at < args.len() {
         let value = args.get(at + 1);
@@ -99,9 +98,7 @@ pub fn scan(call: &mut Call<'_, '_>) -> CommandResult {
     keys.retain(|key| match (call.space.peek(key), options.type_name) {
         (None, _) => false,
         (Some(_), None) => true,
-        (Some(entry), Some(name)) => {
-            type_name(entry.value()).as_bytes().eq_ignore_ascii_case(name)
-        }
+        (Some(entry), Some(name)) => type_name(entry.value()).as_bytes().eq_ignore_ascii_case(name),
     });
     write_scan(call, next, keys.iter().map(|key| &**key));
     Ok(())

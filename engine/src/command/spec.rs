@@ -105,9 +105,17 @@ pub enum Begin {
 pub enum Find {
     /// Up to `last` behind the first (negative: counted from the end, -1 the last), each `step`;
     /// `limit` > 1: only the first 1/limit of the rest.
-    Range { last: i32, step: usize, limit: usize },
+    Range {
+        last: i32,
+        step: usize,
+        limit: usize,
+    },
     /// A count of keys stands at `count_index`, the first key at `first`, both behind the begin.
-    KeyCount { count_index: usize, first: usize, step: usize },
+    KeyCount {
+        count_index: usize,
+        first: usize,
+        step: usize,
+    },
     Unknown,
 }
 

@@ -15,7 +15,10 @@ use super::decode::{Change, DecodeError, Decoder, Effect};
 pub enum ApplyError {
     Decode(DecodeError),
     /// The effect does not fit what the shard holds: the log and the shard disagree.
-    Mismatch { key: Vec<u8>, what: &'static str },
+    Mismatch {
+        key: Vec<u8>,
+        what: &'static str,
+    },
 }
 
 impl std::fmt::Display for ApplyError {
@@ -117,23 +120,21 @@ fn apply_to_key(space: &mut Space<'_>, key: &[u8], change: &Change<'_>) -> Optio
         Change::Expire { at_ms } => space.expire(key, at_ms).then_some(()),
         Change::Persist => space.persist(key).then_some(()),
         Change::Put { at_ms, image } => {
-            let value = image::read(image, &space.settings.encoding, &space.shards.hasher()).ok()?;
+            let value =
+                image::read(image, &space.settings.encoding, &space.shards.hasher()).ok()?;
             space.put(key, value, (at_ms != -1).then_some(at_ms));
             Some(())
         }
-        Change::Rename { to } => {
-            (space.shards.shard_of(key) == space.shards.shard_of(to) && space.rename(key, to))
-                .then_some(())
-        }
+        Change::Rename { to } => (space.shards.shard_of(key) == space.shards.shard_of(to)
+            && space.rename(key, to))
+        .then_some(()),
         Change::HashSet { field, value } => {
             create(space, key, |hash: &mut Update<'_, Hash>| hash.set(field, value))
         }
         Change::HashDelete(field) => {
             skip(space, key, |hash: &mut Update<'_, Hash>| hash.delete(field))
         }
-        Change::SetAdd(member) => {
-            create(space, key, |set: &mut Update<'_, Set>| set.add(member))
-        }
+        Change::SetAdd(member) => create(space, key, |set: &mut Update<'_, Set>| set.add(member)),
         Change::SetRemove(member) => {
             skip(space, key, |set: &mut Update<'_, Set>| set.remove(member))
         }

@@ -6,10 +6,17 @@ use super::{FORMAT_VERSION, Kind, SAME_KEY};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// Written by a newer version than this one knows.
-    NewerVersion { version: u8 },
-    UnknownKind { kind: u8, offset: usize },
+    NewerVersion {
+        version: u8,
+    },
+    UnknownKind {
+        kind: u8,
+        offset: usize,
+    },
     /// A length or number runs past the end, or a number is out of its range.
-    Malformed { offset: usize },
+    Malformed {
+        offset: usize,
+    },
 }
 
 impl std::fmt::Display for DecodeError {

@@ -3,10 +3,10 @@
 
 use crate::effect::decode::{DecodeError, Reader};
 use crate::effect::log::{put_bytes, put_varint};
-use crate::keyspace::entry::{Value, ValueRef};
 use crate::hash::Hasher64;
-use crate::value::limits::EncodingLimits;
+use crate::keyspace::entry::{Value, ValueRef};
 use crate::number::parse_i64;
+use crate::value::limits::EncodingLimits;
 use crate::value::thin::ThinBytes;
 use crate::value::{Hash, List, Set, ZSet};
 
@@ -114,5 +114,9 @@ pub fn read(
         }
         kind => return Err(DecodeError::UnknownKind { kind, offset: 0 }),
     };
-    if reader.is_empty() { Ok(value) } else { Err(DecodeError::Malformed { offset: reader.offset() }) }
+    if reader.is_empty() {
+        Ok(value)
+    } else {
+        Err(DecodeError::Malformed { offset: reader.offset() })
+    }
 }

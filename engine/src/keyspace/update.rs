@@ -3,8 +3,8 @@
 
 use crate::effect::log::Arguments;
 use crate::effect::{EffectLog, Kind};
-use crate::hash::Hasher64;
 use crate::error::{CommandError, WRONG_TYPE};
+use crate::hash::Hasher64;
 use crate::value::limits::EncodingLimits;
 
 use super::entry::{Entry, Value, ValueMut};

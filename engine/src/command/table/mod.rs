@@ -2,7 +2,9 @@
 //! said here: COMMAND, ACL, routing and the rules of MULTI derive from it.
 
 mod generic;
+mod hash;
 mod server;
+mod set;
 mod string;
 
 use std::sync::OnceLock;
@@ -14,7 +16,8 @@ pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
     FAMILIES.iter().copied().flatten()
 }
 
-static FAMILIES: &[&[CommandSpec]] = &[generic::COMMANDS, string::COMMANDS, server::COMMANDS];
+static FAMILIES: &[&[CommandSpec]] =
+    &[generic::COMMANDS, string::COMMANDS, hash::COMMANDS, set::COMMANDS, server::COMMANDS];
 
 /// Longest name of a command or subcommand.
 const NAME_BYTES_MAX: usize = 24;
