@@ -116,3 +116,22 @@ fn random_fields_and_scans() {
         ("HRANDFIELD none", "_\r\n"),
     ]);
 }
+
+/// No recording: what is chosen is left to chance, and NOVALUES is younger than 7.0.
+#[test]
+fn large_hashes_are_chosen_from_and_scanned() {
+    let mut fixture = Fixture::new(2);
+    for n in 0..300 {
+        fixture.run(&format!("HSET h f{n} v{n}"));
+    }
+    for count in [1, 50, 299, 300, 1000] {
+        let reply = fixture.run(&format!("HRANDFIELD h {count}"));
+        let mut fields: Vec<&str> = reply.lines().skip(2).step_by(2).collect();
+        fields.sort();
+        fields.dedup();
+        assert_eq!(fields.len(), count.min(300));
+    }
+    let names_only = fixture.run("HSCAN h 0 COUNT 1000 NOVALUES");
+    assert!(names_only.contains("f299\r\n") && !names_only.contains("v299\r\n"));
+    assert!(fixture.run("HRANDFIELD h -99999999").starts_with("-ERR value is out of range"));
+}

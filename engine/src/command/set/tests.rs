@@ -153,3 +153,25 @@ fn sets_are_combined() {
         ("SDIFF b c", "~2\r\n$1\r\n2\r\n$1\r\n6\r\n"),
     ]);
 }
+
+/// No recording: what is popped is left to chance.
+#[test]
+fn every_member_is_popped_once() {
+    let mut fixture = Fixture::new(2);
+    for n in 0..300 {
+        fixture.run(&format!("SADD s m{n}"));
+    }
+    let mut seen = std::collections::HashSet::new();
+    for count in [1, 20, 200] {
+        let reply = fixture.run(&format!("SPOP s {count}"));
+        let popped: Vec<&str> = reply.lines().skip(2).step_by(2).collect();
+        assert_eq!(popped.len(), count);
+        assert!(popped.iter().all(|member| seen.insert((*member).to_owned())));
+    }
+    fixture.check(&[("SCARD s", ":79\r\n")]);
+    let rest = fixture.run("SPOP s 500");
+    let rest: Vec<&str> = rest.lines().skip(2).step_by(2).collect();
+    assert_eq!(rest.len(), 79);
+    assert!(rest.iter().all(|member| !seen.contains(*member)));
+    fixture.check(&[("EXISTS s", ":0\r\n")]);
+}
