@@ -242,3 +242,6 @@ pub fn swapdb(call: &mut Call<'_, '_>) -> CommandResult {
     call.reply.ok();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

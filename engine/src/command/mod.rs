@@ -2,17 +2,27 @@
 //!
 //! - [`table`]: the one table, made of [`spec`]s; [`keys`] derives key positions from it.
 //! - [`call`]: what a command's code is given.
-//! - The families: [`generic`], [`expiry`], [`string`] …
+//! - The families: [`generic`], [`expiry`], [`string`] with [`lcs`], [`hash`],
+//!   [`set`] with [`set_store`].
+//! - What families share: [`parse`], [`scan`], [`glob`], [`random`].
 
 pub mod call;
 pub mod expiry;
 pub mod generic;
 pub mod glob;
+pub mod hash;
 pub mod keys;
+pub mod lcs;
 pub mod list;
 pub mod list_move;
 pub mod parse;
+pub mod random;
 pub mod scan;
+pub mod set;
+pub mod set_store;
 pub mod spec;
 pub mod string;
 pub mod table;
+
+#[cfg(test)]
+pub(crate) mod testing;

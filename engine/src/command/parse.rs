@@ -2,6 +2,7 @@
 
 use crate::error::{CommandError, NOT_A_FLOAT, NOT_AN_INTEGER, invalid_expire};
 use crate::number;
+use crate::number::extended::Extended;
 
 pub fn integer(text: &[u8]) -> Result<i64, CommandError> {
     number::parse_i64(text).ok_or(NOT_AN_INTEGER)
@@ -9,6 +10,11 @@ pub fn integer(text: &[u8]) -> Result<i64, CommandError> {
 
 pub fn float(text: &[u8]) -> Result<f64, CommandError> {
     number::parse_f64(text).ok_or(NOT_A_FLOAT)
+}
+
+/// A long double, as INCRBYFLOAT takes it.
+pub fn extended(text: &[u8]) -> Result<Extended, CommandError> {
+    Extended::parse(text).ok_or(NOT_A_FLOAT)
 }
 
 /// How a time is given.

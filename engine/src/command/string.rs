@@ -1,11 +1,12 @@
 //! Strings: GET, SET and their kin.
 
-use crate::error::{CommandError, CommandResult, OVERFLOW, SYNTAX, wrong_arity};
+use crate::error::{CommandError, CommandResult, NAN_OR_INFINITY, OVERFLOW, SYNTAX, wrong_arity};
 use crate::keyspace::Expiry;
 use crate::keyspace::space::{StringRef, string_of};
+use crate::number::extended::Extended;
 
 use super::call::Call;
-use super::parse::{TimeForm, integer, positive_time};
+use super::parse::{TimeForm, extended, integer, positive_time};
 
 pub fn get(call: &mut Call<'_, '_>) -> CommandResult {
     let value = call.space.string(call.args.at(1))?;
@@ -240,6 +241,19 @@ fn add(call: &mut Call<'_, '_>, by: i64) -> CommandResult {
     Ok(())
 }
 
+pub fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
+    let key = call.args.at(1);
+    let old = match call.space.string(key)? {
+        Some(value) => extended(&value.bytes())?,
+        None => Extended::ZERO,
+    };
+    let by = extended(call.args.at(2))?;
+    let sum = old.add(by).ok_or(NAN_OR_INFINITY)?.print();
+    call.space.set_text(key, sum.as_bytes(), Expiry::Keep);
+    call.reply.bulk(sum.as_bytes());
+    Ok(())
+}
+
 pub fn mget(call: &mut Call<'_, '_>) -> CommandResult {
     call.reply.array(call.args.len() - 1);
     for key in call.args.iter_from(1) {
@@ -283,3 +297,6 @@ fn set_pairs(call: &mut Call<'_, '_>, command: &str) -> CommandResult {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,10 @@
 //! said here: COMMAND, ACL, routing and the rules of MULTI derive from it.
 
 mod generic;
+mod hash;
 mod list;
 mod server;
+mod set;
 mod string;
 
 use std::sync::OnceLock;
@@ -15,8 +17,14 @@ pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
     FAMILIES.iter().copied().flatten()
 }
 
-static FAMILIES: &[&[CommandSpec]] =
-    &[generic::COMMANDS, list::COMMANDS, string::COMMANDS, server::COMMANDS];
+static FAMILIES: &[&[CommandSpec]] = &[
+    generic::COMMANDS,
+    string::COMMANDS,
+    hash::COMMANDS,
+    list::COMMANDS,
+    set::COMMANDS,
+    server::COMMANDS,
+];
 
 /// Longest name of a command or subcommand.
 const NAME_BYTES_MAX: usize = 24;

@@ -4,7 +4,7 @@ use crate::command::call::Run;
 use crate::command::spec::category::STRING;
 use crate::command::spec::flag::{DENYOOM, FAST, READONLY, WRITE};
 use crate::command::spec::{Begin, CommandSpec, Find, KeySpec};
-use crate::command::string;
+use crate::command::{lcs, string};
 
 pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -345,6 +345,40 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: "string",
         summary: "Returns part of a string.",
         run: Run::Engine(string::substr),
+        subcommands: &[],
+    },
+    CommandSpec {
+        name: "incrbyfloat",
+        arity: 3,
+        flags: WRITE | DENYOOM | FAST,
+        categories: STRING,
+        keys: &[KeySpec {
+            flags: &["RW", "ACCESS", "UPDATE"],
+            begin: Begin::Index(1),
+            find: Find::Range { last: 0, step: 1, limit: 0 },
+        }],
+        tips: &[],
+        since: "2.6.0",
+        group: "string",
+        summary: "Raises a number by a floating point number.",
+        run: Run::Engine(string::incrbyfloat),
+        subcommands: &[],
+    },
+    CommandSpec {
+        name: "lcs",
+        arity: -3,
+        flags: READONLY,
+        categories: STRING,
+        keys: &[KeySpec {
+            flags: &["RO", "ACCESS"],
+            begin: Begin::Index(1),
+            find: Find::Range { last: 1, step: 1, limit: 0 },
+        }],
+        tips: &[],
+        since: "7.0.0",
+        group: "string",
+        summary: "Finds the longest common subsequence of two strings.",
+        run: Run::Engine(lcs::lcs),
         subcommands: &[],
     },
 ];

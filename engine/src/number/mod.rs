@@ -1,4 +1,8 @@
 //! Text to number and back, as Redis reads and prints them.
+//!
+//! - [`extended`]: the long doubles of INCRBYFLOAT.
+
+pub mod extended;
 
 /// Parses a signed 64-bit integer: no spaces, no plus sign, no leading zeros (Redis's `string2ll`).
 pub fn parse_i64(text: &[u8]) -> Option<i64> {

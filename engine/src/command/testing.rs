@@ -1,0 +1,154 @@
+//! Commands run in process with a clock that tests set. After every command the law of effects is
+//! checked: the effects of a shard, applied to a copy of what it was, make the copy what it is.
+
+use std::collections::BTreeMap;
+
+use crate::args::OwnedArgs;
+use crate::effect::apply::apply;
+use crate::hash::Hasher64;
+use crate::keyspace::{Shard, Shards, Space, ValueRef};
+use crate::limits::DATABASE_COUNT;
+use crate::reply::{Protocol, Reply};
+use crate::rng::Rng;
+use crate::settings::Settings;
+
+use super::call::{self, Call, Run};
+use super::table;
+
+/// 2026-01-01; any moment that is not near 0 does.
+const START_MS: i64 = 1_767_225_600_000;
+
+/// Everything a test sees of a value: members in an order of their own.
+type Contents = BTreeMap<(u16, Vec<u8>), (String, Option<i64>)>;
+
+pub struct Fixture {
+    shards: Shards,
+    /// What the effects alone have made.
+    followers: Shards,
+    pub settings: Settings,
+    pub protocol: Protocol,
+    pub db: u16,
+    now_ms: i64,
+    rng: Rng,
+}
+
+impl Fixture {
+    pub fn new(shard_count: usize) -> Fixture {
+        let build = |seeds| {
+            let hasher = Hasher64::new(seeds);
+            let mut shards = Shards::new(shard_count, hasher.clone());
+            (0..shard_count)
+                .for_each(|id| shards.put(Box::new(Shard::new(id as u16, hasher.clone()))));
+            shards
+        };
+        Fixture {
+            shards: build([1, 2, 3, 4]),
+            followers: build([5, 6, 7, 8]),
+            settings: Settings::default(),
+            protocol: Protocol::Resp2,
+            db: 0,
+            now_ms: START_MS,
+            rng: Rng::new(1),
+        }
+    }
+
+    pub fn advance_ms(&mut self, ms: i64) {
+        self.now_ms += ms;
+    }
+
+    /// Runs a command whose words stand between spaces; `""` is an empty word.
+    pub fn run(&mut self, line: &str) -> String {
+        let words = line.split_whitespace();
+        let words: Vec<&[u8]> =
+            words.map(|word| if word == "\"\"" { b"" } else { word.as_bytes() }).collect();
+        String::from_utf8_lossy(&self.run_words(&words)).into_owned()
+    }
+
+    /// Runs a command and returns its reply as bytes.
+    pub fn run_words(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        let args = OwnedArgs::from_words(words.iter().copied());
+        let name = String::from_utf8_lossy(words[0]).into_owned();
+        let mut spec = table::find(words[0]).unwrap_or_else(|| panic!("no command {name}"));
+        if let Some(word) = words.get(1)
+            && let Some(sub) = table::find_subcommand(spec, word)
+        {
+            spec = sub;
+        }
+        let arity = i64::from(spec.arity);
+        let count = words.len() as i64;
+        let fits = if arity < 0 { count >= -arity } else { count == arity };
+        assert!(fits, "{name} takes other than {count} words");
+        let Run::Engine(handler) = spec.run else { panic!("the server runs {name}") };
+        let mut out = Vec::new();
+        let mut call = Call {
+            args: args.as_args(),
+            space: Space::new(&mut self.shards, &self.settings, self.db, self.now_ms),
+            reply: Reply::new(&mut out, self.protocol),
+            rng: &mut self.rng,
+            block: None,
+        };
+        call::run(handler, &mut call);
+        self.check_effects(&name);
+        out
+    }
+
+    /// Runs commands one after the other and compares each reply.
+    #[track_caller]
+    pub fn check(&mut self, steps: &[(&str, &str)]) {
+        for (line, expected) in steps {
+            assert_eq!(self.run(line), *expected, "{line}");
+        }
+    }
+
+    fn check_effects(&mut self, name: &str) {
+        for place in 0..self.shards.count() {
+            let shard = self.shards.get_mut(place).expect("the fixture holds all shards");
+            let payload = shard.effects.payload().to_vec();
+            shard.close_entry();
+            if !payload.is_empty() {
+                apply(&mut self.followers, place, &self.settings, &payload)
+                    .unwrap_or_else(|error| panic!("effects of {name}: {error}"));
+            }
+        }
+        let (contents, followed) = (contents(&self.shards), contents(&self.followers));
+        assert_eq!(contents, followed, "the effects of {name} do not make what it made");
+    }
+}
+
+fn contents(shards: &Shards) -> Contents {
+    let mut contents = Contents::new();
+    for shard in shards.held() {
+        for db in 0..DATABASE_COUNT as u16 {
+            for entry in shard.database(db).table.iter() {
+                let value = describe(entry.value());
+                contents.insert((db, entry.key().to_vec()), (value, entry.expires_at_ms()));
+            }
+        }
+    }
+    contents
+}
+
+fn describe(value: ValueRef<'_>) -> String {
+    let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort();
+        lines.join(" ")
+    };
+    match value {
+        ValueRef::Integer(integer) => format!("string {integer}"),
+        ValueRef::Embedded(bytes) => format!("string {}", text(bytes)),
+        ValueRef::Raw(bytes) => format!("string {}", text(bytes)),
+        ValueRef::Set(set) => {
+            format!("set {}", sorted(set.iter().map(|member| text(&member)).collect()))
+        }
+        ValueRef::Hash(hash) => {
+            let pairs = hash.iter().map(|(f, v)| format!("{}={}", text(f), text(v)));
+            format!("hash {}", sorted(pairs.collect()))
+        }
+        other => {
+            let mut image = Vec::new();
+            crate::image::write(other, &mut image);
+            format!("image {}", text(&image))
+        }
+    }
+}
