@@ -5,10 +5,13 @@
 //! At least one of them sees the other, so no message is slept on.
 //!
 //! The call itself is a message between rings (MSG_RING). Measured with `benches`' `wake` on the
-//! 2-processor Zen 4 machine, Linux 6.18, one way, median of five runs: parked 6.4 µs against 6.4 by
-//! eventfd, busy 1.4 against 1.4. Equal, so what decides is that MSG_RING goes along with the `enter`
-//! a turn ends with anyway, where an eventfd costs the sender a system call for each core it wakes
-//! and the woken one another read. Were it to fail, the eventfd is what remains.
+//! 2-processor Zen 4 machine, Linux 6.18, one way, median of five runs: parked 6.44 µs against 6.41
+//! by eventfd, busy 1.43 against 1.37. Eventfd was level or up to 12 % ahead in each of them, and
+//! further ahead in two earlier runs on the loaded machine (parked 24 and 10.8 against 13 and 9.4).
+//! Chosen all the same, because MSG_RING goes along with the `enter` a turn ends with anyway, where
+//! an eventfd costs the sender a system call for each core it wakes and the woken one another read:
+//! that is an argument, not a measurement. A run with one core waking several on a quiet machine
+//! should decide it; `ring_event` is all it takes to switch.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering, fence};
