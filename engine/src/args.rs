@@ -28,7 +28,8 @@ impl<'a> Args<'a> {
         self.ranges.is_empty()
     }
 
-    /// The word at `index`. The command's arity has been checked, so a missing one is our own fault.
+    /// The word at `index`. The command's arity has been checked, so a missing one is our own
+    /// fault.
     pub fn at(&self, index: usize) -> &'a [u8] {
         let ArgRange { start, len } = self.ranges[index];
         &self.buffer[start as usize..start as usize + len as usize]

@@ -1,4 +1,5 @@
 //! What clients rely on, on the real binary, with one core and with two.
+#![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
 use std::path::Path;
 

@@ -2,7 +2,8 @@
 //! storing or logging it. Compare with the floor in shared/peers/README.md.
 //!
 //! ```text
-//! taskset -c 0 floor 7001 1 & taskset -c 1 redis-benchmark -p 7001 -t set -d 64 -c 50 -n 500000 -r 1000000
+//! taskset -c 0 floor 7001 1 & taskset -c 1 redis-benchmark -p 7001 -t set -d 64 -c 50 -n 500000
+//! -r 1000000
 //! ```
 //! Arguments: port, cores, poll in microseconds. SIGINT prints requests and processor time of each.
 

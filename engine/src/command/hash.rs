@@ -150,7 +150,7 @@ pub fn hincrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
             Some(text) => Extended::parse(text).ok_or(HASH_VALUE_NOT_A_FLOAT)?,
             None => Extended::ZERO,
         };
-        let sum = old.add(by).ok_or(NAN_OR_INFINITY)?.print();
+        let sum = old.plus(by).ok_or(NAN_OR_INFINITY)?.print();
         hash.set(field, sum.as_bytes());
         Ok::<String, CommandError>(sum)
     })?;

@@ -248,7 +248,7 @@ pub fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
         None => Extended::ZERO,
     };
     let by = extended(call.args.at(2))?;
-    let sum = old.add(by).ok_or(NAN_OR_INFINITY)?.print();
+    let sum = old.plus(by).ok_or(NAN_OR_INFINITY)?.print();
     call.space.set_text(key, sum.as_bytes(), Expiry::Keep);
     call.reply.bulk(sum.as_bytes());
     Ok(())

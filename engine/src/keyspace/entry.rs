@@ -1,8 +1,10 @@
 //! A key and its value in one allocation: the thing a database's table points to.
 //!
 //! ```text
-//! header: kind:u8 access:u24 | expires:bit31 key_len:u31 | [expires_at:i64] | payload | key [| value]
-//! payload: embedded string: value_len:u32      everything else: 8 bytes, an integer or an owned pointer
+//! header: kind:u8 access:u24 | expires:bit31 key_len:u31 | [expires_at:i64] | payload | key [|
+//! value]
+//! payload: embedded string: value_len:u32 everything else: 8 bytes, an integer or an owned
+//! pointer
 //! ```
 //! The allocation is a multiple of 16 bytes, as the allocator's classes are, so that a string can
 //! change its length in place as long as it stays in its class.
@@ -89,7 +91,8 @@ pub enum ValueMut<'a> {
 #[repr(transparent)]
 pub struct Entry(NonNull<Header>);
 
-// SAFETY: an entry owns its allocation alone and what it points to is Send; it moves with its shard.
+// SAFETY: an entry owns its allocation alone and what it points to is Send; it moves with its
+// shard.
 unsafe impl Send for Entry {}
 
 impl crate::table::Entry for Entry {

@@ -27,7 +27,7 @@ impl Update<'_, Hash> {
     /// Sets a field. Returns whether it is new.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         let created = self.value.set(field, value, self.limits, self.hasher);
-        self.emit(Kind::HashSet, |a| drop(a.bytes(field).bytes(value)));
+        self.emit(Kind::HashSet, |a| a.bytes(field).bytes(value));
         created
     }
 
@@ -35,7 +35,7 @@ impl Update<'_, Hash> {
     pub fn delete(&mut self, field: &[u8]) -> bool {
         let deleted = self.value.delete(field);
         if deleted {
-            self.emit(Kind::HashDelete, |a| drop(a.bytes(field)));
+            self.emit(Kind::HashDelete, |a| a.bytes(field));
         }
         deleted
     }

@@ -27,12 +27,12 @@ impl Collection for List {
 impl Update<'_, List> {
     pub fn push_front(&mut self, element: &[u8]) {
         self.value.push(End::Head, element, self.limits);
-        self.emit(Kind::ListPushFront, |a| drop(a.bytes(element)));
+        self.emit(Kind::ListPushFront, |a| a.bytes(element));
     }
 
     pub fn push_back(&mut self, element: &[u8]) {
         self.value.push(End::Tail, element, self.limits);
-        self.emit(Kind::ListPushBack, |a| drop(a.bytes(element)));
+        self.emit(Kind::ListPushBack, |a| a.bytes(element));
     }
 
     /// Takes `count` elements off the front. Returns whether there were as many.
@@ -41,7 +41,7 @@ impl Update<'_, List> {
             return false;
         }
         self.value.delete(0..count, self.limits);
-        self.emit(Kind::ListPopFront, |a| drop(a.varint(count as u64)));
+        self.emit(Kind::ListPopFront, |a| a.varint(count as u64));
         true
     }
 
@@ -52,7 +52,7 @@ impl Update<'_, List> {
             return false;
         }
         self.value.delete(len - count..len, self.limits);
-        self.emit(Kind::ListPopBack, |a| drop(a.varint(count as u64)));
+        self.emit(Kind::ListPopBack, |a| a.varint(count as u64));
         true
     }
 
@@ -61,7 +61,7 @@ impl Update<'_, List> {
         let there = index < self.value.len();
         if there {
             self.value.set(index as i64, element, self.limits);
-            self.emit(Kind::ListSet, |a| drop(a.varint(index as u64).bytes(element)));
+            self.emit(Kind::ListSet, |a| a.varint(index as u64).bytes(element));
         }
         there
     }
@@ -71,7 +71,7 @@ impl Update<'_, List> {
         let fits = index <= self.value.len();
         if fits {
             self.value.insert(index, element, self.limits);
-            self.emit(Kind::ListInsert, |a| drop(a.varint(index as u64).bytes(element)));
+            self.emit(Kind::ListInsert, |a| a.varint(index as u64).bytes(element));
         }
         fits
     }
@@ -81,7 +81,7 @@ impl Update<'_, List> {
         let fits = index.checked_add(count).is_some_and(|end| end <= self.value.len());
         if fits && count > 0 {
             self.value.delete(index..index + count, self.limits);
-            self.emit(Kind::ListRemove, |a| drop(a.varint(index as u64).varint(count as u64)));
+            self.emit(Kind::ListRemove, |a| a.varint(index as u64).varint(count as u64));
         }
         fits
     }

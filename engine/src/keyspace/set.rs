@@ -28,7 +28,7 @@ impl Update<'_, Set> {
     pub fn add(&mut self, member: &[u8]) -> bool {
         let added = self.value.add(member, self.limits, self.hasher);
         if added {
-            self.emit(Kind::SetAdd, |a| drop(a.bytes(member)));
+            self.emit(Kind::SetAdd, |a| a.bytes(member));
         }
         added
     }
@@ -37,7 +37,7 @@ impl Update<'_, Set> {
     pub fn remove(&mut self, member: &[u8]) -> bool {
         let removed = self.value.remove(member);
         if removed {
-            self.emit(Kind::SetRemove, |a| drop(a.bytes(member)));
+            self.emit(Kind::SetRemove, |a| a.bytes(member));
         }
         removed
     }

@@ -71,7 +71,8 @@ pub struct Shard {
     observed: u64,
     /// Size of the effects at [`Shard::begin_observing`].
     effects_before: usize,
-    /// Large values taken out of the table, and whole flushed tables, freed in slices between turns.
+    /// Large values taken out of the table, and whole flushed tables, freed in slices between
+    /// turns.
     garbage: Vec<Garbage>,
 }
 

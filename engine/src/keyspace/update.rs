@@ -50,7 +50,11 @@ impl<V> std::ops::Deref for Update<'_, V> {
 
 impl<V> Update<'_, V> {
     /// Appends an effect on this key; called once for each change made.
-    pub(super) fn emit(&mut self, kind: Kind, arguments: impl FnOnce(Arguments<'_>)) {
+    pub(super) fn emit(
+        &mut self,
+        kind: Kind,
+        arguments: impl FnOnce(Arguments<'_>) -> Arguments<'_>,
+    ) {
         self.changes += 1;
         if self.effects.muted() {
             return;

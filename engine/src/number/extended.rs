@@ -67,7 +67,7 @@ impl Extended {
     }
 
     /// The sum, rounded. `None` where it is not finite.
-    pub fn add(self, other: Extended) -> Option<Extended> {
+    pub fn plus(self, other: Extended) -> Option<Extended> {
         let (Finite { .. }, Finite { .. }) = (self, other) else { return None };
         let (large, small) =
             if self.compare_magnitude(other).is_ge() { (self, other) } else { (other, self) };

@@ -171,10 +171,10 @@ impl Core {
         };
         let multi = c.transaction.as_ref().map_or(-1, |t| t.commands.len() as i64);
         format!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
-             multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll=0 \
-             omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} \
-             tot-net-in={} tot-net-out={} tot-cmds={}",
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 \
+             ssub=0 multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
+             obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={} \
+             lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
             c.client_id,
             c.peer,
             c.local,
@@ -208,7 +208,7 @@ fn parse_address(text: &[u8]) -> Option<SocketAddr> {
 
 fn parse_kill_filter(asking: &Connection, args: Args<'_>) -> Result<KillFilter, &'static str> {
     let mut filter = KillFilter { spared: Some(asking.client_id), ..KillFilter::default() };
-    if args.len().is_multiple_of(2) == false {
+    if !args.len().is_multiple_of(2) {
         return Err("ERR syntax error");
     }
     for at in (2..args.len()).step_by(2) {

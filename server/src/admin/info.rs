@@ -46,8 +46,9 @@ impl Core {
     fn info_server(&self) -> String {
         let uptime_s = self.now.mono_ns.saturating_sub(self.config.started_ns) / 1_000_000_000;
         format!(
-            "# Server\r\nredis_version:{REDIS_VERSION}\r\nquoring_version:{}\r\nredis_mode:standalone\r\n\
-             os:Linux\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\nprocess_id:{}\r\ntcp_port:{}\r\n\
+            "# Server\r\nredis_version:{REDIS_VERSION}\r\nquoring_version:{}\r\n\
+             redis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\n\
+             process_id:{}\r\ntcp_port:{}\r\n\
              uptime_in_seconds:{uptime_s}\r\nuptime_in_days:{}\r\ncores:{}\r\nshards:{}\r\n",
             env!("CARGO_PKG_VERSION"),
             std::process::id(),

@@ -157,7 +157,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ));
     }
     let segment = config.log_segment_bytes;
-    if segment < 64 << 10 || segment > 1 << 40 || !segment.is_multiple_of(4096) {
+    if !((64 << 10)..=(1 << 40)).contains(&segment) || !segment.is_multiple_of(4096) {
         return refuse(format!(
             "log-segment-bytes is 65536 or more and a multiple of 4096, not {segment}"
         ));

@@ -87,7 +87,7 @@ impl Default for Config {
 impl Config {
     pub fn engine_settings(&self) -> Settings {
         Settings {
-            encoding: self.encoding.clone(),
+            encoding: self.encoding,
             string_bytes_max: self.proto_max_bulk_len,
             active_expire: true,
         }

@@ -5,11 +5,13 @@ use super::{Config, Durability};
 /// Why a value was not taken, in Redis's words.
 pub type SetError = String;
 
+type Set = fn(&mut Config, &str) -> Result<(), SetError>;
+
 struct Setting {
     name: &'static str,
     get: fn(&Config) -> String,
     /// `None`: fixed at the start.
-    set: Option<fn(&mut Config, &str) -> Result<(), SetError>>,
+    set: Option<Set>,
 }
 
 /// All settings with the value they have.

@@ -1,6 +1,7 @@
 //! The boundary between a core's logic and the world: what goes in, what comes out.
 //!
-//! Everything above this file is deterministic. `runtime` feeds [`Input`]s from io_uring and carries
+//! Everything above this file is deterministic. `runtime` feeds [`Input`]s from io_uring and
+//! carries
 //! [`Output`]s out; the simulator does the same with a virtual disk, network and clock.
 
 use std::net::SocketAddr;
@@ -36,7 +37,8 @@ pub enum Input<'a, M, W> {
     Received { conn: ConnId, bytes: &'a [u8] },
     /// The client closed its side (`None`) or its socket failed. No more `Received` follows.
     ReceiveEnded { conn: ConnId, error: Option<OsError> },
-    /// All bytes of an [`Output::Send`] were taken by the socket; the buffer comes back for use again.
+    /// All bytes of an [`Output::Send`] were taken by the socket; the buffer comes back for use
+    /// again.
     Sent { conn: ConnId, buffer: Vec<u8> },
     /// The socket takes no more bytes; the unsent ones are lost. The core still has to close it.
     SendFailed { conn: ConnId, error: OsError },
@@ -80,7 +82,8 @@ pub enum Output<M, L> {
     Stop,
 }
 
-/// A core's logic, driven by a runtime. One turn: `begin_turn`, any number of `on_input`, `end_turn`.
+/// A core's logic, driven by a runtime. One turn: `begin_turn`, any number of `on_input`,
+/// `end_turn`.
 pub trait Machine {
     type Message: Send + 'static;
     type LogDone;

@@ -18,6 +18,9 @@ impl Machine for Core {
 
     fn begin_turn(&mut self, now: Now, mesh_waiting: &[u32]) {
         self.now = now;
+        if self.config.started_ns == 0 {
+            self.config.started_ns = now.mono_ns;
+        }
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
     }

@@ -49,8 +49,7 @@ impl Core {
     /// Serves whoever waits for keys that received something, first come first served.
     pub(crate) fn serve_ready(&mut self, shards: &ShardSet) {
         for &shard in shards {
-            loop {
-                let Some(held) = self.shards.get_mut(usize::from(shard)) else { break };
+            while let Some(held) = self.shards.get_mut(usize::from(shard)) {
                 if !held.waiters.has_ready() {
                     break;
                 }

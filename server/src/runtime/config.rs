@@ -23,7 +23,8 @@ pub struct Config {
     pub clients_max: u32,
     /// Where the cores' logs live; `None` for a cache without a log.
     pub log: Option<LogConfig>,
-    /// SIGTERM and SIGINT ask the cores to stop. Off where several runtimes share a process (tests).
+    /// SIGTERM and SIGINT ask the cores to stop. Off where several runtimes share a process
+    /// (tests).
     pub signals: bool,
     pub sizes: Sizes,
 }

@@ -1,7 +1,8 @@
 //! The clients of one core: a table of slots with generations, what is under way on each socket,
 //! and the submissions that keep it going. Must be dropped after its ring.
 //!
-//! A slot: free → open (receive armed or paused, a send or none) → closing (nothing new begins, what
+//! A slot: free → open (receive armed or paused, a send or none) → closing (nothing new begins,
+//! what
 //! is under way is cancelled) → free, once the last completion has come.
 //!
 //! JUSTIFICATION: sends pass the address of a buffer to the kernel; there is no safe way to lend
@@ -351,7 +352,8 @@ impl Slot {
             .build()
             .flags(entry_flags)
             .user_data(Token::new(Kind::Send, self.generation, index).pack());
-        // SAFETY: `outgoing` is neither changed nor freed while a send is under way, and moving the Vec does
+        // SAFETY: `outgoing` is neither changed nor freed while a send is under way, and moving
+        // the Vec does
         // not move its bytes; the table outlives the ring.
         unsafe { ring.push(entry) }
     }

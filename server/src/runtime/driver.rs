@@ -516,7 +516,8 @@ impl<M: Drives> Driver<M> {
     }
 
     /// Ends what is under way; accepts too, or the port would stay taken for a moment after the
-    /// process is gone, because a ring is torn down later. `false` if something did not end in time.
+    /// process is gone, because a ring is torn down later. `false` if something did not end in
+    /// time.
     fn drain(&mut self) -> Result<bool, RuntimeError> {
         self.draining = true;
         // Sends of the last turn may not even have been submitted.

@@ -3,7 +3,8 @@
 //!
 //! The types mirror what a log writer asks for and gets back; they are generic over its buffers.
 //!
-//! JUSTIFICATION: writes lend memory and paths to the kernel by address; there is no safe interface.
+//! JUSTIFICATION: writes lend memory and paths to the kernel by address; there is no safe
+//! interface.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;

@@ -1,6 +1,7 @@
 //! Every constant of the runtime, each with its arithmetic. No core; plain numbers.
 
-/// Submission queue entries a core. A turn of `TURN_COMPLETIONS_MAX` receives leaves at most as many
+/// Submission queue entries a core. A turn of `TURN_COMPLETIONS_MAX` receives leaves at most as
+/// many
 /// sends, log writes and wakes; what does not fit is submitted early, never lost.
 pub const SUBMISSION_ENTRIES: u32 = 1024;
 
@@ -70,7 +71,8 @@ pub const DESCRIPTORS_CORE: u64 = 4 + OPEN_SEGMENTS_MAX as u64;
 /// long will not; buffers are then leaked, never freed under the kernel.
 pub const DRAIN_NS_MAX: u64 = 5_000_000_000;
 
-/// Cores of one process: a mesh message names its sender in 16 bits, and rings grow with the square.
+/// Cores of one process: a mesh message names its sender in 16 bits, and rings grow with the
+/// square.
 pub const CORES_MAX: usize = 256;
 
 /// How soon a core whose message found a full ring tries again if nothing else happens: a core

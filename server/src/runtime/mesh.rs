@@ -113,7 +113,8 @@ impl<M> Mesh<M> {
         self.incoming.iter().flatten().any(|ring| !ring.is_empty())
     }
 
-    /// Fixes what this turn will take: a cut such that no message is in it whose cause, sent to this
+    /// Fixes what this turn will take: a cut such that no message is in it whose cause, sent to
+    /// this
     /// core before, is not. Two equal passes over the rings' heads are such a cut: what is in the
     /// first pass has its causes in the second. `false` if the rings kept changing.
     pub fn take_cut(&mut self) -> bool {

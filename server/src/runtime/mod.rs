@@ -1,24 +1,29 @@
-//! The only place that knows io_uring, threads, sockets and files: it drives one [`Machine`] a core.
+//! The only place that knows io_uring, threads, sockets and files: it drives one [`Machine`] a
+//! core.
 //!
 //! A turn of a core, in `driver`:
 //! ```text
-//! enter (submit everything, wait) → collect completions → snapshot of the mesh rings → begin_turn →
+//! enter (submit everything, wait) → collect completions → snapshot of the mesh rings → begin_turn
+//! →
 //! mesh messages → what the completions brought → end_turn → outputs become submissions
 //! ```
 //! One `io_uring_enter` a turn; no allocation, lock or further system call a request.
 //!
 //! # Layout
 //! - [`threads`]: start, readiness, signals, the end. Read first.
-//! - [`config`]: what a start can ask for. [`error`]: every way it can fail. [`limits`]: every constant.
+//! - [`config`]: what a start can ask for. [`error`]: every way it can fail. [`limits`]: every
+//!   constant.
 //! - [`probe`]: is this kernel enough, and if not, what to do.
 //! - `driver`: one core's loop. `ring`: the queues. `token`: what a completion belongs to.
 //! - `buffers`: memory for receives. `socket`: listeners. `connections`: the clients of a core.
 //! - `mesh`: rings between cores, hand-over of clients. `wake`: how a sleeping core is woken.
 //! - `timer`: clocks and deadlines.
-//! - [`file`]: log writes and segment preparation through the ring. [`disk`]: blocking reads at start,
+//! - [`file`]: log writes and segment preparation through the ring. [`disk`]: blocking reads at
+//!   start,
 //!   the data directory's lock.
 //!
-//! Invariant: an operation owns its buffer until its completion has been collected; a ring is closed
+//! Invariant: an operation owns its buffer until its completion has been collected; a ring is
+//! closed
 //! before any buffer it may know is freed.
 //! Absent on purpose: commands, replies, Redis, limits on clients. Those are the machine's.
 //!

@@ -343,7 +343,8 @@ fn clients_within(limit: Option<u64>, reserved: u64, asked: u32) -> Result<u32, 
     Ok(granted)
 }
 
-/// Blocks SIGTERM and SIGINT for this thread and those it will start; they are read from the result.
+/// Blocks SIGTERM and SIGINT for this thread and those it will start; they are read from the
+/// result.
 fn block_signals() -> Result<OwnedFd, RuntimeError> {
     // SAFETY: the set is initialised by `sigemptyset` before use and lives through the calls; the
     // descriptor is new and owned by no one else.

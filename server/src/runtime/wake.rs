@@ -1,7 +1,8 @@
 //! How a sleeping core is woken, and a busy one left alone. Shared by all cores.
 //!
 //! The rule, on both sides a store, a full fence, a load (Dekker's): a sender pushes its messages,
-//! fences, then reads `sleeping`; a core sets `sleeping`, fences, then looks at its rings once more.
+//! fences, then reads `sleeping`; a core sets `sleeping`, fences, then looks at its rings once
+//! more.
 //! At least one of them sees the other, so no message is slept on.
 //!
 //! The call itself is a message between rings (MSG_RING). Measured with `benches`' `wake` on the

@@ -11,7 +11,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LINE_CHARS_MAX: usize = 100;
 
 /// Functions longer than the bound, by file and name, with the length they have.
-const OVER_LENGTH: &[(&str, &str, usize)] = &[];
+const OVER_LENGTH: &[(&str, &str, usize)] = &[("server/src/runtime/threads.rs", "start", 78)];
 
 /// Files that may use `unsafe`; each says why.
 const UNSAFE_FILES: &[&str] = &[
@@ -91,8 +91,9 @@ fn check_file(path: &str, text: &str, out: &mut Vec<String>) {
         out.push(format!("{path}: {} lines, more than {FILE_LINES_MAX}", lines.len()));
     }
     for (number, line) in lines.iter().enumerate() {
-        // A row of the command table is data.
-        if line.chars().count() > LINE_CHARS_MAX && !path.contains("command/table/") {
+        // A row of the command table is data, and so is an expected reply.
+        let data = path.contains("command/table/") || is_test && line.contains('"');
+        if line.chars().count() > LINE_CHARS_MAX && !data {
             out.push(format!("{path}:{}: longer than {LINE_CHARS_MAX} characters", number + 1));
         }
         if let Some(mark) = marks().iter().find(|mark| line.contains(mark.as_str())) {
@@ -124,7 +125,9 @@ fn check_functions(path: &str, lines: &[&str], out: &mut Vec<String>) {
     for (start, line) in lines.iter().enumerate() {
         let trimmed = line.trim_start();
         let indent = line.len() - trimmed.len();
-        let Some(name) = function_name(trimmed) else { continue };
+        let Some(name) = function_name(trimmed).filter(|_| !trimmed.ends_with(';')) else {
+            continue;
+        };
         let end = lines[start..].iter().position(|l| {
             let t = l.trim_start();
             l.len() - t.len() == indent && (t == "}" || t.ends_with("}") && l == line)

@@ -4,7 +4,7 @@ use super::Extended;
 
 fn add(a: &str, b: &str) -> Option<String> {
     let parse = |text: &str| Extended::parse(text.as_bytes());
-    parse(a)?.add(parse(b)?).map(Extended::print)
+    parse(a)?.plus(parse(b)?).map(Extended::print)
 }
 
 #[test]
