@@ -12,9 +12,11 @@ pub mod compact;
 pub mod hash;
 pub mod intset;
 pub mod limits;
+pub mod list;
 pub mod packed;
 pub mod set;
 pub mod thin;
+pub mod zset;
 
 pub use crate::table::alloc_size;
 

@@ -131,11 +131,15 @@ impl<'a> PackedRef<'a> {
         Iter { array: self, front: COUNT_BYTES.min(end), back: end, left: self.len() }
     }
 
-    /// From an index on.
-    pub fn iter_from(self, index: usize) -> Iter<'a> {
-        let end = self.bytes.len();
-        let front = self.seek(index).unwrap_or(end);
-        Iter { array: self, front, back: end, left: self.len().saturating_sub(index) }
+    /// Entries of a range of indices.
+    pub fn iter_range(self, range: std::ops::Range<usize>) -> Iter<'a> {
+        let len = self.len();
+        let end = range.end.min(len);
+        let Some(front) = self.seek(range.start).filter(|_| range.start < end) else {
+            return Iter { array: self, front: 0, back: 0, left: 0 };
+        };
+        let back = self.seek(end).unwrap_or(self.bytes.len());
+        Iter { array: self, front, back, left: end - range.start }
     }
 
     pub fn to_packed(self) -> Packed {
@@ -145,6 +149,14 @@ impl<'a> PackedRef<'a> {
     /// Entries in pairs: fields and values, members and scores.
     pub fn pairs(self) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> + Clone {
         Pairs { items: self.iter() }
+    }
+
+    /// Pairs of a range of indices of entries, both even.
+    pub fn pairs_range(
+        self,
+        range: std::ops::Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> + Clone {
+        Pairs { items: self.iter_range(range) }
     }
 
     /// Where the data begins, and how long it is.

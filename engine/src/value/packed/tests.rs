@@ -22,7 +22,12 @@ fn same(packed: &Packed, model: &[Vec<u8>]) {
     assert_eq!(view.entry_bytes(), bytes);
     for (index, item) in model.iter().enumerate() {
         assert_eq!(view.get(index), Some(&item[..]));
-        assert!(view.iter_from(index).eq(model[index..].iter().map(|item| &item[..])));
+        assert!(view.iter_range(index..usize::MAX).eq(model[index..].iter().map(|item| &item[..])));
+        assert!(
+            view.iter_range(1..index)
+                .rev()
+                .eq(model[1.min(index)..index].iter().rev().map(|item| &item[..]))
+        );
         let found = view.find(item, 1).map(|position| view.at(position));
         assert_eq!(found, Some(&item[..]));
     }
