@@ -8,7 +8,8 @@ use crate::table::{Probe, Table};
 pub(super) struct Large {
     table: Table<Member>,
     tree: Tree,
-    /// Sum of the members' blocks.
+    /// Sum of the members' blocks. Blocks that only a separator of the tree still holds (at most
+    /// one a leaf, so under 2 % of all) are left out.
     member_bytes: usize,
 }
 
@@ -105,7 +106,8 @@ impl Large {
         assert_eq!(self.tree.range(0..usize::MAX).count(), self.table.len());
         for member in self.table.iter() {
             let rank = self.tree.rank(member.score(), member.bytes());
-            assert_eq!(self.tree.get(rank).map(|item| item.bytes()), Some(member.bytes()));
+            let found = self.tree.range(rank..rank + 1).next().map(|item| item.bytes());
+            assert_eq!(found, Some(member.bytes()));
         }
     }
 }

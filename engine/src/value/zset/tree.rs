@@ -123,13 +123,6 @@ impl Tree {
         self.partition(|item| item.compare(score, bytes) == Ordering::Less)
     }
 
-    pub(super) fn get(&self, rank: usize) -> Option<&Item> {
-        (rank < self.len).then(|| {
-            let (leaf, index) = self.leaf_at(rank);
-            &leaf[index]
-        })
-    }
-
     pub(super) fn range(&self, ranks: std::ops::Range<usize>) -> Range<'_> {
         let end = ranks.end.min(self.len);
         Range { tree: self, start: ranks.start.min(end), end, front: &[], back: &[] }
@@ -303,11 +296,7 @@ impl Node {
 
 /// A full leaf that grows at an end keeps what it has and gives the new item a leaf of its own, so
 /// that ascending and descending insertion leave full leaves behind; otherwise it splits in half.
-fn insert_into_leaf(
-    items: &mut Vec<Item>,
-    item: Item,
-    shape: &mut Shape,
-) -> Option<(Item, Node)> {
+fn insert_into_leaf(items: &mut Vec<Item>, item: Item, shape: &mut Shape) -> Option<(Item, Node)> {
     let bytes = item.member.bytes();
     let at = items.partition_point(|other| other.compare(item.score, bytes) == Ordering::Less);
     if items.len() < LEAF_MAX {
@@ -334,11 +323,7 @@ fn insert_into_leaf(
 }
 
 /// Splits an inner node that has one child too many, `added` being the new one.
-fn split_inner(
-    children: &mut Vec<Child>,
-    added: usize,
-    shape: &mut Shape,
-) -> Option<(Item, Node)> {
+fn split_inner(children: &mut Vec<Child>, added: usize, shape: &mut Shape) -> Option<(Item, Node)> {
     if children.len() <= INNER_MAX {
         return None;
     }
