@@ -15,6 +15,7 @@ pub mod list;
 pub mod packed;
 pub mod set;
 pub mod thin;
+pub mod zset;
 
 pub use crate::table::alloc_size;
 pub use hash::Hash;

@@ -151,6 +151,14 @@ impl<'a> PackedRef<'a> {
         Pairs { items: self.iter() }
     }
 
+    /// Pairs of a range of indices of entries, both even.
+    pub fn pairs_range(
+        self,
+        range: std::ops::Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> + Clone {
+        Pairs { items: self.iter_range(range) }
+    }
+
     /// Where the data begins, and how long it is.
     #[inline]
     fn data(self, position: usize) -> (usize, usize) {

@@ -14,14 +14,13 @@ use super::End;
 /// What a node's block has besides its entries.
 const NODE_FRAME_BYTES: usize = 12;
 
-#[derive(Clone)]
 struct Node {
     packed: Packed,
     /// Here too, so that to find an index does not touch every node.
     len: u32,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Nodes {
     deque: VecDeque<Node>,
     len: usize,
@@ -257,5 +256,15 @@ impl Nodes {
             self.packed_bytes -= two.packed.memory_bytes();
             self.edit(node, |packed| packed.append(&two.packed));
         }
+    }
+}
+
+impl Clone for Nodes {
+    fn clone(&self) -> Self {
+        let mut copy = Self::default();
+        for (at, node) in self.deque.iter().enumerate() {
+            copy.put_node(at, node.packed.clone());
+        }
+        copy
     }
 }

@@ -91,7 +91,7 @@ fn remove(
     assert_eq!(list.positions(item, End::Tail, 1, count, 0), expected);
     let near: Vec<_> = head.iter().filter(|&&n| n < 5).copied().collect();
     assert_eq!(list.positions(item, End::Head, 0, usize::MAX, 5), near);
-    let (from, order) = if count % 2 == 0 { (End::Head, head) } else { (End::Tail, tail) };
+    let (from, order) = if count.is_multiple_of(2) { (End::Head, head) } else { (End::Tail, tail) };
     let mut doomed: Vec<_> = order.into_iter().take(count).collect();
     assert_eq!(list.remove(item, from, count, limits), doomed.len());
     doomed.sort_unstable();
