@@ -125,6 +125,7 @@ pub fn object_encoding(call: &mut Call<'_, '_>) -> CommandResult {
         ValueRef::List(list) => list.encoding(),
         ValueRef::Set(set) => set.encoding(),
         ValueRef::Hash(hash) => hash.encoding(),
+        ValueRef::ZSet(zset) => zset.encoding(),
         string => string_encoding(string).unwrap_or("raw"),
     };
     call.reply.bulk(name.as_bytes());

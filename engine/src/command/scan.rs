@@ -179,6 +179,7 @@ pub fn type_name(value: ValueRef<'_>) -> &'static str {
         ValueRef::List(_) => "list",
         ValueRef::Set(_) => "set",
         ValueRef::Hash(_) => "hash",
+        ValueRef::ZSet(_) => "zset",
     }
 }
 

@@ -6,7 +6,7 @@ use crate::keyspace::key::{flush, swap};
 use crate::keyspace::{Expiry, Missing, Shard, Shards, Space, Update};
 use crate::limits::DATABASE_COUNT;
 use crate::settings::Settings;
-use crate::value::{Hash, List, Set};
+use crate::value::{Hash, List, Set, ZSet};
 
 use super::decode::{Change, DecodeError, Decoder, Effect};
 
@@ -137,6 +137,12 @@ fn apply_to_key(space: &mut Space<'_>, key: &[u8], change: &Change<'_>) -> Optio
         Change::SetAdd(member) => create(space, key, |set: &mut Update<'_, Set>| set.add(member)),
         Change::SetRemove(member) => {
             skip(space, key, |set: &mut Update<'_, Set>| set.remove(member))
+        }
+        Change::SortedSetAdd { score, member } => {
+            create(space, key, |zset: &mut Update<'_, ZSet>| zset.put(member, score))
+        }
+        Change::SortedSetRemove(member) => {
+            skip(space, key, |zset: &mut Update<'_, ZSet>| zset.remove(member))
         }
         Change::FlushDatabase | Change::SwapDatabases { .. } => None,
         ref list => apply_to_list(space, key, list),

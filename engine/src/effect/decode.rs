@@ -70,6 +70,8 @@ pub enum Change<'a> {
     ListRemove { index: u64, count: u64 },
     SetAdd(&'a [u8]),
     SetRemove(&'a [u8]),
+    SortedSetAdd { score: f64, member: &'a [u8] },
+    SortedSetRemove(&'a [u8]),
 }
 
 /// The effects of a payload, in order. After an error nothing more comes.
@@ -147,6 +149,10 @@ impl<'a> Decoder<'a> {
             }
             k if is(k, Kind::SetAdd) => Change::SetAdd(r.bytes()?),
             k if is(k, Kind::SetRemove) => Change::SetRemove(r.bytes()?),
+            k if is(k, Kind::SortedSetAdd) => {
+                Change::SortedSetAdd { score: r.score()?, member: r.bytes()? }
+            }
+            k if is(k, Kind::SortedSetRemove) => Change::SortedSetRemove(r.bytes()?),
             kind => return Err(DecodeError::UnknownKind { kind, offset }),
         })
     }
@@ -209,6 +215,13 @@ impl<'a> Reader<'a> {
 
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
         Ok(i64::from_le_bytes(self.fixed()?))
+    }
+
+    /// A score is never NaN.
+    pub fn score(&mut self) -> Result<f64, DecodeError> {
+        let offset = self.offset;
+        let score = f64::from_bits(u64::from_le_bytes(self.fixed()?));
+        if score.is_nan() { Err(DecodeError::Malformed { offset }) } else { Ok(score) }
     }
 
     pub fn varint(&mut self) -> Result<u64, DecodeError> {

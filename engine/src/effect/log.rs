@@ -72,6 +72,11 @@ impl Arguments<'_> {
         self
     }
 
+    pub fn f64(self, value: f64) -> Self {
+        self.0.extend_from_slice(&value.to_bits().to_le_bytes());
+        self
+    }
+
     pub fn i64(self, value: i64) -> Self {
         self.0.extend_from_slice(&value.to_le_bytes());
         self

@@ -42,6 +42,8 @@ pub enum Kind {
     ListRemove = 26,
     SetAdd = 32,
     SetRemove = 33,
+    SortedSetAdd = 40,
+    SortedSetRemove = 41,
 }
 
 #[cfg(test)]

@@ -9,12 +9,13 @@ use crate::number::parse_i64;
 use crate::value::limits::EncodingLimits;
 use crate::value::list::End;
 use crate::value::thin::ThinBytes;
-use crate::value::{Hash, List, Set};
+use crate::value::{Hash, List, Set, ZSet};
 
 const STRING: u8 = 1;
 const LIST: u8 = 2;
 const SET: u8 = 3;
 const HASH: u8 = 4;
+const SORTED_SET: u8 = 5;
 
 /// Appends the image of a value.
 pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
@@ -47,6 +48,14 @@ pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
             for (field, value) in hash.iter() {
                 put_bytes(out, field);
                 put_bytes(out, value);
+            }
+        }
+        ValueRef::ZSet(zset) => {
+            out.push(SORTED_SET);
+            put_varint(out, zset.len() as u64);
+            for (member, score) in zset.iter() {
+                out.extend_from_slice(&score.to_bits().to_le_bytes());
+                put_bytes(out, member);
             }
         }
     }
@@ -95,6 +104,14 @@ pub fn read(
                 hash.set(field, reader.bytes()?, limits, hasher);
             }
             Value::Hash(hash)
+        }
+        SORTED_SET => {
+            let mut zset = ZSet::new();
+            for _ in 0..count {
+                let score = reader.score()?;
+                zset.set(reader.bytes()?, score, limits, hasher);
+            }
+            Value::ZSet(zset)
         }
         kind => return Err(DecodeError::UnknownKind { kind, offset: 0 }),
     };

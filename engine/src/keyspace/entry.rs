@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 use crate::limits::EMBEDDED_STRING_BYTES_MAX;
 use crate::number::parse_i64;
 use crate::value::thin::ThinBytes;
-use crate::value::{Hash, List, Set};
+use crate::value::{Hash, List, Set, ZSet};
 
 #[repr(C)]
 struct Header {
@@ -41,6 +41,7 @@ enum Kind {
     List,
     Set,
     Hash,
+    ZSet,
 }
 
 /// A value on its way into or out of an entry.
@@ -51,6 +52,7 @@ pub enum Value {
     List(List),
     Set(Set),
     Hash(Hash),
+    ZSet(ZSet),
 }
 
 #[derive(Clone, Copy)]
@@ -62,6 +64,7 @@ pub enum ValueRef<'a> {
     List(&'a List),
     Set(&'a Set),
     Hash(&'a Hash),
+    ZSet(&'a ZSet),
 }
 
 impl ValueRef<'_> {
@@ -74,6 +77,7 @@ impl ValueRef<'_> {
             ValueRef::List(list) => Value::List(list.clone()),
             ValueRef::Set(set) => Value::Set(set.clone()),
             ValueRef::Hash(hash) => Value::Hash(hash.clone()),
+            ValueRef::ZSet(zset) => Value::ZSet(zset.clone()),
         }
     }
 }
@@ -85,6 +89,7 @@ pub enum ValueMut<'a> {
     List(&'a mut List),
     Set(&'a mut Set),
     Hash(&'a mut Hash),
+    ZSet(&'a mut ZSet),
 }
 
 /// An owned entry: 8 bytes, with a niche for `Option`.
@@ -186,6 +191,7 @@ impl Entry {
                 Kind::List => ValueRef::List(&*payload.cast()),
                 Kind::Set => ValueRef::Set(&*payload.cast()),
                 Kind::Hash => ValueRef::Hash(&*payload.cast()),
+                Kind::ZSet => ValueRef::ZSet(&*payload.cast()),
             }
         }
     }
@@ -201,6 +207,7 @@ impl Entry {
                 Kind::List => ValueMut::List(&mut *payload.cast()),
                 Kind::Set => ValueMut::Set(&mut *payload.cast()),
                 Kind::Hash => ValueMut::Hash(&mut *payload.cast()),
+                Kind::ZSet => ValueMut::ZSet(&mut *payload.cast()),
             }
         }
     }
@@ -368,6 +375,7 @@ impl Entry {
                 Kind::List => Value::List(payload.cast::<List>().read()),
                 Kind::Set => Value::Set(payload.cast::<Set>().read()),
                 Kind::Hash => Value::Hash(payload.cast::<Hash>().read()),
+                Kind::ZSet => Value::ZSet(payload.cast::<ZSet>().read()),
             }
         }
     }
@@ -415,6 +423,7 @@ fn kind_of(value: &Value) -> Kind {
         Value::List(_) => Kind::List,
         Value::Set(_) => Kind::Set,
         Value::Hash(_) => Kind::Hash,
+        Value::ZSet(_) => Kind::ZSet,
     }
 }
 
@@ -422,7 +431,7 @@ fn kind_of(value: &Value) -> Kind {
 /// `payload` is 8-aligned, has room for 8 bytes and owns nothing yet.
 unsafe fn write_value(payload: *mut u8, value: Value) {
     const {
-        assert!(size_of::<Hash>() == 8);
+        assert!(size_of::<Hash>() == 8 && size_of::<ZSet>() == 8);
         assert!(size_of::<ThinBytes>() == 8 && size_of::<List>() == 8 && size_of::<Set>() == 8);
     }
     // SAFETY: the caller's promise; each of these types is 8 bytes.
@@ -433,6 +442,7 @@ unsafe fn write_value(payload: *mut u8, value: Value) {
             Value::List(list) => payload.cast::<List>().write(list),
             Value::Set(set) => payload.cast::<Set>().write(set),
             Value::Hash(hash) => payload.cast::<Hash>().write(hash),
+            Value::ZSet(zset) => payload.cast::<ZSet>().write(zset),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`shards`]: the shards held here; [`shard`]: one of them.
 //! - [`space`]: what a command sees, and every read.
-//! - Mutators: [`key`], [`string`], [`hash`], [`set`], [`list`]; [`update`] is how a collection
+//! - Mutators: [`key`], [`string`], [`hash`], [`set`], [`list`], [`zset`]; [`update`] is how a collection
 //!   is looked up and changed.
 //! - [`entry`]: a key and its value in one allocation.
 //! - [`touched`], [`watched`], [`waiters`]: who has to know of a change.
@@ -20,6 +20,7 @@ pub mod touched;
 pub mod update;
 pub mod waiters;
 pub mod watched;
+pub mod zset;
 
 pub use entry::{Entry, Value, ValueRef};
 pub use shard::Shard;

@@ -299,6 +299,7 @@ impl Shard {
             Value::List(list) => list.len() / 64,
             Value::Set(set) => set.len(),
             Value::Hash(hash) => hash.len(),
+            Value::ZSet(zset) => zset.len(),
         };
         if elements > crate::limits::FREED_AT_ONCE_MAX {
             self.garbage.push(Garbage::Value(value));
@@ -315,6 +316,8 @@ impl Shard {
         let done = match garbage {
             Garbage::Value(Value::Set(set)) => set.drain_slice(max),
             Garbage::Value(Value::Hash(hash)) => hash.drain_slice(max),
+            Garbage::Value(Value::ZSet(zset)) => zset.drain_slice(max),
+            Garbage::Value(Value::List(list)) => list.drain_slice(max),
             Garbage::Value(_) => true,
             Garbage::Database(database) => database.table.drain_slice(max),
         };

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use crate::error::{CommandError, WRONG_TYPE};
 use crate::settings::Settings;
-use crate::value::{Hash, List, Set};
+use crate::value::{Hash, List, Set, ZSet};
 
 use super::entry::{Entry, ValueRef};
 use super::shard::Shard;
@@ -156,6 +156,14 @@ impl<'a> Space<'a> {
         match self.read(key).map(Entry::value) {
             None => Ok(None),
             Some(ValueRef::Hash(hash)) => Ok(Some(hash)),
+            Some(_) => Err(WRONG_TYPE),
+        }
+    }
+
+    pub fn zset(&mut self, key: &[u8]) -> Result<Option<&ZSet>, CommandError> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::ZSet(zset)) => Ok(Some(zset)),
             Some(_) => Err(WRONG_TYPE),
         }
     }

@@ -5,7 +5,8 @@
 //!
 //! # Layout
 //! `limits` thresholds · `thin` owned pointers · `compact` one of three in a pointer ·
-//! `packed` small arrays of byte strings · `intset` sorted integers · `hash` · `set` · `list`
+//! `packed` small arrays of byte strings · `intset` sorted integers · `hash` · `set` · `list` ·
+//! `zset` sorted sets
 
 pub mod compact;
 pub mod hash;
@@ -21,6 +22,7 @@ pub use crate::table::alloc_size;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
+pub use zset::ZSet;
 
 /// A number below `below` from random bits, as even as 64 bits allow.
 pub(crate) fn pick(random: u64, below: usize) -> usize {
