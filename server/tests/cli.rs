@@ -1,4 +1,5 @@
 //! The command line: what is refused, and with which words.
+#![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
 use std::process::Command;
 

@@ -2,8 +2,8 @@
 //!
 //! - [`shards`]: the shards held here; [`shard`]: one of them.
 //! - [`space`]: what a command sees, and every read.
-//! - Mutators: [`key`], [`string`], [`hash`], [`set`], [`list`], [`zset`]; [`update`] is how a collection
-//!   is looked up and changed.
+//! - Mutators: [`key`], [`string`], [`hash`], [`set`], [`list`], [`zset`]; [`update`] is how a
+//!   collection is looked up and changed.
 //! - [`entry`]: a key and its value in one allocation.
 //! - [`touched`], [`watched`], [`waiters`]: who has to know of a change.
 
