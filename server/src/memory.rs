@@ -1,27 +1,6 @@
 //! What the process uses, as INFO reports it. Read on request only.
 #![allow(unsafe_code)]
-// JUSTIFICATION: the allocator and getrusage have no safe interface.
-
-/// Bytes that the allocator has taken from the system and not given back.
-pub fn allocated_bytes() -> u64 {
-    let mut current_rss = 0;
-    let mut current_commit = 0;
-    let null = std::ptr::null_mut;
-    // SAFETY: each argument is null or points to a usize that outlives the call.
-    unsafe {
-        libmimalloc_sys::mi_process_info(
-            null(),
-            null(),
-            null(),
-            &mut current_rss,
-            null(),
-            &mut current_commit,
-            null(),
-            null(),
-        );
-    }
-    current_commit as u64
-}
+// JUSTIFICATION: getrusage has no safe interface.
 
 /// Bytes of memory that the process occupies.
 pub fn resident_bytes() -> u64 {

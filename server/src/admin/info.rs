@@ -80,8 +80,9 @@ impl Core {
 }
 
 fn info_memory() -> String {
-    let used = crate::memory::allocated_bytes();
+    // Without an account of its own, what is used is what is occupied.
     let rss = crate::memory::resident_bytes();
+    let used = rss;
     format!(
         "# Memory\r\nused_memory:{used}\r\nused_memory_rss:{rss}\r\nmaxmemory:0\r\n\
              maxmemory_policy:noeviction\r\nmem_allocator:mimalloc\r\n"

@@ -38,7 +38,10 @@ enum Damage {
     TornBefore(usize),
 }
 
-type Entries = Vec<(u16, u64, Vec<u8>)>;
+/// Shard, index and payload.
+type OneEntry = (u16, u64, Vec<u8>);
+type Entries = Vec<OneEntry>;
+type Appended = Vec<(Lsn, OneEntry)>;
 
 fn read_all(disk: &mut Disk) -> Result<(Entries, Tail), RecoveryError> {
     let mut entries = Vec::new();
@@ -54,7 +57,7 @@ struct Run {
     disk: Disk,
     writer: LogWriter,
     in_flight: Vec<(u64, u64, u64, BlockBuffer)>,
-    appended: Vec<(Lsn, (u16, u64, Vec<u8>))>,
+    appended: Appended,
     indexes: [u64; 3],
 }
 
@@ -133,7 +136,7 @@ impl Run {
         }
         let (acknowledged, unsure) =
             self.appended.into_iter().partition::<Vec<_>, _>(|(lsn, _)| *lsn <= durable);
-        let entries = |list: Vec<(Lsn, (u16, u64, Vec<u8>))>| -> Entries {
+        let entries = |list: Appended| -> Entries {
             list.into_iter().map(|(_, entry)| entry).collect()
         };
         (self.disk, entries(acknowledged), entries(unsure))
