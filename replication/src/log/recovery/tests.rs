@@ -136,9 +136,8 @@ impl Run {
         }
         let (acknowledged, unsure) =
             self.appended.into_iter().partition::<Vec<_>, _>(|(lsn, _)| *lsn <= durable);
-        let entries = |list: Appended| -> Entries {
-            list.into_iter().map(|(_, entry)| entry).collect()
-        };
+        let entries =
+            |list: Appended| -> Entries { list.into_iter().map(|(_, entry)| entry).collect() };
         (self.disk, entries(acknowledged), entries(unsure))
     }
 }
