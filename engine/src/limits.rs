@@ -25,3 +25,7 @@ pub const TOUCHED_BUCKETS: usize = 1024;
 /// Elements of a collection freed at once when it is deleted; larger ones are freed in slices.
 /// 1,024 small allocations take some 50 µs.
 pub const FREED_AT_ONCE_MAX: usize = 1024;
+
+/// Keys of one command prefetched together: more lines than that at once would push each other out
+/// of the first cache before they are used.
+pub const PREFETCHED_KEYS_MAX: usize = 32;

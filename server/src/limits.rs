@@ -48,3 +48,7 @@ pub const HOUSEKEEPING_PERIOD_NS: u64 = 100_000_000;
 
 /// Messages to one core that wait because its ring is full, at which clients wait too.
 pub const MESH_WAITING_MAX: u32 = 1024;
+
+/// Commands of one client under way on other cores, whose replies' sizes are not known yet: with
+/// more, a client that reads nothing could make the others collect much for it.
+pub const EXPECTED_ANSWERS_MAX: usize = 64;

@@ -256,6 +256,7 @@ pub fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
 
 pub fn mget(call: &mut Call<'_, '_>) -> CommandResult {
     call.reply.array(call.args.len() - 1);
+    call.space.prefetch(call.args.iter_from(1));
     for key in call.args.iter_from(1) {
         match call.space.string(key) {
             Ok(Some(StringRef::Bytes(bytes))) => call.reply.bulk(bytes),
@@ -292,6 +293,7 @@ fn set_pairs(call: &mut Call<'_, '_>, command: &str) -> CommandResult {
     if args.len().is_multiple_of(2) {
         return Err(wrong_arity(command));
     }
+    call.space.prefetch(args.iter_from(1).step_by(2));
     for at in (1..args.len()).step_by(2) {
         call.space.set_string(args.at(at), args.at(at + 1), Expiry::Clear);
     }

@@ -24,6 +24,8 @@ struct Held {
 pub struct Replies {
     ready: Vec<u8>,
     held: VecDeque<Held>,
+    /// Held places without their answer.
+    expected: usize,
     /// Size of the buffer now being sent; 0 when none is.
     sending_bytes: usize,
     /// A sent buffer, kept for the next replies.
@@ -59,6 +61,7 @@ impl Replies {
 
     /// Keeps a place for the answer that comes under this ticket.
     pub fn expect_answer(&mut self, ticket: u64) {
+        self.expected += 1;
         self.held.push_back(Held { hold: Hold::Answer { ticket }, bytes: Vec::new() });
     }
 
@@ -72,6 +75,7 @@ impl Replies {
         let Some(held) = place else { return false };
         held.bytes.extend_from_slice(bytes);
         held.hold = hold;
+        self.expected -= 1;
         true
     }
 
@@ -99,6 +103,11 @@ impl Replies {
 
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Places that wait for an answer.
+    pub fn expected_answers(&self) -> usize {
+        self.expected
     }
 
     pub fn has_held(&self) -> bool {

@@ -9,8 +9,8 @@ use crate::connection::{Connection, ReplyMode, Waiting};
 use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::limits::{
-    COMMANDS_PER_CLIENT_AND_TURN_MAX, IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX,
-    QUERY_BUFFER_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
+    COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX, IDLE_BUFFER_BYTES_MAX,
+    LOG_QUEUED_BYTES_MAX, QUERY_BUFFER_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
 };
 use crate::resp::parser::{ParseLimits, Parsed, ProtocolError};
 
@@ -123,7 +123,9 @@ impl Core {
     fn is_pressed(&mut self, connection: &Connection) -> bool {
         let core = self.is_core_pressed();
         self.was_pressed |= core;
-        core || self.draining || connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX
+        core || self.draining
+            || connection.replies.expected_answers() >= EXPECTED_ANSWERS_MAX
+            || connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX
     }
 
     pub(crate) fn is_core_pressed(&self) -> bool {

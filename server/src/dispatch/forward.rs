@@ -74,7 +74,7 @@ impl Core {
     pub(crate) fn on_answer(&mut self, conn: ConnId, ticket: u64, bytes: &[u8]) {
         let Some(mut connection) = self.connections.take(conn) else { return };
         connection.replies.answer(ticket, Hold::Open, bytes);
-        self.connections.put_back(connection);
+        self.settle(connection);
         self.mark_dirty(conn);
     }
 
