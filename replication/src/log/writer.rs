@@ -99,6 +99,7 @@ pub struct LogWriter {
     waiting: VecDeque<Batch>,
     waiting_bytes: usize,
     in_flight: VecDeque<InFlight>,
+    writes_in_flight_max: usize,
     last_write: u64,
     spare: Vec<BlockBuffer>,
     failed: Option<LogFailed>,
@@ -128,11 +129,18 @@ impl LogWriter {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: VecDeque::new(),
+            writes_in_flight_max: WRITES_IN_FLIGHT_MAX,
             last_write: 0,
             spare: Vec::new(),
             failed: None,
             sealed: None,
         }
+    }
+
+    /// Lets another number of writes be under way at once than the one measured for most disks.
+    pub fn set_writes_in_flight_max(&mut self, count: usize) {
+        assert!(count > 0);
+        self.writes_in_flight_max = count;
     }
 
     /// Highest number given to a record.
@@ -240,7 +248,7 @@ impl LogWriter {
         if let Some(prepare) = self.poll_segment() {
             return Some(prepare);
         }
-        if self.in_flight.len() >= WRITES_IN_FLIGHT_MAX || self.offset == 0 {
+        if self.in_flight.len() >= self.writes_in_flight_max || self.offset == 0 {
             return None;
         }
         let len = self.waiting.front()?.buffer.len().next_multiple_of(BLOCK_BYTES) as u64;

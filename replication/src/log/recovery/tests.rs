@@ -70,7 +70,8 @@ impl Run {
             assert_eq!(*index, indexes[usize::from(*shard)] + 1, "no entry is missing or doubled");
             indexes[usize::from(*shard)] = *index;
         }
-        let writer = LogWriter::new(IDENTITY, SEGMENT_BYTES_MIN, tail, incarnation);
+        let mut writer = LogWriter::new(IDENTITY, SEGMENT_BYTES_MIN, tail, incarnation);
+        writer.set_writes_in_flight_max(2);
         (Run { disk, writer, in_flight: Vec::new(), appended: Vec::new(), indexes }, entries)
     }
 
