@@ -23,6 +23,10 @@ pub mod set_store;
 pub mod spec;
 pub mod string;
 pub mod table;
+pub mod zset;
+pub mod zset_pop;
+pub mod zset_range;
+pub mod zset_store;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -7,6 +7,7 @@ mod list;
 mod server;
 mod set;
 mod string;
+mod zset;
 
 use std::sync::OnceLock;
 
@@ -23,6 +24,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
+    zset::COMMANDS,
     server::COMMANDS,
 ];
 
