@@ -133,6 +133,46 @@ impl SegmentReader {
     }
 }
 
+/// Makes a segment before any core runs: `header`, then zeros up to `size_bytes`, every block
+/// written and on stable storage, under its name once it is whole.
+pub fn create_segment(
+    directory: &Path,
+    number: u64,
+    header: &[u8],
+    size_bytes: u64,
+) -> Result<(), RuntimeError> {
+    let temporary = temporary_path(directory, number);
+    let create = || -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o640)
+            .open(&temporary)?;
+        file.write_all(header)?;
+        let zeros = vec![0; ZEROS_BYTES];
+        let mut left = size_bytes.saturating_sub(header.len() as u64);
+        while left > 0 {
+            let part = left.min(ZEROS_BYTES as u64) as usize;
+            file.write_all(&zeros[..part])?;
+            left -= part as u64;
+        }
+        file.sync_all()?;
+        fs::rename(&temporary, segment_path(directory, number))?;
+        File::open(directory)?.sync_all()?;
+        if let Some(parent) = directory.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    };
+    let what = "cannot make the log segment";
+    create().map_err(|error| RuntimeError::File { what, path: temporary.clone(), error })
+}
+
+/// Zeros written at once.
+const ZEROS_BYTES: usize = 1 << 20;
+
 const SEGMENT_SUFFIX: &str = ".log";
 const TEMPORARY_SUFFIX: &str = ".log.new";
 

@@ -11,12 +11,13 @@ use std::sync::Mutex;
 use engine::hash::Hasher64;
 use engine::keyspace::Shards;
 use replication::ids::Incarnation;
+use replication::log::segment::SegmentHeader;
 use replication::log::{LogIdentity, LogWriter, Tail};
 
 use crate::config::{Config, Durability};
 use crate::core::{Core, CoreStart, home_of};
 use crate::runtime::config::LogSync;
-use crate::runtime::disk::DataLock;
+use crate::runtime::disk::{DataLock, create_segment};
 use crate::runtime::{self, LogConfig, Running};
 use identity::Identity;
 use recovery::Recovered;
@@ -95,8 +96,9 @@ impl Prepared {
             .into());
         }
         let settings = config.engine_settings();
-        let Recovered { shards, tails, entries } =
+        let Recovered { shards, mut tails, entries } =
             recovery::recover_directory(&config.dir, &identity, &settings, hasher)?;
+        make_first_segments(config, &identity, &mut tails)?;
         Ok(Prepared { shards, tails, identity: Some(identity), entries })
     }
 
@@ -129,6 +131,32 @@ impl Prepared {
             })
             .collect()
     }
+}
+
+/// Every core begins with a segment to write to, so that its first client does not wait for one.
+fn make_first_segments(
+    config: &Config,
+    identity: &Identity,
+    tails: &mut Vec<Tail>,
+) -> Result<(), StartError> {
+    tails.resize(tails.len().max(config.cores), Tail::default());
+    for (core, tail) in tails.iter_mut().enumerate().take(config.cores) {
+        if tail.segment > 0 {
+            continue;
+        }
+        let core = core as u16;
+        let header = SegmentHeader {
+            identity: LogIdentity { cluster: identity.cluster, node: identity.node, core },
+            number: 1,
+            size_bytes: config.log_segment_bytes,
+        };
+        let directory = config.dir.join(format!("core-{core}"));
+        let block = header.encode();
+        create_segment(&directory, 1, block.bytes(), config.log_segment_bytes)?;
+        tail.segment = 1;
+        tail.offset = block.len() as u64;
+    }
+    Ok(())
 }
 
 fn runtime_config(config: &Config) -> runtime::Config {

@@ -88,12 +88,14 @@ fn check_file(path: &str, text: &str, out: &mut Vec<String>) {
     if !text.starts_with("//!") && !is_test {
         out.push(format!("{path}:1: a file opens with //! and says what it is"));
     }
-    if lines.len() > FILE_LINES_MAX && !is_test {
+    // The command table's rows are data.
+    let is_table = path.contains("command/table/");
+    if lines.len() > FILE_LINES_MAX && !is_test && !is_table {
         out.push(format!("{path}: {} lines, more than {FILE_LINES_MAX}", lines.len()));
     }
     for (number, line) in lines.iter().enumerate() {
-        // A row of the command table is data, and so is an expected reply.
-        let data = path.contains("command/table/") || is_test && line.contains('"');
+        // So is an expected reply.
+        let data = is_table || is_test && line.contains('"');
         if line.chars().count() > LINE_CHARS_MAX && !data {
             out.push(format!("{path}:{}: longer than {LINE_CHARS_MAX} characters", number + 1));
         }
