@@ -74,6 +74,10 @@ pub struct Core {
     /// Some client was stopped because too much waits for the log or for another core.
     pub(crate) was_pressed: bool,
     pub(crate) told: Vec<Waiter>,
+    /// The commands of the client now served.
+    pub(crate) ahead: crate::dispatch::ahead::Ahead,
+    /// What is collected for other cores in this turn.
+    pub(crate) forwards: crate::dispatch::forward::Forwards,
     /// A blocking command's wish, passed from the engine to dispatch.
     pub(crate) block: Option<Block>,
 }
@@ -128,6 +132,8 @@ impl Core {
             mesh_pressed: false,
             was_pressed: false,
             told: Vec::new(),
+            ahead: Default::default(),
+            forwards: crate::dispatch::forward::Forwards::new(cores),
             block: None,
             shards,
         }
@@ -168,6 +174,7 @@ impl Core {
 
     pub(crate) fn send_message(&mut self, to: u16, message: Message) {
         debug_assert_ne!(to, self.id);
+        self.flush_mesh();
         self.outputs.push(Output::Mesh { to, message });
     }
 }
