@@ -65,6 +65,7 @@ pub struct Core {
     pub(crate) draining: bool,
     pub(crate) stopped: bool,
     pub(crate) next_housekeeping_ns: u64,
+    pub(crate) next_segment_retry_ns: u64,
     /// Housekeeping stopped at its bound: it goes on in the next turn.
     pub(crate) more_housekeeping: bool,
     /// Blocked clients with a timeout, soonest first: (monotonic nanoseconds, ticket).
@@ -127,6 +128,7 @@ impl Core {
             draining: false,
             stopped: false,
             next_housekeeping_ns: 0,
+            next_segment_retry_ns: 0,
             more_housekeeping: false,
             deadlines: std::collections::BTreeSet::new(),
             mesh_pressed: false,
