@@ -23,7 +23,7 @@ struct Header {
     capacity: u32,
 }
 
-const HEADER_BYTES: usize = size_of::<Header>();
+pub(super) const HEADER_BYTES: usize = size_of::<Header>();
 
 /// What every empty, unallocated `ThinBytes` points to. Never written.
 static EMPTY: Header = Header { len: 0, capacity: 0 };
