@@ -381,9 +381,9 @@ mod tests {
         assert_eq!(size_of::<Option<ThinBytes>>(), 8);
         assert_eq!(size_of::<Option<ThinBox<u64>>>(), 8);
         assert_eq!(ThinBytes::new().memory_bytes(), 0);
-        assert_eq!(ThinBytes::from(&[0; 16][..]).memory_bytes(), 32);
+        assert_eq!(ThinBytes::from(&[0; 16][..]).memory_bytes(), 24);
         assert_eq!(ThinBytes::from(&[0; 24][..]).memory_bytes(), 32);
-        assert_eq!(ThinBytes::from(&[0; 25][..]).memory_bytes(), 48);
+        assert_eq!(ThinBytes::from(&[0; 25][..]).memory_bytes(), 40);
     }
 
     #[test]
