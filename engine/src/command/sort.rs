@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::args::Args;
 use crate::error::{CommandError, CommandResult, SYNTAX, WRONG_TYPE};
 use crate::keyspace::{Space, Value, ValueRef};
-use crate::number::parse_f64;
+use crate::number::{Fit, parse_f64_leniently};
 use crate::value::List;
 use crate::value::list::End;
 
@@ -235,20 +235,9 @@ fn order(
     Ok(())
 }
 
-/// A weight as `strtod` reads it: spaces may lead, a zero byte ends it, nothing at all is 0; what
-/// is too large or too small for a double is refused.
+/// What is too large or too near 0 for a double is refused.
 fn score_of(text: &[u8]) -> Option<f64> {
-    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    if text.is_empty() {
-        return Some(0.0);
-    }
-    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
-    let start = text.iter().position(|byte| !is_space(byte))?;
-    let number = &text[start..];
-    let value = parse_f64(number)?;
-    let mut mantissa = number.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
-    let vanished = value == 0.0 && mantissa.any(|byte| matches!(byte, b'1'..=b'9'));
-    (!vanished && !value.is_subnormal()).then_some(value)
+    parse_f64_leniently(text).filter(|(_, fit)| *fit == Fit::Normal).map(|(value, _)| value)
 }
 
 /// A pattern of BY or GET.
