@@ -11,8 +11,10 @@ use super::scan::{parse_cursor, parse_options, write_scan};
 
 pub fn sadd(call: &mut Call<'_, '_>) -> CommandResult {
     let members = call.args.iter_from(2);
+    let first = call.args.at(2);
     let added = call.space.update(call.args.at(1), Missing::Create, |set| {
         let set: &mut Update<'_, Set> = set;
+        set.expect(first, members.len());
         members.filter(|member| set.add(member)).count()
     })?;
     call.reply.count(added.unwrap_or(0));

@@ -24,6 +24,12 @@ impl Collection for Hash {
 }
 
 impl Update<'_, Hash> {
+    /// Takes the form that Redis gives a hash of which a command is about to set `count` fields,
+    /// new or not. It holds what it held: no effect is left.
+    pub fn expect(&mut self, count: usize) {
+        self.value.expect(count, self.limits, self.hasher);
+    }
+
     /// Sets a field. Returns whether it is new.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         let created = self.value.set(field, value, self.limits, self.hasher);

@@ -24,6 +24,12 @@ impl Collection for ZSet {
 }
 
 impl Update<'_, ZSet> {
+    /// Takes the form that Redis gives a sorted set to which a command is about to add `count`
+    /// members, new or not. It holds what it held: no effect is left.
+    pub fn expect(&mut self, count: usize) {
+        self.value.expect(count, 0, self.limits, self.hasher);
+    }
+
     /// Gives a member this score, adding it where absent. The score is not NaN.
     pub fn put(&mut self, member: &[u8], score: f64) {
         assert!(!score.is_nan(), "a score is never NaN");

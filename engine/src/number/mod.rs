@@ -38,9 +38,36 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// How well a double holds what a text says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    Normal,
+    /// So near 0 that digits are lost: `strtod` reports ERANGE and gives them.
+    Subnormal,
+    /// Infinity or 0 stands for it: `strtod` reports ERANGE.
+    OutOfRange,
+}
+
 /// Parses a double as C's `strtod` does for the whole text: decimal and hexadecimal forms, `inf`,
-/// `infinity`. Never NaN, no spaces.
+/// `infinity`. Never NaN, no spaces, nothing that is too large or too small.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    let (value, fit) = parse_magnitude(text)?;
+    (fit != Fit::OutOfRange).then_some(value)
+}
+
+/// As [`parse_f64`] where Redis looks at nothing but where `strtod` stopped: spaces may lead, a
+/// zero byte ends the text, no text at all is 0, and what is out of range is infinity or 0.
+pub fn parse_f64_leniently(text: &[u8]) -> Option<(f64, Fit)> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    if text.is_empty() {
+        return Some((0.0, Fit::Normal));
+    }
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let start = text.iter().position(|byte| !is_space(byte))?;
+    parse_magnitude(&text[start..])
+}
+
+fn parse_magnitude(text: &[u8]) -> Option<(f64, Fit)> {
     let (negative, magnitude) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -57,11 +84,18 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
         [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(magnitude).ok()?.parse::<f64>().ok()?,
         _ => return None,
     };
-    // strtod reports ERANGE for what is too large, and Redis refuses it.
-    if value.is_infinite() && magnitude[0].is_ascii_digit() {
-        return None;
-    }
-    Some(if negative { -value } else { value })
+    let is_number = matches!(magnitude[0], b'0'..=b'9' | b'.');
+    let vanished = || {
+        let mut mantissa = magnitude.iter().take_while(|b| !matches!(b, b'e' | b'E' | b'p' | b'P'));
+        mantissa.any(|b| matches!(b, b'1'..=b'9'))
+    };
+    let fit = match value {
+        _ if value.is_infinite() && is_number => Fit::OutOfRange,
+        _ if value == 0.0 && vanished() => Fit::OutOfRange,
+        _ if value.is_subnormal() => Fit::Subnormal,
+        _ => Fit::Normal,
+    };
+    Some((if negative { -value } else { value }, fit))
 }
 
 fn parse_hex_f64(text: &[u8]) -> Option<f64> {
@@ -176,11 +210,38 @@ mod tests {
             ("0x10", Some(16.0)),
             ("nan", None),
             ("1e400", None),
+            (".1e400", None),
+            ("1e-400", None),
+            ("0e-400", Some(0.0)),
+            ("4e-320", Some(4e-320)),
             ("", None),
             ("--1", None),
             ("1x", None),
         ] {
             assert_eq!(parse_f64(text.as_bytes()), value, "{text}");
+        }
+    }
+
+    /// As SORT and ZRANGEBYSCORE of Redis 7.0 take them.
+    #[test]
+    fn doubles_as_strtod_alone_takes_them() {
+        for (text, value) in [
+            ("", Some((0.0, Fit::Normal))),
+            (" 5", Some((5.0, Fit::Normal))),
+            ("\t\x0b7", Some((7.0, Fit::Normal))),
+            ("12\0abc", Some((12.0, Fit::Normal))),
+            ("0x1p4", Some((16.0, Fit::Normal))),
+            ("-1e400", Some((f64::NEG_INFINITY, Fit::OutOfRange))),
+            ("-inf", Some((f64::NEG_INFINITY, Fit::Normal))),
+            ("1e-400", Some((0.0, Fit::OutOfRange))),
+            ("4e-320", Some((4e-320, Fit::Subnormal))),
+            ("0e5", Some((0.0, Fit::Normal))),
+            ("5 ", None),
+            (" ", None),
+            ("nan", None),
+            ("12abc", None),
+        ] {
+            assert_eq!(parse_f64_leniently(text.as_bytes()), value, "{text:?}");
         }
     }
 

@@ -1,9 +1,8 @@
 //! Which shards a command needs, and so where it can run.
 
 use engine::args::Args;
-use engine::command::keys::key_positions;
+use engine::command::keys::{key_positions, needs_all_shards};
 use engine::command::scan;
-use engine::command::spec::flag::ALL_SHARDS;
 use engine::command::spec::{Begin, CommandSpec, Find, KeySpec};
 use smallvec::SmallVec;
 
@@ -28,7 +27,7 @@ pub enum Route {
 impl Core {
     pub(crate) fn shards_needed(&self, spec: &CommandSpec, args: Args<'_>) -> ShardSet {
         let mut needed = ShardSet::new();
-        if spec.has(ALL_SHARDS) {
+        if needs_all_shards(spec, args) {
             needed.extend(0..self.shards.count() as u16);
             return needed;
         }
