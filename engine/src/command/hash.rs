@@ -36,6 +36,7 @@ fn set_fields(call: &mut Call<'_, '_>, command: &str) -> Result<usize, CommandEr
         return Err(wrong_arity(command));
     }
     let set = |hash: &mut Update<'_, Hash>| {
+        hash.expect(args.len() / 2 - 1);
         (2..args.len()).step_by(2).filter(|&at| hash.set(args.at(at), args.at(at + 1))).count()
     };
     Ok(call.space.update(args.at(1), Missing::Create, set)?.unwrap_or(0))

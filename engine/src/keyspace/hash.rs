@@ -24,6 +24,11 @@ impl Collection for Hash {
 }
 
 impl Update<'_, Hash> {
+    /// Takes the form that Redis gives a hash of which one command sets so many fields.
+    pub fn expect(&mut self, len: usize) {
+        self.value.expect(len, self.limits, self.hasher);
+    }
+
     /// Sets a field. Returns whether it is new.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         let created = self.value.set(field, value, self.limits, self.hasher);

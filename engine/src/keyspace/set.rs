@@ -24,6 +24,21 @@ impl Collection for Set {
 }
 
 impl Update<'_, Set> {
+    /// Takes the form that Redis gives a set to which one command adds so many members, `first`
+    /// among them.
+    pub fn expect(&mut self, first: &[u8], len: usize) {
+        if self.value.is_empty() {
+            *self.value = Set::for_len(first, len, self.limits, self.hasher);
+        } else {
+            self.value.expect_len(len, self.limits, self.hasher);
+        }
+    }
+
+    /// Takes the smallest form that does for the members, if it is a large one now.
+    pub fn repack(&mut self) {
+        self.value.repack(self.limits, self.hasher);
+    }
+
     /// Adds a member. Returns whether it is new.
     pub fn add(&mut self, member: &[u8]) -> bool {
         let added = self.value.add(member, self.limits, self.hasher);

@@ -38,9 +38,41 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// Whether a valid number's text has no digit but 0 before its exponent.
+fn is_zero_text(text: &[u8]) -> bool {
+    let (digits, marks): (&[u8], &[u8]) = match text {
+        [b'0', b'x' | b'X', rest @ ..] => (rest, b"pP"),
+        _ => (text, b"eE"),
+    };
+    digits.iter().take_while(|b| !marks.contains(b)).all(|b| matches!(b, b'0' | b'.'))
+}
+
+/// Parses a bound of a range of scores, as Redis 7 does with `strtod`: spaces may stand before it,
+/// what is too large is infinite, what is too small is 0, and so is no text at all.
+pub fn parse_score_bound(text: &[u8]) -> Option<f64> {
+    let text = text.split(|b| *b == 0).next().unwrap_or_default();
+    let text = match text.iter().position(|b| !matches!(b, b' ' | b'\t'..=b'\r')) {
+        Some(at) => &text[at..],
+        None if text.is_empty() => return Some(0.0),
+        None => return None,
+    };
+    parse_any_f64(text).map(|(value, _)| value)
+}
+
 /// Parses a double as C's `strtod` does for the whole text: decimal and hexadecimal forms, `inf`,
-/// `infinity`. Never NaN, no spaces.
+/// `infinity`. Never NaN, no spaces, and nothing that a double cannot hold.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    let (value, magnitude) = parse_any_f64(text)?;
+    // strtod reports ERANGE for what is too large and for what comes to nothing, and Redis refuses
+    // both.
+    let is_word = magnitude[0].is_ascii_alphabetic();
+    let overflows = value.is_infinite() && !is_word;
+    let vanishes = value == 0.0 && !is_zero_text(magnitude);
+    (!overflows && !vanishes).then_some(value)
+}
+
+/// A double, whatever its size, and its text without the sign.
+fn parse_any_f64(text: &[u8]) -> Option<(f64, &[u8])> {
     let (negative, magnitude) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -57,11 +89,7 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
         [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(magnitude).ok()?.parse::<f64>().ok()?,
         _ => return None,
     };
-    // strtod reports ERANGE for what is too large, and Redis refuses it.
-    if value.is_infinite() && magnitude[0].is_ascii_digit() {
-        return None;
-    }
-    Some(if negative { -value } else { value })
+    Some((if negative { -value } else { value }, magnitude))
 }
 
 fn parse_hex_f64(text: &[u8]) -> Option<f64> {
@@ -176,11 +204,41 @@ mod tests {
             ("0x10", Some(16.0)),
             ("nan", None),
             ("1e400", None),
+            (".1e400", None),
+            ("1e-400", None),
+            ("0x1p-1080", None),
+            ("0x1p1080", None),
+            ("0e-400", Some(0.0)),
+            ("1e-320", Some(1e-320)),
+            (" 1", None),
+            ("1\0", None),
             ("", None),
             ("--1", None),
             ("1x", None),
         ] {
             assert_eq!(parse_f64(text.as_bytes()), value, "{text}");
+        }
+    }
+
+    /// As Redis 7.0 answers ZCOUNT.
+    #[test]
+    fn bounds_of_scores() {
+        for (text, value) in [
+            ("", Some(0.0)),
+            (" 1", Some(1.0)),
+            ("\t-1", Some(-1.0)),
+            ("1\0x", Some(1.0)),
+            ("1e400", Some(f64::INFINITY)),
+            ("-1e400", Some(f64::NEG_INFINITY)),
+            ("1e-400", Some(0.0)),
+            ("0x1", Some(1.0)),
+            ("1 ", None),
+            ("(1", None),
+            ("nan", None),
+            ("1e", None),
+            (".", None),
+        ] {
+            assert_eq!(parse_score_bound(text.as_bytes()), value, "{text}");
         }
     }
 

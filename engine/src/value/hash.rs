@@ -155,6 +155,14 @@ impl Hash {
         self.get(field).map_or(0, <[u8]>::len)
     }
 
+    /// Goes over to the table when so many fields would pass the threshold, as Redis does before it
+    /// sets those of one command.
+    pub fn expect(&mut self, len: usize, limits: &EncodingLimits, hasher: &Hasher64) {
+        if len > limits.hash_max_listpack_entries {
+            self.convert(hasher);
+        }
+    }
+
     /// Sets a field; true if it was not there. `hasher` is for the table, once there is one.
     pub fn set(
         &mut self,

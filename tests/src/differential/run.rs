@@ -214,9 +214,10 @@ impl Pair {
             return Ok(Some(Difference { step: at, command: words.clone(), redis, quoring }));
         }
         counts.commands += 1;
+        let Some(key) = words.get(1) else { return Ok(None) };
         let (theirs, mine) = (redis.leaves(), ours.leaves());
         for (command, from, without) in [("SADD", &mine, &theirs), ("SREM", &theirs, &mine)] {
-            let mut fix = words![command, words[1].clone()];
+            let mut fix = words![command, key.clone()];
             fix.extend(from.iter().filter(|member| !without.contains(member)).cloned());
             if fix.len() > 2 && !redis.is_error() {
                 self.quoring.call(&fix)?;

@@ -108,10 +108,13 @@ fn cased(word: &str, random: &mut Random) -> Vec<u8> {
 /// Now and then makes a command wrong: a word less, more, twice, or an odd one in its place.
 pub fn spoil(words: &mut Words, random: &mut Random) {
     // What waits, answers or grows as far as a number says, or ends in so many milliseconds, keeps
-    // its numbers.
+    // its numbers. So does what versions of Redis read differently.
     let name = name(words);
     let careful = name.starts_with(['b', 'p'])
-        || ["rand", "scan", "setrange"].iter().any(|part| name.contains(part))
+        || [
+            "rand", "scan", "setrange", "lset", "lrem", "rank", "zrangestore", "zremrange", "zadd",
+        ]
+        .iter().any(|part| name.contains(part))
         || words.iter().any(|word| word.eq_ignore_ascii_case(b"px"));
     if words.len() < 2 || !random.percent(4) {
         return;

@@ -15,11 +15,17 @@ pub fn push(kind: &str, letter: char, random: &mut Random, out: &mut Words) {
         "member" => member(random),
         "int" => integer(random),
         "index" => index(random),
+        // Redis cuts LSET's index down to 32 bits.
+        "place" => random.between(-9, 9).to_string().into_bytes(),
         "count" => text(random, &["1", "2", "3", "10", "0", "1000"], &["-1", "abc", "", "1.5"]),
         "either" => text(random, &["1", "2", "5", "-1", "-3", "0", "700", "-40"], EITHER_EDGES),
         "float" => float(random),
         "score" => score(random),
         "bound" => score_bound(random),
+        // Read alike by every version of Redis.
+        "plain-bound" => plain_bound(random),
+        // Keys whose members all have the score 0: BYLEX asks for that.
+        "lex-key" => format!("y{}", random.below(4)).into_bytes(),
         "lex" => lex_bound(random),
         "pattern" => pattern(random),
         "database" => text(random, &["0", "1", "2"], &["-1", "16", "15", "abc", "", "99999999999"]),
@@ -27,7 +33,7 @@ pub fn push(kind: &str, letter: char, random: &mut Random, out: &mut Words) {
         "millis" => time(random, 1000),
         "at" => instant(random, 1),
         "at-millis" => instant(random, 1000),
-        "wait" => text(random, &["0.001", "0.01", "0.004"], &["-1", "abc", "", "nan", "-0.5"]),
+        "wait" => text(random, &["0.001", "0.0001", "1e-320", "0.002"], &["-1", "abc", "", "nan", "-0.5", "inf", "9223372036854775", "1e4000", "-inf", " 1"]),
         "offset" => text(random, &["0", "1", "3", "40", "60", "300"], OFFSET_EDGES),
         "odd" => edge(random),
         // None of these is a cursor.
@@ -285,6 +291,17 @@ fn score_bound(random: &mut Random) -> Vec<u8> {
         10 => edge(random),
         _ => score(random),
     }
+}
+
+fn plain_bound(random: &mut Random) -> Vec<u8> {
+    let number = random.between(-6, 13);
+    let text = match random.below(10) {
+        0..=1 => "-inf".into(),
+        2..=3 => "+inf".into(),
+        4..=6 => format!("({number}"),
+        _ => number.to_string(),
+    };
+    text.into_bytes()
 }
 
 fn lex_bound(random: &mut Random) -> Vec<u8> {
