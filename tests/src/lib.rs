@@ -2,6 +2,8 @@
 //!
 //! # Layout
 //! - [`harness`]: a server under test and a client for it.
+//! - [`differential`]: random commands to Redis and Quoring, and where they differ.
 //! - `tests/crash.rs`: kill -9 under load. `tests/protocol.rs`: what clients rely on.
 
+pub mod differential;
 pub mod harness;

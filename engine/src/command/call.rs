@@ -47,8 +47,9 @@ pub struct Block {
     pub keys: Vec<usize>,
     /// 0: for ever.
     pub timeout_ms: u64,
-    /// The reply when the time is over, and inside a transaction at once.
-    pub on_timeout: NothingReply,
+    /// The reply inside a transaction, where nothing waits. When its time is over, every command
+    /// answers a null array.
+    pub in_transaction: NothingReply,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use engine::args::Args;
 use engine::command::call::ServerCommand;
+use engine::command::parse;
 use engine::command::spec::CommandSpec;
-use engine::limits::DATABASE_COUNT;
 use engine::number::parse_i64;
 use engine::reply::Protocol;
 
@@ -71,19 +71,13 @@ impl Core {
     }
 
     fn select(&mut self, connection: &mut Connection, args: Args<'_>) {
-        let index = parse_i64(args.at(1));
-        let error = match index.map(usize::try_from) {
-            None => Some("ERR value is not an integer or out of range"),
-            Some(Ok(index)) if index < DATABASE_COUNT => {
-                connection.db = index as u16;
-                None
+        match parse::database(args.at(1)) {
+            Ok(db) => {
+                connection.db = db;
+                self.reply_ok(connection);
             }
-            Some(_) => Some("ERR DB index is out of range"),
-        };
-        self.reply_with(connection, |reply| match error {
-            Some(error) => reply.error(error),
-            None => reply.ok(),
-        });
+            Err(error) => self.reply_with(connection, |reply| reply.error(&error.0)),
+        }
     }
 
     /// Whether these are the right name and password; the error otherwise.

@@ -7,7 +7,6 @@ pub mod table;
 use std::net::SocketAddr;
 
 use engine::args::OwnedArgs;
-use engine::command::call::NothingReply;
 use engine::reply::Protocol;
 
 use crate::core::io::{ConnId, Now};
@@ -49,7 +48,6 @@ pub struct BlockedCommand {
     pub keys: Vec<usize>,
     /// Monotonic nanoseconds; `None` waits for ever.
     pub deadline_ns: Option<u64>,
-    pub on_timeout: NothingReply,
     /// It was woken and its command is on the way to the shards.
     pub retrying: bool,
 }

@@ -41,7 +41,6 @@ impl Core {
             ticket,
             keys: block.keys,
             deadline_ns,
-            on_timeout: block.on_timeout,
             retrying: false,
         });
     }
@@ -146,7 +145,7 @@ impl Core {
         self.forget(connection.db, &blocked);
         self.reply_with(&mut connection, |reply| match error {
             Some(error) => reply.error(error),
-            None => blocked.on_timeout.write(reply),
+            None => reply.null_array(),
         });
         self.settle(connection);
         true

@@ -5,7 +5,7 @@ use engine::command::call::{self, Call, Run, ServerCommand};
 use engine::command::spec::CommandSpec;
 use engine::command::spec::flag::{BLOCKING, DENYOOM, WRITE};
 use engine::command::table;
-use engine::error::CommandError;
+use engine::error::{CommandError, c_text};
 use engine::keyspace::Space;
 use engine::reply::{Protocol, Reply};
 
@@ -231,30 +231,29 @@ pub fn find_command(args: Args<'_>) -> Result<&'static CommandSpec, CommandError
         return Ok(spec);
     }
     table::find_subcommand(spec, args.at(1)).ok_or_else(|| {
-        let sub = String::from_utf8_lossy(truncated(args.at(1)));
         let name = spec.name.to_uppercase();
-        CommandError::from_text(format!("ERR unknown subcommand '{sub}'. Try {name} HELP."))
+        let sub = truncated(args.at(1), ECHOED_ARGUMENTS_BYTES_MAX);
+        let parts = [&b"ERR unknown subcommand '"[..], sub, b"'. Try ", name.as_bytes(), b" HELP."];
+        CommandError::from_text(parts.concat())
     })
 }
 
-fn truncated(text: &[u8]) -> &[u8] {
-    &text[..text.len().min(ECHOED_ARGUMENTS_BYTES_MAX)]
+fn truncated(text: &[u8], len_max: usize) -> &[u8] {
+    c_text(&text[..text.len().min(len_max)])
 }
 
 fn unknown_command(args: Args<'_>) -> CommandError {
-    let mut echoed = String::new();
+    let name = truncated(args.at(0), ECHOED_ARGUMENTS_BYTES_MAX);
+    let mut text = [&b"ERR unknown command '"[..], name, b"', with args beginning with: "].concat();
+    let start = text.len();
     for word in args.iter_from(1) {
-        let room = ECHOED_ARGUMENTS_BYTES_MAX.saturating_sub(echoed.len());
+        let room = ECHOED_ARGUMENTS_BYTES_MAX.saturating_sub(text.len() - start);
         if room == 0 {
             break;
         }
-        let word = String::from_utf8_lossy(&word[..word.len().min(room)]).into_owned();
-        echoed.push_str(&format!("'{word}' "));
+        text.extend_from_slice(&[b"'", truncated(word, room), b"' "].concat());
     }
-    let name = String::from_utf8_lossy(truncated(args.at(0))).into_owned();
-    CommandError::from_text(format!(
-        "ERR unknown command '{name}', with args beginning with: {echoed}"
-    ))
+    CommandError::from_text(text)
 }
 
 /// `name`, or `container|sub` for a subcommand, as errors give it.

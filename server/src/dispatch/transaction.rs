@@ -175,7 +175,7 @@ impl Core {
         self.stats.errors += u64::from(failed);
         if let Some(block) = self.block.take() {
             let (out, _) = connection.replies.begin();
-            block.on_timeout.write(&mut Reply::new(out, protocol));
+            block.in_transaction.write(&mut Reply::new(out, protocol));
         }
     }
 }
