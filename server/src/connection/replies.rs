@@ -75,18 +75,21 @@ impl Replies {
         (buffer, start)
     }
 
-    /// Ends the reply that `begin` started at `start`: it waits for this entry.
-    pub fn hold_from(&mut self, start: usize, hold: Hold) {
+    /// Ends the reply that `begin` started at `start`: it waits for this entry too. Returns where
+    /// it begins now, for the next thing that it waits for.
+    #[must_use]
+    pub fn hold_from(&mut self, start: usize, hold: Hold) -> usize {
         if self.held.back().is_some_and(|held| held.hold == hold) {
-            return;
+            return start;
         }
         if self.held.is_empty() {
             self.later.extend_from_slice(&self.ready[start..]);
             self.ready.truncate(start);
             self.push_held(hold, 0);
-        } else {
-            self.push_held(hold, start);
+            return 0;
         }
+        self.push_held(hold, start);
+        start
     }
 
     /// Keeps a place for the answer that comes under this ticket; `soon`, see [`Hold::Answer`].
@@ -240,9 +243,7 @@ mod tests {
     fn write(replies: &mut Replies, bytes: &[u8], hold: Option<Hold>) {
         let (buffer, start) = replies.begin();
         buffer.extend_from_slice(bytes);
-        if let Some(hold) = hold {
-            replies.hold_from(start, hold);
-        }
+        hold.map(|hold| replies.hold_from(start, hold));
     }
 
     fn release(index: u64) -> Option<Hold> {
@@ -322,6 +323,24 @@ mod tests {
             assert!(sent == said);
             assert!(replies.is_empty() && replies.unsent_bytes() == 0 && released < 200);
         }
+    }
+
+    #[test]
+    fn a_reply_may_wait_for_several_entries() {
+        let mut replies = Replies::default();
+        write(&mut replies, b"before", None);
+        let (buffer, start) = replies.begin();
+        buffer.extend_from_slice(b"reply");
+        let start = replies.hold_from(start, Hold::Release { shard: 0, index: 1 });
+        let start = replies.hold_from(start, Hold::Release { shard: 1, index: 1 });
+        replies.discard_from(start + 4);
+        replies.open(|_| 0);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"before"[..]));
+        replies.on_sent(Vec::new());
+        replies.open(|shard| u64::from(shard == 0));
+        assert!(!replies.has_ready());
+        replies.open(|_| 1);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"repl"[..]));
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Core {
         let Ok(spec) = find_command(command.as_args()) else { return };
         let needed = self.shards_needed(spec, command.as_args());
         if self.route(&needed) == Route::Here {
-            self.retry_blocked(conn, &mut Vec::new());
+            self.retry_blocked(conn);
         } else {
             self.set_retrying(conn, true);
             self.gather_again(conn, needed);
@@ -105,7 +105,7 @@ impl Core {
 
     /// Runs a blocked client's command again: its shards are in hand. Where it finds nothing
     /// again, the client keeps its place in line.
-    pub(crate) fn retry_blocked(&mut self, conn: ConnId, replies: &mut Vec<(ConnId, u64)>) {
+    pub(crate) fn retry_blocked(&mut self, conn: ConnId) {
         let Some(mut connection) = self.connections.take(conn) else { return };
         let Waiting::Key(blocked) = std::mem::take(&mut connection.waiting) else {
             return self.settle(connection);
@@ -123,9 +123,7 @@ impl Core {
         }
         let foreign = needed.iter().any(|shard| !self.is_home(usize::from(*shard)));
         if foreign {
-            let ticket = self.next_ticket();
-            connection.replies.expect_answer(ticket, true);
-            replies.push((conn, ticket));
+            self.await_homes(&mut connection);
         }
         let (out, start) = connection.replies.begin();
         out.extend_from_slice(&bytes);

@@ -89,7 +89,7 @@ impl Core {
         let (db, protocol) = (connection.db, connection.protocol);
         let failed = self.run_engine(spec, args, db, Reply::new(out, protocol));
         self.stats.errors += u64::from(failed);
-        self.hold_reply(connection, start, needed);
+        let start = self.hold_reply(connection, start, needed);
         self.silence(connection, start);
         if let Some(block) = self.block.take() {
             self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
@@ -138,13 +138,14 @@ impl Core {
         })
     }
 
-    /// Holds the reply that begins at `start` until everything it tells is released.
+    /// Holds the reply that begins at `start` until everything it tells is released. Returns where
+    /// the reply begins now.
     pub(crate) fn hold_reply(
         &mut self,
         connection: &mut Connection,
-        start: usize,
+        mut start: usize,
         needed: &ShardSet,
-    ) {
+    ) -> usize {
         for &shard in needed {
             let Some((index, open)) = self.fence_of(shard) else { continue };
             if !self.is_home(usize::from(shard)) {
@@ -153,9 +154,10 @@ impl Core {
                 continue;
             }
             if self.gate.wait(Waiter::Connection(connection.id), open).is_ok() {
-                connection.replies.hold_from(start, Hold::Release { shard, index });
+                start = connection.replies.hold_from(start, Hold::Release { shard, index });
             }
         }
+        start
     }
 
     /// The entry that must be released before what was read or changed in a shard may be shown,

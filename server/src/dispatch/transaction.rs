@@ -157,7 +157,7 @@ impl Core {
         } else {
             self.reply_with(connection, |reply| reply.null_array());
         }
-        self.hold_reply(connection, start, &needed);
+        let start = self.hold_reply(connection, start, &needed);
         self.silence(connection, start);
         self.serve_ready(&needed);
     }
