@@ -2,12 +2,14 @@
 //!
 //! # Layout
 //! - [`harness`]: a server under test and a client for it.
-//! - [`differential`]: random commands to Redis and Quoring, and where they differ.
 //! - [`sim`]: the real cores on a virtual disk, network and clock.
+//! - [`differential`]: random commands to Redis and Quoring, and where they differ.
 //! - [`transcript`]: replies of real servers, recorded and replayed.
+//! - [`fuzz`]: cases made from a seed for what reads bytes of clients and disks.
 //! - `tests/crash.rs`: kill -9 under load. `tests/protocol.rs`: what clients rely on.
 
 pub mod differential;
+pub mod fuzz;
 pub mod harness;
 pub mod sim;
 pub mod transcript;

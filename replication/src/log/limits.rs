@@ -8,6 +8,12 @@ pub const BLOCK_BYTES: usize = 4096;
 /// fraction of a millisecond.
 pub const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 
+/// Longest record. Part of the format: what claims to be longer is none, so a reader never needs
+/// more memory than this to judge one, whatever it finds. Room for larger write buffers.
+pub const RECORD_BYTES_MAX: usize = 512 * 1024;
+
+const _: () = assert!(WRITE_BUFFER_BYTES <= RECORD_BYTES_MAX);
+
 /// Writes under way at once. Where each ends with a flush (measured on a virtio disk, SET with
 /// 64 bytes) two make smaller groups for the same number of flushes: 50 clients get 50 k/s with
 /// two, 53 k/s with one, 16-deep pipelines the same. A drive with write-through may want more:
@@ -27,5 +33,6 @@ pub const SPARE_BUFFERS_MAX: usize = WRITES_IN_FLIGHT_MAX + 2;
 /// the query buffer (1 GiB), a turn's by a few of those.
 pub const PAYLOAD_BYTES_MAX: usize = 8 << 30;
 
-/// Bytes read at once by recovery.
-pub const READ_BYTES: usize = 1 << 20;
+/// Bytes read at once by recovery: two of the longest records, so that looking for one at every
+/// block reads no byte more than some two times.
+pub const READ_BYTES: usize = 2 * RECORD_BYTES_MAX;

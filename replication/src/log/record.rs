@@ -3,6 +3,7 @@
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::buffer::BlockBuffer;
+use super::limits::RECORD_BYTES_MAX;
 use super::segment::field;
 
 pub const HEADER_BYTES: usize = 64;
@@ -55,9 +56,11 @@ pub enum NoRecord {
 }
 
 impl RecordHeader {
-    /// Appends header and payload; there is room for both. Returns the record's checksum.
-    pub fn write(&self, payload: &[u8], out: &mut BlockBuffer) -> u32 {
-        debug_assert_eq!(self.payload_len as usize, payload.len());
+    /// Appends header and payload; there is room for both. Returns the record's checksum, which
+    /// begins with `start` ([`LogIdentity::checksum_start`](super::LogIdentity::checksum_start)).
+    pub fn write(&self, payload: &[u8], start: u32, out: &mut BlockBuffer) -> u32 {
+        assert_eq!(self.payload_len as usize, payload.len());
+        assert!(HEADER_BYTES + payload.len() <= RECORD_BYTES_MAX);
         let mut header = [0u8; HEADER_BYTES];
         header[..4].copy_from_slice(MAGIC);
         header[4] = FORMAT_VERSION;
@@ -71,7 +74,7 @@ impl RecordHeader {
         header[48..50].copy_from_slice(&self.shard.0.to_le_bytes());
         header[52..56].copy_from_slice(&self.payload_len.to_le_bytes());
         header[56..60].copy_from_slice(&self.previous_crc.to_le_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..60]), payload);
+        let crc = crc32c::crc32c_append(crc32c::crc32c_append(start, &header[..60]), payload);
         header[60..].copy_from_slice(&crc.to_le_bytes());
         out.extend(&header);
         out.extend(payload);
@@ -79,7 +82,7 @@ impl RecordHeader {
     }
 
     /// Reads the record at the start of `bytes`: header, payload, checksum.
-    pub fn read(bytes: &[u8]) -> Result<(RecordHeader, &[u8], u32), NoRecord> {
+    pub fn read(bytes: &[u8], start: u32) -> Result<(RecordHeader, &[u8], u32), NoRecord> {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(NoRecord::NeedsBytes(HEADER_BYTES));
         };
@@ -88,11 +91,14 @@ impl RecordHeader {
         }
         let payload_len = u32::from_le_bytes(field(header, 52));
         let end = HEADER_BYTES + payload_len as usize;
+        if end > RECORD_BYTES_MAX {
+            return Err(NoRecord::Invalid);
+        }
         let Some(payload) = bytes.get(HEADER_BYTES..end) else {
             return Err(NoRecord::NeedsBytes(end));
         };
         let crc = u32::from_le_bytes(field(header, 60));
-        if crc32c::crc32c_append(crc32c::crc32c(&header[..60]), payload) != crc {
+        if crc32c::crc32c_append(crc32c::crc32c_append(start, &header[..60]), payload) != crc {
             return Err(NoRecord::Invalid);
         }
         if header[4] > FORMAT_VERSION {
@@ -121,6 +127,7 @@ impl RecordHeader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::segment::LogIdentity;
     use super::*;
 
     fn sample() -> RecordHeader {
@@ -142,7 +149,9 @@ mod tests {
     #[test]
     fn test_vector() {
         let mut buffer = BlockBuffer::with_capacity(4096);
-        let crc = sample().write(b"hello", &mut buffer);
+        let identity = LogIdentity { cluster: 0x0102, node: 3, core: 4 };
+        let start = identity.checksum_start();
+        let crc = sample().write(b"hello", start, &mut buffer);
         let mut expected = b"QREC\x01\x01\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01".to_vec();
         expected.extend(9u64.to_le_bytes());
         expected.extend(0x11u64.to_le_bytes());
@@ -150,23 +159,27 @@ mod tests {
         expected.extend(0x22u64.to_le_bytes());
         expected.extend(b"\x44\x33\x00\x00\x05\x00\x00\x00\xef\xbe\xad\xde");
         assert_eq!(expected.len(), 60);
-        let mut summed = expected.clone();
+        let mut summed = b"\x02\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+        summed.extend(b"\x03\0\0\0\0\0\0\0\x04\0");
+        summed.extend(&expected);
         summed.extend(b"hello");
         assert_eq!(crc, crc32c::crc32c(&summed));
         expected.extend(crc.to_le_bytes());
         expected.extend(b"hello");
         assert_eq!(buffer.bytes(), expected);
-        assert_eq!(RecordHeader::read(buffer.bytes()), Ok((sample(), &b"hello"[..], crc)));
+        assert_eq!(RecordHeader::read(buffer.bytes(), start), Ok((sample(), &b"hello"[..], crc)));
+        let other = LogIdentity { core: 5, ..identity }.checksum_start();
+        assert_eq!(RecordHeader::read(buffer.bytes(), other), Err(NoRecord::Invalid));
     }
 
     #[test]
     fn every_flipped_bit_is_noticed() {
         let mut buffer = BlockBuffer::with_capacity(4096);
-        sample().write(b"hello", &mut buffer);
+        sample().write(b"hello", 7, &mut buffer);
         for bit in 0..buffer.len() * 8 {
             let mut bytes = buffer.bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(RecordHeader::read(&bytes).is_err(), "bit {bit}");
+            assert!(RecordHeader::read(&bytes, 7).is_err(), "bit {bit}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::assembler::Assembler;
-use super::limits::BLOCK_BYTES;
+use super::limits::{BLOCK_BYTES, READ_BYTES};
 use super::record::{HEADER_BYTES, RecordHeader, RecordKind};
 use super::segment::{HeaderError, LogIdentity, SegmentHeader, file_name};
 use super::walk::walk_segment;
@@ -65,6 +65,12 @@ pub enum RecoveryError {
     DamagedHeader {
         file: String,
     },
+    /// Segments are made whole: the end of this one is gone.
+    Truncated {
+        file: String,
+        size: u64,
+        whole: u64,
+    },
     Missing {
         file: String,
     },
@@ -99,14 +105,19 @@ impl std::fmt::Display for RecoveryError {
                 "{file} is corrupt at offset 0: its header is damaged. Nothing was changed. \
                  Restore the file from a backup"
             ),
+            RecoveryError::Truncated { file, size, whole } => write!(
+                f,
+                "{file} is corrupt at offset {size}: it ends there, but was made with {whole} \
+                 bytes. Nothing was changed. Restore the file from a backup"
+            ),
             RecoveryError::Missing { file } => {
                 write!(f, "{file} is missing, but later segments are there. Restore the file")
             }
             RecoveryError::Foreign { file, found } => write!(
                 f,
-                "{file} belongs to node {} of cluster {:032x}, not to this directory's; move it \
-                 away",
-                found.node, found.cluster
+                "{file} was made as a segment of core {} of node {} of cluster {:032x}, not of \
+                 this directory; move it away and restore the right one",
+                found.core, found.node, found.cluster
             ),
             RecoveryError::Newer { file, version } => write!(
                 f,
@@ -129,6 +140,8 @@ pub struct Beyond {
     pub records: u64,
     /// Highest durable number that any of them names.
     pub durable: Lsn,
+    /// One of them says that the last record of the chain was durable, but means another record.
+    pub contradicts: bool,
     pub incarnation: Incarnation,
 }
 
@@ -143,7 +156,7 @@ pub enum Verdict {
 pub fn decide(next: Lsn, beyond: Beyond) -> Verdict {
     match beyond.records {
         0 => Verdict::CleanEnd,
-        _ if beyond.durable >= next => Verdict::Corrupt,
+        _ if beyond.durable >= next || beyond.contradicts => Verdict::Corrupt,
         _ => Verdict::TornTail,
     }
 }
@@ -158,8 +171,11 @@ pub fn recover<S: SegmentSource>(
     let Some(&(first, _)) = segments.first() else { return Ok(Tail::default()) };
     let mut scan = Scan {
         source,
+        identity,
         segments,
         tail: Tail { segment: first, offset: BLOCK_BYTES as u64, ..Tail::default() },
+        ends: Vec::new(),
+        last: (first, 0),
         assembler: Assembler::default(),
     };
     scan.run(visit)?;
@@ -167,6 +183,12 @@ pub fn recover<S: SegmentSource>(
     let beyond = scan.look_beyond()?;
     let mut tail = scan.tail;
     match decide(next, beyond) {
+        Verdict::Corrupt if beyond.durable < next => Err(RecoveryError::Corrupt {
+            file: file_name(scan.last.0),
+            offset: scan.last.1,
+            lsn: tail.last_lsn.0,
+            durable: beyond.durable.0,
+        }),
         Verdict::Corrupt => Err(RecoveryError::Corrupt {
             file: file_name(tail.segment),
             offset: tail.offset,
@@ -201,14 +223,15 @@ fn usable_segments<S: SegmentSource>(
         match header {
             Ok(header) => {
                 let found = header.identity;
-                if (found.cluster, found.node) != (identity.cluster, identity.node)
-                    || header.number != number
-                {
+                if found != identity || header.number != number {
                     return Err(RecoveryError::Foreign { file, found });
                 }
-                checked.push((number, size.min(header.size_bytes)));
+                if size < header.size_bytes {
+                    return Err(RecoveryError::Truncated { file, size, whole: header.size_bytes });
+                }
+                checked.push((number, header.size_bytes));
             }
-            Err(HeaderError::Blank) if Some(number) == last => {}
+            Err(HeaderError::Blank) if Some(number) == last && is_blank(source, number, size)? => {}
             Err(HeaderError::NewerVersion(version)) => {
                 return Err(RecoveryError::Newer { file, version });
             }
@@ -225,14 +248,37 @@ fn usable_segments<S: SegmentSource>(
     Ok(checked)
 }
 
+/// Whether nothing was ever written to a segment.
+fn is_blank<S: SegmentSource>(
+    source: &mut S,
+    number: u64,
+    size: u64,
+) -> Result<bool, RecoveryError> {
+    let mut offset = 0;
+    while offset < size {
+        let mut part = vec![0; (size - offset).min(READ_BYTES as u64) as usize];
+        source.read(number, offset, &mut part).map_err(|e| read_error(number, &e))?;
+        if part.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        offset += part.len() as u64;
+    }
+    Ok(true)
+}
+
 pub(super) fn read_error(segment: u64, error: &dyn std::fmt::Display) -> RecoveryError {
     RecoveryError::Read { file: file_name(segment), message: error.to_string() }
 }
 
 struct Scan<'s, S> {
     source: &'s mut S,
+    identity: LogIdentity,
     segments: Vec<(u64, u64)>,
     tail: Tail,
+    /// Where the chain left each segment.
+    ends: Vec<u64>,
+    /// Segment and offset of the last record.
+    last: (u64, u64),
     assembler: Assembler,
 }
 
@@ -244,7 +290,7 @@ impl<S: SegmentSource> Scan<'_, S> {
     ) -> Result<(), RecoveryError> {
         for place in 0..self.segments.len() {
             let (number, size) = self.segments[place];
-            let mut window = Window::new(number, size);
+            let mut window = Window::new(number, size, &self.identity);
             let mut offset = BLOCK_BYTES as u64;
             let mut found = false;
             while let Some((header, end, crc)) = self.next_record(&mut window, offset)? {
@@ -255,6 +301,7 @@ impl<S: SegmentSource> Scan<'_, S> {
                     RecoveryError::Refused { file: file_name(number), offset: start, message }
                 })?;
                 found = true;
+                self.last = (number, start);
                 offset = end;
                 self.tail.last_lsn = header.lsn;
                 self.tail.last_crc = crc;
@@ -267,6 +314,7 @@ impl<S: SegmentSource> Scan<'_, S> {
                     offset = self.tail.offset;
                 }
             }
+            self.ends.push(offset);
             if !found {
                 break;
             }
@@ -293,22 +341,21 @@ impl<S: SegmentSource> Scan<'_, S> {
         Ok(chained.then_some((header, end, crc)))
     }
 
-    /// Looks for whole records behind the end of the chain: at each block boundary, and behind
-    /// each record found.
+    /// Looks for whole records behind the end of the chain, and behind where it left a segment
+    /// for the next: it may have left too early, for a record that strayed there.
     fn look_beyond(&mut self) -> Result<Beyond, RecoveryError> {
         let mut beyond = Beyond::default();
-        let last = self.tail.last_lsn;
-        for place in 0..self.segments.len() {
-            let (number, size) = self.segments[place];
-            if number < self.tail.segment {
-                continue;
-            }
-            let start = if number == self.tail.segment { self.tail.offset } else { 4096 };
-            walk_segment(self.source, number, size, start, &mut |stored| {
+        let Tail { last_lsn: last, last_crc, .. } = self.tail;
+        for (place, &segment) in self.segments.iter().enumerate() {
+            let start = self.ends.get(place).copied().unwrap_or(BLOCK_BYTES as u64);
+            walk_segment(self.source, &self.identity, segment, start, &mut |stored| {
                 let header = stored.header;
                 if header.lsn > last {
                     beyond.records += 1;
                     beyond.durable = beyond.durable.max(header.durable);
+                    let next = header.lsn.0 == last.0 + 1;
+                    beyond.contradicts |=
+                        next && header.durable == last && header.previous_crc != last_crc;
                 }
                 beyond.incarnation = beyond.incarnation.max(header.incarnation);
             })?;

@@ -15,6 +15,17 @@ pub struct LogIdentity {
     pub core: u16,
 }
 
+impl LogIdentity {
+    /// The checksum with which those of the log's records begin. Clients do not know the cluster
+    /// id, so nothing that they have written can pass for a record where a write was torn, nor
+    /// can a record of another log.
+    pub fn checksum_start(&self) -> u32 {
+        let start = crc32c::crc32c(&self.cluster.to_le_bytes());
+        let start = crc32c::crc32c_append(start, &self.node.to_le_bytes());
+        crc32c::crc32c_append(start, &self.core.to_le_bytes())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     pub identity: LogIdentity,

@@ -4,6 +4,7 @@
 use super::limits::BLOCK_BYTES;
 use super::record::{HEADER_BYTES, RecordHeader};
 use super::recovery::{RecoveryError, SegmentSource};
+use super::segment::LogIdentity;
 use super::window::Window;
 
 /// A whole record of a segment, and where it stands.
@@ -15,16 +16,16 @@ pub struct Stored<'a> {
     pub crc: u32,
 }
 
-/// Visits the whole records of a segment of `size` bytes from `offset` on: at each block boundary,
-/// and behind each record found.
+/// Visits the whole records of a segment, given by its number and size, from `offset` on: at each
+/// block boundary, and behind each record found.
 pub fn walk_segment<S: SegmentSource>(
     source: &mut S,
-    segment: u64,
-    size: u64,
+    identity: &LogIdentity,
+    (segment, size): (u64, u64),
     offset: u64,
     visit: &mut dyn FnMut(Stored<'_>),
 ) -> Result<(), RecoveryError> {
-    let mut window = Window::new(segment, size);
+    let mut window = Window::new(segment, size, identity);
     let mut offset = offset;
     while offset < size {
         match window.record(source, offset)? {

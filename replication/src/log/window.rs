@@ -3,19 +3,21 @@
 use super::limits::{BLOCK_BYTES, READ_BYTES};
 use super::record::{HEADER_BYTES, NoRecord, RecordHeader};
 use super::recovery::{RecoveryError, SegmentSource, read_error};
-use super::segment::file_name;
+use super::segment::{LogIdentity, file_name};
 
 /// A moving part of one segment in memory.
 pub(super) struct Window {
     segment: u64,
     size: u64,
+    checksum_start: u32,
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl Window {
-    pub(super) fn new(segment: u64, size: u64) -> Window {
-        Window { segment, size, start: 0, bytes: Vec::new() }
+    pub(super) fn new(segment: u64, size: u64, identity: &LogIdentity) -> Window {
+        let checksum_start = identity.checksum_start();
+        Window { segment, size, checksum_start, start: 0, bytes: Vec::new() }
     }
 
     /// The bytes from `offset` on; `record` has made sure that they are here.
@@ -37,7 +39,7 @@ impl Window {
             }
             self.fill(source, offset, wanted)?;
             let at = (offset - self.start) as usize;
-            match RecordHeader::read(&self.bytes[at..]) {
+            match RecordHeader::read(&self.bytes[at..], self.checksum_start) {
                 Ok((header, _, crc)) => return Ok(Some((header, crc))),
                 Err(NoRecord::NeedsBytes(bytes)) if bytes > wanted => wanted = bytes,
                 Err(NoRecord::NewerVersion(version)) => {

@@ -87,6 +87,7 @@ enum NextSegment {
 
 pub struct LogWriter {
     identity: LogIdentity,
+    checksum_start: u32,
     segment_bytes: u64,
     incarnation: Incarnation,
     appended: Lsn,
@@ -121,6 +122,7 @@ impl LogWriter {
         assert!(incarnation > tail.incarnation, "an incarnation is never used twice");
         LogWriter {
             identity,
+            checksum_start: identity.checksum_start(),
             segment_bytes,
             incarnation,
             appended: tail.last_lsn,
@@ -222,7 +224,7 @@ impl LogWriter {
                 previous_crc: self.previous_crc,
             };
             let batch = self.waiting.back_mut().expect("open_room made sure of one");
-            self.previous_crc = header.write(part, &mut batch.buffer);
+            self.previous_crc = header.write(part, self.checksum_start, &mut batch.buffer);
             batch.last_lsn = self.appended;
             self.waiting_bytes += HEADER_BYTES + part.len();
             rest = left;

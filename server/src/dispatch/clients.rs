@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use engine::args::Args;
+use engine::reply::Reply;
 use replication::log::LogWriter;
 
 use super::ahead::{Ahead, Next};
@@ -167,9 +168,8 @@ impl Core {
                 }
                 Next::Broken(ProtocolError(text)) => {
                     let (out, _) = connection.replies.begin();
-                    out.extend_from_slice(b"-ERR Protocol error: ");
-                    out.extend_from_slice(text.as_bytes());
-                    out.extend_from_slice(b"\r\n");
+                    let text = format!("ERR Protocol error: {text}");
+                    Reply::new(out, connection.protocol).error(&text);
                     connection.closing = true;
                     used = bytes.len();
                 }

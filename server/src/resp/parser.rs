@@ -6,8 +6,12 @@ use memchr::memchr;
 
 use super::inline;
 use crate::limits::{
-    INLINE_BYTES_MAX, UNAUTHENTICATED_BULK_BYTES_MAX, UNAUTHENTICATED_WORDS_MAX, WORDS_MAX,
+    IDLE_BUFFER_BYTES_MAX, INLINE_BYTES_MAX, UNAUTHENTICATED_BULK_BYTES_MAX,
+    UNAUTHENTICATED_WORDS_MAX, WORDS_MAX,
 };
+
+/// Places of words that are kept between commands.
+const IDLE_RANGES_MAX: usize = IDLE_BUFFER_BYTES_MAX / size_of::<ArgRange>();
 
 /// What a client did wrong; it is told so and then disconnected. The text follows
 /// `ERR Protocol error: `.
@@ -50,9 +54,16 @@ impl Parser {
         self.position + self.bulk_len.map_or(0, |len| len + 2)
     }
 
-    /// Forgets the command that was returned, so that the next can be read.
+    /// Forgets the command that was returned, so that the next can be read. What a large one took
+    /// is given back: a client that is idle again holds little.
     pub fn reset(&mut self) {
         self.ranges.clear();
+        if self.ranges.capacity() > IDLE_RANGES_MAX {
+            self.ranges = Vec::new();
+        }
+        if self.inline_words.capacity() > IDLE_BUFFER_BYTES_MAX {
+            self.inline_words = Vec::new();
+        }
         self.words_left = None;
         self.bulk_len = None;
         self.position = 0;
@@ -129,7 +140,9 @@ impl Parser {
     /// End of the line at the current position, without its CR LF.
     fn line(&self, buffer: &[u8], too_big: &str) -> Result<Option<usize>, ProtocolError> {
         let rest = &buffer[self.position.min(buffer.len())..];
+        // However the bytes came in: what is too long in one piece is too long in several.
         match memchr(b'\r', rest) {
+            Some(at) if at > INLINE_BYTES_MAX => Err(error(too_big)),
             Some(at) if at + 1 < rest.len() => Ok(Some(self.position + at)),
             Some(_) => Ok(None),
             None if rest.len() > INLINE_BYTES_MAX => Err(error(too_big)),
@@ -144,6 +157,9 @@ impl Parser {
             }
             return Ok(Parsed::Incomplete);
         };
+        if newline > INLINE_BYTES_MAX {
+            return Err(error("too big inline request"));
+        }
         let line = &buffer[..newline];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let consumed = newline + 1;

@@ -57,7 +57,8 @@ struct Chain {
     sealed: bool,
     /// Where the last record's write ends.
     end: u64,
-    beyond: Beyond,
+    /// Number, durable number and named checksum of the records that did not go on.
+    apart: Vec<(Lsn, Lsn, u32)>,
     assembler: Assembler,
 }
 
@@ -73,7 +74,7 @@ impl Chain {
             incarnation: Incarnation(0),
             sealed: false,
             end: BLOCK_BYTES as u64,
-            beyond: Beyond::default(),
+            apart: Vec::new(),
             assembler: Assembler::default(),
         }
     }
@@ -85,10 +86,7 @@ impl Chain {
             && header.previous_crc == self.last_crc
             && header.incarnation >= self.incarnation;
         if self.first.is_some() && !follows {
-            if header.lsn > self.last {
-                self.beyond.records += 1;
-                self.beyond.durable = self.beyond.durable.max(header.durable);
-            }
+            self.apart.push((header.lsn, header.durable, header.previous_crc));
             return false;
         }
         self.first.get_or_insert(header.lsn);
@@ -98,6 +96,18 @@ impl Chain {
         let end = stored.offset + (HEADER_BYTES + stored.payload.len()) as u64;
         self.end = end.next_multiple_of(BLOCK_BYTES as u64);
         true
+    }
+
+    /// What those that did not go on say of the end, as recovery sees it.
+    fn beyond(&self) -> Beyond {
+        let mut beyond = Beyond::default();
+        for (lsn, durable, previous_crc) in self.apart.iter().filter(|(lsn, ..)| *lsn > self.last) {
+            beyond.records += 1;
+            beyond.durable = beyond.durable.max(*durable);
+            beyond.contradicts |=
+                lsn.0 == self.last.0 + 1 && *durable == self.last && *previous_crc != self.last_crc;
+        }
+        beyond
     }
 }
 
@@ -130,7 +140,8 @@ impl Printer<'_> {
                 return Ok(());
             }
         };
-        let core = header.identity.core;
+        let identity = header.identity;
+        let core = identity.core;
         let goes_on = self
             .chain
             .as_ref()
@@ -146,11 +157,17 @@ impl Printer<'_> {
         let mut chain = self.chain.take().unwrap_or_else(|| Chain::new(core));
         chain.segment = header.number;
         let mut written = Ok(());
-        let walked = walk_segment(&mut source, number, size, BLOCK_BYTES as u64, &mut |stored| {
-            if written.is_ok() {
-                written = self.record(&mut chain, &stored, &shown);
-            }
-        });
+        let walked = walk_segment(
+            &mut source,
+            &identity,
+            (number, size),
+            BLOCK_BYTES as u64,
+            &mut |stored| {
+                if written.is_ok() {
+                    written = self.record(&mut chain, &stored, &shown);
+                }
+            },
+        );
         self.chain = Some(chain);
         written?;
         walked.with_context(|| shown)
@@ -205,7 +222,7 @@ impl Printer<'_> {
         };
         let (last, end) = (chain.last.0, chain.end);
         write!(self.out, "records {} to {last}; {} offset {end}: ", first.0, chain.file)?;
-        let beyond = chain.beyond;
+        let beyond = chain.beyond();
         match decide(Lsn(last + 1), beyond) {
             Verdict::CleanEnd if chain.sealed => writeln!(self.out, "sealed")?,
             Verdict::CleanEnd => writeln!(self.out, "the end, not sealed")?,
@@ -219,7 +236,7 @@ impl Printer<'_> {
                 writeln!(
                     self.out,
                     "CORRUPT: record {} is damaged, but records up to {} had been acknowledged",
-                    last + 1,
+                    if beyond.durable.0 > last { last + 1 } else { last },
                     beyond.durable.0
                 )?;
             }

@@ -325,12 +325,13 @@ fn a_full_disk_lets_a_segment_be_used_up_to_a_reserve() {
 
 #[test]
 fn the_table_of_verdicts() {
-    let beyond =
-        |records, durable| Beyond { records, durable: Lsn(durable), incarnation: Incarnation(1) };
+    let beyond = |records, durable| Beyond { records, durable: Lsn(durable), ..Beyond::default() };
     assert_eq!(decide(Lsn(8), beyond(0, 0)), Verdict::CleanEnd);
     assert_eq!(decide(Lsn(8), beyond(2, 7)), Verdict::TornTail);
     assert_eq!(decide(Lsn(8), beyond(1, 8)), Verdict::Corrupt);
     assert_eq!(decide(Lsn(8), beyond(1, 9)), Verdict::Corrupt);
+    let other = Beyond { contradicts: true, ..beyond(1, 7) };
+    assert_eq!(decide(Lsn(8), other), Verdict::Corrupt);
 }
 
 #[test]
@@ -352,4 +353,74 @@ fn random_bytes_never_panic_or_hang() {
         }
         let _ = read_all(&mut damaged);
     }
+}
+
+/// A sealed log, damaged: refused, whatever the error.
+fn refused(damage: impl FnOnce(&mut BTreeMap<u64, Vec<u8>>)) -> String {
+    let (mut disk, _) = sealed_log();
+    damage(&mut disk.segments);
+    let found = read_all(&mut disk).map(|(entries, _)| entries.len());
+    found.expect_err("the damage is noticed").to_string()
+}
+
+#[test]
+fn a_segment_cut_short_or_without_its_header_is_refused() {
+    // The last one is prepared, but blank behind its header.
+    let last = *sealed_log().0.segments.keys().next_back().unwrap() - 1;
+    for len in [0, 100, 4096, 20_000, SEGMENT_BYTES_MIN as usize - 1] {
+        let cut = |segments: &mut BTreeMap<u64, Vec<u8>>| {
+            segments.get_mut(&1).unwrap().truncate(len);
+        };
+        assert!(refused(cut).contains("0000000000000001.log is corrupt at offset"), "{len}");
+        if len >= 4096 {
+            refused(|segments| segments.get_mut(&last).unwrap().truncate(len));
+        }
+    }
+    let text = refused(|segments| {
+        segments.remove(&(last + 1));
+        segments.get_mut(&last).unwrap()[..4096].fill(0);
+    });
+    assert!(text.contains("its header is damaged"), "{text}");
+    let other = LogIdentity { core: 1, ..IDENTITY };
+    let foreign = recover(&mut sealed_log().0, other, &mut |_| Ok(()));
+    assert!(matches!(foreign, Err(RecoveryError::Foreign { .. })));
+}
+
+/// The next record's block lands in the next segment, where the chain would find it.
+#[test]
+fn a_record_that_strayed_to_the_next_segment_is_noticed() {
+    refused(|segments| {
+        let strayed = segments[&1][8192..12_288].to_vec();
+        let next = segments.get_mut(&2).unwrap();
+        next[4096..8192].copy_from_slice(&strayed);
+        segments.get_mut(&1).unwrap()[8192..12_288].fill(0);
+    });
+}
+
+/// Where a torn write bares a payload at a block boundary, records in it are nobody's.
+#[test]
+fn records_that_a_client_wrote_are_none() {
+    let (mut run, _) = Run::start(Disk::default());
+    run.append(0, b"acknowledged".to_vec());
+    run.submit();
+    run.complete(0);
+    let header = RecordHeader {
+        kind: RecordKind::Entry,
+        fragment: super::super::record::Fragment::WHOLE,
+        lsn: Lsn(2),
+        incarnation: Incarnation(u64::MAX),
+        durable: Lsn(u64::MAX),
+        term: Term(1),
+        index: Index(2),
+        shard: ShardId(0),
+        payload_len: 0,
+        previous_crc: 0,
+    };
+    let mut block = BlockBuffer::with_capacity(BLOCK_BYTES);
+    header.write(&[], 0, &mut block);
+    run.append(0, block.bytes().repeat(1000));
+    run.submit();
+    let (disk, acknowledged, _) = run.crash([Damage::TornBefore(8), Damage::Lost]);
+    let (_, found) = Run::start(disk);
+    assert_eq!(found, acknowledged);
 }

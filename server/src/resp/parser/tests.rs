@@ -77,9 +77,14 @@ fn endless_lines_are_refused() {
     let mut parser = Parser::default();
     let long = vec![b'a'; INLINE_BYTES_MAX + 1];
     assert_eq!(parser.parse(&long, limits), Err(error("too big inline request")));
+    let whole = [&long[..], b"\r\n"].concat();
+    assert_eq!(Parser::default().parse(&whole, limits), Err(error("too big inline request")));
     let mut head = vec![b'1'; INLINE_BYTES_MAX + 1];
     head[0] = b'*';
-    assert_eq!(Parser::default().parse(&head, limits), Err(error("too big mbulk count string")));
+    let too_big = Err(error("too big mbulk count string"));
+    assert_eq!(Parser::default().parse(&head, limits), too_big);
+    head.extend(b"\r\n");
+    assert_eq!(Parser::default().parse(&head, limits), too_big);
     assert_eq!(
         Parser::default().parse(b"*11\r\n", limits),
         Err(error("unauthenticated multibulk length"))
