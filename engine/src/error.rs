@@ -24,9 +24,8 @@ pub const WRONG_TYPE: CommandError =
 pub const SYNTAX: CommandError = CommandError::new("ERR syntax error");
 pub const NOT_AN_INTEGER: CommandError =
     CommandError::new("ERR value is not an integer or out of range");
-pub const NOT_32_BITS: CommandError = CommandError::new(
-    "ERR value is out of range, value must between -2147483648 and 2147483647",
-);
+pub const NOT_32_BITS: CommandError =
+    CommandError::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 pub const NOT_A_FLOAT: CommandError = CommandError::new("ERR value is not a valid float");
 pub const NOT_POSITIVE: CommandError =
     CommandError::new("ERR value is out of range, must be positive");

@@ -97,12 +97,10 @@ impl Comparer {
     }
 
     fn is_known(&mut self, words: &Words, redis: &Node, ours: &Node) -> bool {
-        let found = known::KNOWN
-            .iter()
-            .position(|known| {
-                let (from, until) = known.versions;
-                (from..until).contains(&self.version) && (known.applies)(words, redis, ours)
-            });
+        let found = known::KNOWN.iter().position(|known| {
+            let (from, until) = known.versions;
+            (from..until).contains(&self.version) && (known.applies)(words, redis, ours)
+        });
         if let Some(at) = found {
             self.known[at] += 1;
         }

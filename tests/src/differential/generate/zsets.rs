@@ -33,7 +33,10 @@ pub static FAMILY: Family = Family {
         (3, "zrangebylex <lex-key> <lex> <lex> { limit <index> <index> }"),
         (3, "zrevrangebylex <lex-key> <lex> <lex> { limit <index> <index> }"),
         (2, "zrangestore <key> <key> <index> <index> { rev | withscores }"),
-        (2, "zrangestore <key> <key> <plain-bound> <plain-bound> byscore { rev | limit <index> <index> }"),
+        (
+            2,
+            "zrangestore <key> <key> <plain-bound> <plain-bound> byscore { rev | limit <index> <index> }",
+        ),
         (2, "zrangestore <lex-key> <lex-key> <lex> <lex> bylex { rev | limit <index> <index> }"),
         (2, "zremrangebyrank <key> <index> <index>"),
         (2, "zremrangebyscore <key> <plain-bound> <plain-bound>"),
