@@ -165,6 +165,30 @@ fn whole_keyspace_commands_see_every_shard() {
     });
 }
 
+/// The keys of the patterns and the target lie in shards that the list's core does not own.
+#[test]
+fn sort_reads_and_stores_keys_of_every_shard() {
+    with_cores(|server| {
+        let mut client = server.client().unwrap();
+        for n in 0..40 {
+            check(&mut client, &format!("RPUSH list {n}"), Value::Integer(n + 1));
+            check(&mut client, &format!("SET weight:{n} {}", 40 - n), Value::ok());
+            check(&mut client, &format!("HSET object:{n} name n{n}"), Value::Integer(1));
+        }
+        let sort = "SORT list BY weight:* GET object:*->name";
+        let names: Vec<Value> = (0..40).rev().map(|n| Value::bulk(&format!("n{n}"))).collect();
+        check(&mut client, sort, Value::Array(names.clone()));
+        for to in 0..8 {
+            check(&mut client, &format!("{sort} STORE to:{to}"), Value::Integer(40));
+            check(&mut client, &format!("LRANGE to:{to} 0 -1"), Value::Array(names.clone()));
+            check(&mut client, &format!("SORT list LIMIT 0 1 STORE to:{to}"), Value::Integer(1));
+        }
+        check(&mut client, "MULTI", Value::ok());
+        check(&mut client, &format!("{sort} LIMIT 0 1"), Value::Simple("QUEUED".into()));
+        check(&mut client, "EXEC", Value::Array(vec![Value::Array(names[..1].to_vec())]));
+    });
+}
+
 #[test]
 fn big_values_and_a_client_that_never_reads() {
     with_cores(|server| {

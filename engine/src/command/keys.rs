@@ -6,6 +6,8 @@ use smallvec::SmallVec;
 use crate::args::Args;
 use crate::number::parse_i64;
 
+use super::sort;
+use super::spec::flag::{ALL_SHARDS, PATTERN_KEYS};
 use super::spec::{Begin, CommandSpec, Find, KeySpec};
 
 /// Positions of key arguments, nearly always few.
@@ -21,7 +23,16 @@ pub fn key_positions(spec: &CommandSpec, args: Args<'_>) -> Option<KeyPositions>
     Some(positions)
 }
 
+/// Whether a command needs every shard in hand: always, or for its patterns over keys.
+pub fn needs_all_shards(spec: &CommandSpec, args: Args<'_>) -> bool {
+    spec.has(ALL_SHARDS) || spec.has(PATTERN_KEYS) && sort::reads_other_keys(args)
+}
+
 fn add_positions(spec: &KeySpec, args: Args<'_>, positions: &mut KeyPositions) -> Option<()> {
+    if spec.find == Find::SortTarget {
+        positions.extend(sort::store_position(args).map(|at| at as u32));
+        return Some(());
+    }
     let begin = match spec.begin {
         Begin::Index(index) => index,
         Begin::Keyword(word, from) => match find_keyword(args, word, from) {
@@ -58,7 +69,7 @@ fn add_positions(spec: &KeySpec, args: Args<'_>, positions: &mut KeyPositions) -
             }
             positions.extend((first..=last).step_by(step.max(1)).map(|at| at as u32));
         }
-        Find::Unknown => {}
+        Find::SortTarget | Find::Unknown => {}
     }
     Some(())
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`table`]: the one table, made of [`spec`]s; [`keys`] derives key positions from it.
 //! - [`call`]: what a command's code is given.
-//! - The families: [`generic`], [`expiry`], [`string`] with [`lcs`], [`hash`],
+//! - The families: [`generic`], [`expiry`], [`sort`], [`string`] with [`lcs`], [`hash`],
 //!   [`set`] with [`set_store`].
 //! - What families share: [`parse`], [`scan`], [`glob`], [`random`].
 
@@ -20,6 +20,7 @@ pub mod random;
 pub mod scan;
 pub mod set;
 pub mod set_store;
+pub mod sort;
 pub mod spec;
 pub mod string;
 pub mod table;

@@ -13,11 +13,11 @@ use super::scan::{parse_cursor, parse_options, write_scan};
 const REPACK_RATIO: usize = 5;
 
 pub fn sadd(call: &mut Call<'_, '_>) -> CommandResult {
-    let args = call.args;
-    let members = args.iter_from(2);
+    let members = call.args.iter_from(2);
+    let first = call.args.at(2);
     let added = call.space.update(call.args.at(1), Missing::Create, |set| {
         let set: &mut Update<'_, Set> = set;
-        set.expect(args.at(2), args.len() - 2);
+        set.expect(first, members.len());
         members.filter(|member| set.add(member)).count()
     })?;
     call.reply.count(added.unwrap_or(0));

@@ -26,8 +26,8 @@ pub mod flag {
     pub const ALLOW_BUSY: u32 = 1 << 19;
     /// Not one of Redis's: touches every shard, whatever its arguments (FLUSHALL, KEYS, DBSIZE).
     pub const ALL_SHARDS: u32 = 1 << 30;
-    /// Not one of Redis's: keys are not all known from the arguments.
-    pub const SENTINEL: u32 = 1 << 31;
+    /// Not one of Redis's: patterns among the arguments may name any key (SORT).
+    pub const PATTERN_KEYS: u32 = 1 << 31;
 
     /// In the order in which Redis lists them.
     pub const NAMES: &[(u32, &str)] = &[
@@ -116,6 +116,8 @@ pub enum Find {
         first: usize,
         step: usize,
     },
+    /// The target behind SORT's STORE; clients are told that it is unknown, as Redis tells them.
+    SortTarget,
     Unknown,
 }
 

@@ -4,7 +4,7 @@ use std::ops::{Bound, Range};
 
 use crate::error::{CommandError, CommandResult, MIN_OR_MAX_NOT_A_FLOAT, SYNTAX};
 use crate::keyspace::{Missing, Value};
-use crate::number::parse_score_bound;
+use crate::number::parse_f64_leniently;
 use crate::value::ZSet;
 use crate::value::zset::LexBound;
 
@@ -51,7 +51,11 @@ fn parse_wanted<'a>(by: By, min: &'a [u8], max: &'a [u8]) -> Result<Wanted<'a>, 
 }
 
 fn score_bound(text: &[u8]) -> Result<Bound<f64>, CommandError> {
-    let parse = |text| parse_score_bound(text).ok_or(MIN_OR_MAX_NOT_A_FLOAT);
+    // What no double can hold is an end of the line here, not an error.
+    let parse = |text| match parse_f64_leniently(text) {
+        Some((score, _)) => Ok(score),
+        None => Err(MIN_OR_MAX_NOT_A_FLOAT),
+    };
     match text {
         [b'(', rest @ ..] => parse(rest).map(Bound::Excluded),
         _ => parse(text).map(Bound::Included),

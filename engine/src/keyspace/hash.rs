@@ -24,9 +24,10 @@ impl Collection for Hash {
 }
 
 impl Update<'_, Hash> {
-    /// Takes the form that Redis gives a hash of which one command sets so many fields.
-    pub fn expect(&mut self, len: usize) {
-        self.value.expect(len, self.limits, self.hasher);
+    /// Takes the form that Redis gives a hash of which a command is about to set `count` fields,
+    /// new or not. It holds what it held: no effect is left.
+    pub fn expect(&mut self, count: usize) {
+        self.value.expect(count, self.limits, self.hasher);
     }
 
     /// Sets a field. Returns whether it is new.

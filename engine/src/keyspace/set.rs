@@ -24,13 +24,13 @@ impl Collection for Set {
 }
 
 impl Update<'_, Set> {
-    /// Takes the form that Redis gives a set to which one command adds so many members, `first`
-    /// among them.
-    pub fn expect(&mut self, first: &[u8], len: usize) {
+    /// Takes the form that Redis gives a set to which a command is about to add `count` members,
+    /// `first` among them, new or not. It holds what it held: no effect is left.
+    pub fn expect(&mut self, first: &[u8], count: usize) {
         if self.value.is_empty() {
-            *self.value = Set::for_len(first, len, self.limits, self.hasher);
+            *self.value = Set::for_len(first, count, self.limits, self.hasher);
         } else {
-            self.value.expect_len(len, self.limits, self.hasher);
+            self.value.expect_len(count, self.limits, self.hasher);
         }
     }
 

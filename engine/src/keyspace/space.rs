@@ -4,9 +4,7 @@
 use std::ops::Deref;
 
 use crate::error::{CommandError, WRONG_TYPE};
-use crate::limits::PREFETCHED_KEYS_MAX;
 use crate::settings::Settings;
-use crate::table::Table;
 use crate::value::{Hash, List, Set, ZSet};
 
 use super::entry::{Entry, ValueRef};
@@ -110,14 +108,8 @@ impl<'a> Space<'a> {
 
     /// Asks the processor for what looking these keys up will touch, so that their cache misses
     /// overlap instead of following each other.
-    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
-        for prefetch in [Table::prefetch, Table::prefetch_entry] {
-            for key in keys.clone().take(PREFETCHED_KEYS_MAX) {
-                if let Some(shard) = self.shards.get(self.shards.shard_of(key)) {
-                    prefetch(&shard.database(self.db).table, self.shards.hash(key));
-                }
-            }
-        }
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        self.shards.prefetch(self.db, keys);
     }
 
     pub fn contains(&mut self, key: &[u8]) -> bool {

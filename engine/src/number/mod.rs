@@ -38,41 +38,36 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Whether a valid number's text has no digit but 0 before its exponent.
-fn is_zero_text(text: &[u8]) -> bool {
-    let (digits, marks): (&[u8], &[u8]) = match text {
-        [b'0', b'x' | b'X', rest @ ..] => (rest, b"pP"),
-        _ => (text, b"eE"),
-    };
-    digits.iter().take_while(|b| !marks.contains(b)).all(|b| matches!(b, b'0' | b'.'))
-}
-
-/// Parses a bound of a range of scores, as Redis 7 does with `strtod`: spaces may stand before it,
-/// what is too large is infinite, what is too small is 0, and so is no text at all.
-pub fn parse_score_bound(text: &[u8]) -> Option<f64> {
-    let text = text.split(|b| *b == 0).next().unwrap_or_default();
-    let text = match text.iter().position(|b| !matches!(b, b' ' | b'\t'..=b'\r')) {
-        Some(at) => &text[at..],
-        None if text.is_empty() => return Some(0.0),
-        None => return None,
-    };
-    parse_any_f64(text).map(|(value, _)| value)
+/// How well a double holds what a text says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    Normal,
+    /// So near 0 that digits are lost: `strtod` reports ERANGE and gives them.
+    Subnormal,
+    /// Infinity or 0 stands for it: `strtod` reports ERANGE.
+    OutOfRange,
 }
 
 /// Parses a double as C's `strtod` does for the whole text: decimal and hexadecimal forms, `inf`,
-/// `infinity`. Never NaN, no spaces, and nothing that a double cannot hold.
+/// `infinity`. Never NaN, no spaces, nothing that is too large or too small.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
-    let (value, magnitude) = parse_any_f64(text)?;
-    // strtod reports ERANGE for what is too large and for what comes to nothing, and Redis refuses
-    // both.
-    let is_word = magnitude[0].is_ascii_alphabetic();
-    let overflows = value.is_infinite() && !is_word;
-    let vanishes = value == 0.0 && !is_zero_text(magnitude);
-    (!overflows && !vanishes).then_some(value)
+    let (value, fit) = parse_magnitude(text)?;
+    (fit != Fit::OutOfRange).then_some(value)
 }
 
-/// A double, whatever its size, and its text without the sign.
-fn parse_any_f64(text: &[u8]) -> Option<(f64, &[u8])> {
+/// As [`parse_f64`] where Redis looks at nothing but where `strtod` stopped: spaces may lead, a
+/// zero byte ends the text, no text at all is 0, and what is out of range is infinity or 0.
+pub fn parse_f64_leniently(text: &[u8]) -> Option<(f64, Fit)> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    if text.is_empty() {
+        return Some((0.0, Fit::Normal));
+    }
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let start = text.iter().position(|byte| !is_space(byte))?;
+    parse_magnitude(&text[start..])
+}
+
+fn parse_magnitude(text: &[u8]) -> Option<(f64, Fit)> {
     let (negative, magnitude) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -89,7 +84,22 @@ fn parse_any_f64(text: &[u8]) -> Option<(f64, &[u8])> {
         [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(magnitude).ok()?.parse::<f64>().ok()?,
         _ => return None,
     };
-    Some((if negative { -value } else { value }, magnitude))
+    let is_number = matches!(magnitude[0], b'0'..=b'9' | b'.');
+    let vanished = || {
+        let (digits, mark): (_, [u8; 2]) = match magnitude {
+            [b'0', b'x' | b'X', hex @ ..] => (hex, *b"pP"),
+            _ => (magnitude, *b"eE"),
+        };
+        let mut mantissa = digits.iter().take_while(|b| !mark.contains(b));
+        mantissa.any(|b| matches!(b, b'1'..=b'9' | b'a'..=b'f' | b'A'..=b'F'))
+    };
+    let fit = match value {
+        _ if value.is_infinite() && is_number => Fit::OutOfRange,
+        _ if value == 0.0 && vanished() => Fit::OutOfRange,
+        _ if value.is_subnormal() => Fit::Subnormal,
+        _ => Fit::Normal,
+    };
+    Some((if negative { -value } else { value }, fit))
 }
 
 fn parse_hex_f64(text: &[u8]) -> Option<f64> {
@@ -206,10 +216,11 @@ mod tests {
             ("1e400", None),
             (".1e400", None),
             ("1e-400", None),
-            ("0x1p-1080", None),
-            ("0x1p1080", None),
             ("0e-400", Some(0.0)),
-            ("1e-320", Some(1e-320)),
+            ("4e-320", Some(4e-320)),
+            ("0x1p-1080", None),
+            ("0xap-1090", None),
+            ("0x1p1080", None),
             (" 1", None),
             ("1\0", None),
             ("", None),
@@ -220,25 +231,26 @@ mod tests {
         }
     }
 
-    /// As Redis 7.0 answers ZCOUNT.
+    /// As SORT and ZRANGEBYSCORE of Redis 7.0 take them.
     #[test]
-    fn bounds_of_scores() {
+    fn doubles_as_strtod_alone_takes_them() {
         for (text, value) in [
-            ("", Some(0.0)),
-            (" 1", Some(1.0)),
-            ("\t-1", Some(-1.0)),
-            ("1\0x", Some(1.0)),
-            ("1e400", Some(f64::INFINITY)),
-            ("-1e400", Some(f64::NEG_INFINITY)),
-            ("1e-400", Some(0.0)),
-            ("0x1", Some(1.0)),
-            ("1 ", None),
-            ("(1", None),
+            ("", Some((0.0, Fit::Normal))),
+            (" 5", Some((5.0, Fit::Normal))),
+            ("\t\x0b7", Some((7.0, Fit::Normal))),
+            ("12\0abc", Some((12.0, Fit::Normal))),
+            ("0x1p4", Some((16.0, Fit::Normal))),
+            ("-1e400", Some((f64::NEG_INFINITY, Fit::OutOfRange))),
+            ("-inf", Some((f64::NEG_INFINITY, Fit::Normal))),
+            ("1e-400", Some((0.0, Fit::OutOfRange))),
+            ("4e-320", Some((4e-320, Fit::Subnormal))),
+            ("0e5", Some((0.0, Fit::Normal))),
+            ("5 ", None),
+            (" ", None),
             ("nan", None),
-            ("1e", None),
-            (".", None),
+            ("12abc", None),
         ] {
-            assert_eq!(parse_score_bound(text.as_bytes()), value, "{text}");
+            assert_eq!(parse_f64_leniently(text.as_bytes()), value, "{text:?}");
         }
     }
 

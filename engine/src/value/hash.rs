@@ -155,10 +155,10 @@ impl Hash {
         self.get(field).map_or(0, <[u8]>::len)
     }
 
-    /// Goes over to the table when so many fields would pass the threshold, as Redis does before it
-    /// sets those of one command.
-    pub fn expect(&mut self, len: usize, limits: &EncodingLimits, hasher: &Hasher64) {
-        if len > limits.hash_max_listpack_entries {
+    /// Goes over to the table when so many fields in one command would pass the threshold, as
+    /// Redis does before it sets them.
+    pub fn expect(&mut self, count: usize, limits: &EncodingLimits, hasher: &Hasher64) {
+        if count > limits.hash_max_listpack_entries {
             self.convert(hasher);
         }
     }

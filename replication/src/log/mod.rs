@@ -3,13 +3,18 @@
 //!
 //! - `FORMAT.md`: the bytes. [`record`], [`segment`]: encode and decode them.
 //! - [`writer`]: what to write, and what is durable; [`buffer`]: the buffers it fills.
-//! - [`recovery`]: the records of a log, and where it ends.
+//! - [`recovery`]: the records of a log, and where it ends. [`assembler`]: payloads from their
+//!   fragments. [`walk`]: what lies in a segment, whether it belongs to the log or not.
+//! - `window`: the part of a segment that both have in memory.
 
+pub mod assembler;
 pub mod buffer;
 pub mod limits;
 pub mod record;
 pub mod recovery;
 pub mod segment;
+pub mod walk;
+mod window;
 pub mod writer;
 
 pub use buffer::BlockBuffer;

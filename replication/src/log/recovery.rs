@@ -1,13 +1,14 @@
 //! Reads a core's log after a start: hands out its entries in order and decides where it ends.
 //! `FORMAT.md` has the rules; [`decide`] is the table.
 
-use std::collections::HashMap;
-
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
-use super::limits::{BLOCK_BYTES, PAYLOAD_BYTES_MAX, READ_BYTES};
-use super::record::{HEADER_BYTES, NoRecord, RecordHeader, RecordKind};
+use super::assembler::Assembler;
+use super::limits::BLOCK_BYTES;
+use super::record::{HEADER_BYTES, RecordHeader, RecordKind};
 use super::segment::{HeaderError, LogIdentity, SegmentHeader, file_name};
+use super::walk::walk_segment;
+use super::window::Window;
 
 /// Where the segments of a log are read from.
 pub trait SegmentSource {
@@ -29,9 +30,11 @@ pub struct Tail {
     pub offset: u64,
     pub last_lsn: Lsn,
     pub last_crc: u32,
+    /// The last record is the seal of an orderly stop.
+    pub sealed: bool,
     /// Highest one found anywhere, in an abandoned tail too.
     pub incarnation: Incarnation,
-    /// Bytes of records beyond the end that were cut: none of them was acknowledged.
+    /// Records beyond the end that are cut: none of them was acknowledged.
     pub cut_records: u64,
 }
 
@@ -157,7 +160,7 @@ pub fn recover<S: SegmentSource>(
         source,
         segments,
         tail: Tail { segment: first, offset: BLOCK_BYTES as u64, ..Tail::default() },
-        partial: HashMap::new(),
+        assembler: Assembler::default(),
     };
     scan.run(visit)?;
     let next = Lsn(scan.tail.last_lsn.0 + 1);
@@ -222,7 +225,7 @@ fn usable_segments<S: SegmentSource>(
     Ok(checked)
 }
 
-fn read_error(segment: u64, error: &dyn std::fmt::Display) -> RecoveryError {
+pub(super) fn read_error(segment: u64, error: &dyn std::fmt::Display) -> RecoveryError {
     RecoveryError::Read { file: file_name(segment), message: error.to_string() }
 }
 
@@ -230,8 +233,7 @@ struct Scan<'s, S> {
     source: &'s mut S,
     segments: Vec<(u64, u64)>,
     tail: Tail,
-    /// Payloads whose last fragment has not come yet, by shard.
-    partial: HashMap<u16, (Incarnation, Vec<u8>)>,
+    assembler: Assembler,
 }
 
 impl<S: SegmentSource> Scan<'_, S> {
@@ -249,15 +251,14 @@ impl<S: SegmentSource> Scan<'_, S> {
                 let start = offset;
                 let payload_at = start + HEADER_BYTES as u64;
                 let payload = window.bytes(payload_at, header.payload_len as usize);
-                self.take(&header, payload, visit).map_err(|message| RecoveryError::Refused {
-                    file: file_name(number),
-                    offset: start,
-                    message,
+                self.assembler.take(&header, payload, visit).map_err(|message| {
+                    RecoveryError::Refused { file: file_name(number), offset: start, message }
                 })?;
                 found = true;
                 offset = end;
                 self.tail.last_lsn = header.lsn;
                 self.tail.last_crc = crc;
+                self.tail.sealed = header.kind == RecordKind::Seal;
                 self.tail.incarnation = header.incarnation;
                 self.tail.segment = number;
                 self.tail.offset = offset.next_multiple_of(BLOCK_BYTES as u64);
@@ -292,132 +293,27 @@ impl<S: SegmentSource> Scan<'_, S> {
         Ok(chained.then_some((header, end, crc)))
     }
 
-    fn take(
-        &mut self,
-        header: &RecordHeader,
-        payload: &[u8],
-        visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
-    ) -> Result<(), String> {
-        if header.kind == RecordKind::Seal {
-            return Ok(());
-        }
-        let (incarnation, shard) = (header.incarnation, header.shard);
-        let entry =
-            |payload| Entry { incarnation, shard, term: header.term, index: header.index, payload };
-        if header.fragment.first {
-            self.partial.remove(&shard.0);
-            if header.fragment.last {
-                return visit(entry(payload));
-            }
-            self.partial.insert(shard.0, (incarnation, payload.to_vec()));
-            return Ok(());
-        }
-        let Some((began, parts)) = self.partial.get_mut(&shard.0) else {
-            return Err("a payload's first part is missing".into());
-        };
-        if *began != incarnation || parts.len() + payload.len() > PAYLOAD_BYTES_MAX {
-            return Err("the parts of a payload do not fit together".into());
-        }
-        parts.extend_from_slice(payload);
-        if header.fragment.last
-            && let Some((_, whole)) = self.partial.remove(&shard.0)
-        {
-            return visit(entry(&whole));
-        }
-        Ok(())
-    }
-
     /// Looks for whole records behind the end of the chain: at each block boundary, and behind
     /// each record found.
     fn look_beyond(&mut self) -> Result<Beyond, RecoveryError> {
         let mut beyond = Beyond::default();
+        let last = self.tail.last_lsn;
         for place in 0..self.segments.len() {
             let (number, size) = self.segments[place];
             if number < self.tail.segment {
                 continue;
             }
-            let mut window = Window::new(number, size);
             let start = if number == self.tail.segment { self.tail.offset } else { 4096 };
-            let mut offset = start;
-            while offset < size {
-                match window.record(self.source, offset)? {
-                    Some((header, _)) => {
-                        if header.lsn > self.tail.last_lsn {
-                            beyond.records += 1;
-                            beyond.durable = beyond.durable.max(header.durable);
-                        }
-                        beyond.incarnation = beyond.incarnation.max(header.incarnation);
-                        offset += (HEADER_BYTES + header.payload_len as usize) as u64;
-                    }
-                    None => offset = (offset + 1).next_multiple_of(BLOCK_BYTES as u64),
+            walk_segment(self.source, number, size, start, &mut |stored| {
+                let header = stored.header;
+                if header.lsn > last {
+                    beyond.records += 1;
+                    beyond.durable = beyond.durable.max(header.durable);
                 }
-            }
+                beyond.incarnation = beyond.incarnation.max(header.incarnation);
+            })?;
         }
         Ok(beyond)
-    }
-}
-
-/// A moving part of one segment in memory.
-struct Window {
-    segment: u64,
-    size: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window {
-    fn new(segment: u64, size: u64) -> Window {
-        Window { segment, size, start: 0, bytes: Vec::new() }
-    }
-
-    /// The bytes from `offset` on; `record` has made sure that they are here.
-    fn bytes(&self, offset: u64, len: usize) -> &[u8] {
-        let at = (offset - self.start) as usize;
-        &self.bytes[at..at + len]
-    }
-
-    /// The record at `offset`, whether it continues the chain or not.
-    fn record<S: SegmentSource>(
-        &mut self,
-        source: &mut S,
-        offset: u64,
-    ) -> Result<Option<(RecordHeader, u32)>, RecoveryError> {
-        let mut wanted = HEADER_BYTES;
-        loop {
-            if offset + wanted as u64 > self.size {
-                return Ok(None);
-            }
-            self.fill(source, offset, wanted)?;
-            let at = (offset - self.start) as usize;
-            match RecordHeader::read(&self.bytes[at..]) {
-                Ok((header, _, crc)) => return Ok(Some((header, crc))),
-                Err(NoRecord::NeedsBytes(bytes)) if bytes > wanted => wanted = bytes,
-                Err(NoRecord::NewerVersion(version)) => {
-                    let file = file_name(self.segment);
-                    return Err(RecoveryError::Newer { file, version: u32::from(version) });
-                }
-                Err(_) => return Ok(None),
-            }
-        }
-    }
-
-    fn fill<S: SegmentSource>(
-        &mut self,
-        source: &mut S,
-        offset: u64,
-        len: usize,
-    ) -> Result<(), RecoveryError> {
-        let end = self.start + self.bytes.len() as u64;
-        if offset >= self.start && offset + len as u64 <= end {
-            return Ok(());
-        }
-        self.start = offset / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
-        let wanted = ((offset - self.start) as usize + len).max(READ_BYTES) as u64;
-        let len = wanted.min(self.size - self.start) as usize;
-        self.bytes.resize(len, 0);
-        source
-            .read(self.segment, self.start, &mut self.bytes)
-            .map_err(|e| read_error(self.segment, &e))
     }
 }
 

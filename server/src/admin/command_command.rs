@@ -142,7 +142,7 @@ fn write_key_spec(reply: &mut Reply<'_>, key: &KeySpec) {
             ];
             write_typed(reply, "keynum", &numbers, None);
         }
-        Find::Unknown => write_typed(reply, "unknown", &[], None),
+        Find::SortTarget | Find::Unknown => write_typed(reply, "unknown", &[], None),
     }
 }
 

@@ -91,7 +91,7 @@ impl Core {
             let question = question.clone();
             self.send_message(core, Message::Ask { from: self.id, ticket, question });
         }
-        connection.replies.expect_answer(ticket);
+        connection.replies.expect_answer(ticket, false);
         connection.waiting = Waiting::Answer;
     }
 

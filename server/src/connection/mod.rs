@@ -160,6 +160,14 @@ impl Connection {
         matches!(self.waiting, Waiting::Nothing) && !self.closing
     }
 
+    /// Whether more replies are on their way from shards, without a client's doing.
+    pub fn awaits_shards(&self) -> bool {
+        match self.replies.has_held() {
+            true => self.replies.awaits_answer_soon(),
+            false => matches!(self.waiting, Waiting::Shards { .. }),
+        }
+    }
+
     /// What one client can make this core hold, for limits and CLIENT LIST.
     pub fn query_bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, |t| t.bytes);

@@ -65,6 +65,7 @@ pub struct Core {
     pub(crate) draining: bool,
     pub(crate) stopped: bool,
     pub(crate) next_housekeeping_ns: u64,
+    pub(crate) next_segment_retry_ns: u64,
     /// Housekeeping stopped at its bound: it goes on in the next turn.
     pub(crate) more_housekeeping: bool,
     /// Blocked clients with a timeout, soonest first: (monotonic nanoseconds, ticket).
@@ -74,6 +75,10 @@ pub struct Core {
     /// Some client was stopped because too much waits for the log or for another core.
     pub(crate) was_pressed: bool,
     pub(crate) told: Vec<Waiter>,
+    /// The commands of the client now served.
+    pub(crate) ahead: crate::dispatch::ahead::Ahead,
+    /// What is collected for other cores in this turn.
+    pub(crate) forwards: crate::dispatch::forward::Forwards,
     /// A blocking command's wish, passed from the engine to dispatch.
     pub(crate) block: Option<Block>,
 }
@@ -123,11 +128,14 @@ impl Core {
             draining: false,
             stopped: false,
             next_housekeeping_ns: 0,
+            next_segment_retry_ns: 0,
             more_housekeeping: false,
             deadlines: std::collections::BTreeSet::new(),
             mesh_pressed: false,
             was_pressed: false,
             told: Vec::new(),
+            ahead: Default::default(),
+            forwards: crate::dispatch::forward::Forwards::new(cores),
             block: None,
             shards,
         }
@@ -168,6 +176,7 @@ impl Core {
 
     pub(crate) fn send_message(&mut self, to: u16, message: Message) {
         debug_assert_ne!(to, self.id);
+        self.flush_mesh();
         self.outputs.push(Output::Mesh { to, message });
     }
 }

@@ -44,6 +44,8 @@ impl Machine for Core {
         self.do_housekeeping();
         self.close_entries();
         self.push_log_operations();
+        // Before any reply: whoever reads one may act on it anywhere.
+        self.flush_mesh();
         self.send_replies();
         self.stop_if_drained();
         outputs.append(&mut self.outputs);
@@ -124,8 +126,8 @@ impl Core {
     fn tell(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Connection(conn) => self.mark_dirty(conn),
-            Waiter::Answer { core, conn, ticket, bytes } => {
-                self.send_message(core, Message::Answer { conn, ticket, bytes });
+            Waiter::Answers { core, answers } => {
+                self.send_message(core, Message::Answers(answers));
             }
             Waiter::Gathering { core, id } if core == self.id => self.on_gathering_released(id),
             Waiter::Gathering { core, id } => {
@@ -147,6 +149,10 @@ impl Core {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.dirty = false;
         connection.replies.open(|shard| released[usize::from(shard)]);
+        if connection.awaits_shards() && !connection.replies.is_ready_plenty() {
+            // More comes in a moment: one send for all.
+            return;
+        }
         if let Some(bytes) = connection.replies.take_ready() {
             // Whoever has more to say or to run must hear when this is out.
             let await_sent = connection.closing

@@ -124,7 +124,7 @@ impl Core {
         let foreign = needed.iter().any(|shard| !self.is_home(usize::from(*shard)));
         if foreign {
             let ticket = self.next_ticket();
-            connection.replies.expect_answer(ticket);
+            connection.replies.expect_answer(ticket, true);
             replies.push((conn, ticket));
         }
         let (out, start) = connection.replies.begin();

@@ -148,7 +148,8 @@ impl Core {
         self.with_answer_place(&mut connection, replies, |core, connection| {
             let args = command.as_args();
             if let Ok(spec) = super::local::find_command(args) {
-                core.run_here(connection, spec, args);
+                let needed = core.shards_needed(spec, args);
+                core.run_here(connection, spec, args, &needed);
             }
         });
         self.settle(connection);
@@ -163,7 +164,7 @@ impl Core {
         run: impl FnOnce(&mut Core, &mut Connection),
     ) {
         let ticket = self.next_ticket();
-        connection.replies.expect_answer(ticket);
+        connection.replies.expect_answer(ticket, true);
         run(self, connection);
         replies.push((connection.id, ticket));
     }

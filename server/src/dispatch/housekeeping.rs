@@ -2,11 +2,14 @@
 //! deleted, the end of a drain.
 
 use engine::limits::DATABASE_COUNT;
+use replication::log::LogWriter;
 
 use crate::connection::Waiting;
 use crate::core::Core;
 use crate::core::io::Output;
-use crate::limits::{EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, HOUSEKEEPING_PERIOD_NS};
+use crate::limits::{
+    EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, FULL_DISK_RETRY_NS, HOUSEKEEPING_PERIOD_NS,
+};
 
 impl Core {
     pub(crate) fn do_housekeeping(&mut self) {
@@ -20,6 +23,7 @@ impl Core {
             self.next_housekeeping_ns = self.now.mono_ns + HOUSEKEEPING_PERIOD_NS;
             more |= self.expire_slice();
             self.close_idle_clients();
+            self.retry_full_disk();
         }
         self.more_housekeeping = more;
     }
@@ -81,6 +85,15 @@ impl Core {
         }
     }
 
+    /// Asks once a second for the segment that there was no space for.
+    fn retry_full_disk(&mut self) {
+        let Some(log) = self.log.as_mut().filter(|log| log.lacks_space()) else { return };
+        if self.now.mono_ns >= self.next_segment_retry_ns {
+            self.next_segment_retry_ns = self.now.mono_ns + FULL_DISK_RETRY_NS;
+            log.retry_segment();
+        }
+    }
+
     /// When this core wants its next turn although nothing may happen.
     pub(crate) fn next_wake_ns(&self) -> Option<u64> {
         if !self.runnable.is_empty() || self.more_housekeeping {
@@ -89,6 +102,7 @@ impl Core {
         let next_deadline = self.deadlines.first().map(|(at, _)| *at);
         let idle = self.shards.held().all(|shard| !shard.has_volatile())
             && self.config.timeout_s == 0
+            && !self.log.as_ref().is_some_and(LogWriter::lacks_space)
             && !self.draining;
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
         [next_deadline, housekeeping].into_iter().flatten().min()

@@ -53,16 +53,16 @@ impl Core {
     ) {
         let exec = matches!(spec.run, Run::Server(ServerCommand::Exec | ServerCommand::Watch));
         if self.shards.count() == 1 && self.shards.holds(0) {
-            return self.run_here(connection, spec, args);
+            return self.run_here(connection, spec, args, &ShardSet::from_slice(&[0]));
         }
         let needed = match exec {
             true => self.shards_of_session_command(connection, spec, args),
             false => self.shards_needed(spec, args),
         };
         match self.route(&needed) {
-            Route::Here => self.run_here(connection, spec, args),
+            Route::Here => self.run_here(connection, spec, args, &needed),
             Route::Core { core, shard } if !exec && !spec.has(BLOCKING) => {
-                self.forward(connection, core, shard, args);
+                self.forward(connection, (core, shard), spec, args);
             }
             Route::Away(shard) => self.park(connection, shard, args),
             Route::Core { shard, .. } => {
@@ -72,37 +72,29 @@ impl Core {
         }
     }
 
-    /// Runs a command now: its shards are in hand.
+    /// Runs a command now: the shards that it needs are in hand.
     pub(crate) fn run_here(
         &mut self,
         connection: &mut Connection,
         spec: &'static CommandSpec,
         args: Args<'_>,
+        needed: &ShardSet,
     ) {
         self.stats.commands += 1;
         if let Run::Server(command) = spec.run {
             return self.run_server_command(connection, command, spec, args);
         }
-        let needed = self.shards_here(spec, args);
-        self.begin_observing(&needed);
+        self.begin_observing(needed);
         let (out, start) = connection.replies.begin();
         let (db, protocol) = (connection.db, connection.protocol);
         let failed = self.run_engine(spec, args, db, Reply::new(out, protocol));
         self.stats.errors += u64::from(failed);
-        self.hold_reply(connection, start, &needed);
+        self.hold_reply(connection, start, needed);
         self.silence(connection, start);
         if let Some(block) = self.block.take() {
             self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
         }
-        self.serve_ready(&needed);
-    }
-
-    /// The shards that a command running here may touch.
-    fn shards_here(&self, spec: &CommandSpec, args: Args<'_>) -> ShardSet {
-        match self.shards.count() {
-            1 => ShardSet::from_slice(&[0]),
-            _ => self.shards_needed(spec, args),
-        }
+        self.serve_ready(needed);
     }
 
     pub(crate) fn begin_observing(&mut self, needed: &ShardSet) {

@@ -2,12 +2,14 @@
 //!
 //! # Layout
 //! - [`clients`]: connections come, send, read and go.
+//! - [`ahead`]: a pipeline is read some commands ahead.
 //! - [`route`]: which shards a command needs.
 //! - [`local`]: a command runs here; [`transaction`]: MULTI, EXEC, WATCH.
 //! - [`forward`]: its one shard is another core's; [`gathering`]: its shards are several cores'.
 //! - [`blocking`]: it waits for a key; [`parked`]: it waits for a shard that is away.
 //! - [`log_done`]: the log answers; [`housekeeping`]: what is done between commands.
 
+pub mod ahead;
 pub mod blocking;
 pub mod clients;
 pub mod forward;

@@ -1,10 +1,9 @@
 //! Which shards a command needs, and so where it can run.
 
 use engine::args::Args;
-use engine::command::keys::key_positions;
+use engine::command::keys::{key_positions, needs_all_shards};
 use engine::command::scan;
-use engine::command::spec::CommandSpec;
-use engine::command::spec::flag::ALL_SHARDS;
+use engine::command::spec::{Begin, CommandSpec, Find, KeySpec};
 use smallvec::SmallVec;
 
 use crate::core::Core;
@@ -28,8 +27,12 @@ pub enum Route {
 impl Core {
     pub(crate) fn shards_needed(&self, spec: &CommandSpec, args: Args<'_>) -> ShardSet {
         let mut needed = ShardSet::new();
-        if spec.has(ALL_SHARDS) {
+        if needs_all_shards(spec, args) {
             needed.extend(0..self.shards.count() as u16);
+            return needed;
+        }
+        if let Some(at) = single_key_at(spec).filter(|at| *at < args.len()) {
+            needed.push(self.shards.shard_of(args.at(at)) as u16);
             return needed;
         }
         if spec.name == "scan" {
@@ -53,6 +56,14 @@ impl Core {
             [shard] => Route::Core { core: self.homes[usize::from(*shard)], shard: *shard },
             _ => Route::Gather(needed.clone()),
         }
+    }
+}
+
+/// Where the key stands of a command that has just one, whatever its arguments: the usual case.
+fn single_key_at(spec: &CommandSpec) -> Option<usize> {
+    match spec.keys {
+        [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }] => Some(*at),
+        _ => None,
     }
 }
 

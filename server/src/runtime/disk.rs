@@ -70,34 +70,47 @@ pub struct SegmentFile {
     pub size_bytes: u64,
 }
 
-/// The segments of a core's directory by number. A missing directory has none. Left-overs of
-/// preparations that did not end are removed.
+/// The segments of a core's directory by number. A missing directory has none.
 pub fn list_segments(directory: &Path) -> Result<Vec<SegmentFile>, RuntimeError> {
-    let fail = |error| RuntimeError::File {
-        what: "cannot list the segments in",
-        path: directory.to_owned(),
-        error,
-    };
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(fail(error)),
-    };
+    let fail = cannot_list(directory);
     let mut segments = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(fail)?;
-        let path = entry.path();
+    for entry in entries_of(directory)? {
         let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if name.ends_with(TEMPORARY_SUFFIX) {
-            fs::remove_file(&path).map_err(fail)?;
-        } else if let Some(number) = segment_number(name) {
-            let size_bytes = entry.metadata().map_err(fail)?.len();
-            segments.push(SegmentFile { number, path, size_bytes });
+        if let Some(number) = name.to_str().and_then(segment_number) {
+            let size_bytes = entry.metadata().map_err(&fail)?.len();
+            segments.push(SegmentFile { number, path: entry.path(), size_bytes });
         }
     }
     segments.sort_by_key(|segment| segment.number);
     Ok(segments)
+}
+
+/// Removes what is left in a core's directory of preparations that did not end.
+pub fn remove_leftovers(directory: &Path) -> Result<(), RuntimeError> {
+    for entry in entries_of(directory)? {
+        if entry.file_name().to_str().is_some_and(|name| name.ends_with(TEMPORARY_SUFFIX)) {
+            fs::remove_file(entry.path()).map_err(cannot_list(directory))?;
+        }
+    }
+    Ok(())
+}
+
+fn entries_of(directory: &Path) -> Result<Vec<fs::DirEntry>, RuntimeError> {
+    let fail = cannot_list(directory);
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.collect::<Result<_, _>>().map_err(fail),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(fail(error)),
+    }
+}
+
+fn cannot_list(directory: &Path) -> impl Fn(io::Error) -> RuntimeError {
+    let path = directory.to_owned();
+    move |error| RuntimeError::File {
+        what: "cannot list the segments in",
+        path: path.clone(),
+        error,
+    }
 }
 
 /// A segment open for reading.

@@ -45,6 +45,15 @@ impl Identity {
         }
     }
 
+    /// Reads the identity of a directory that has one.
+    pub fn load(directory: &Path) -> Result<Identity, String> {
+        let path = directory.join(FILE);
+        let shown = path.display();
+        let text =
+            std::fs::read_to_string(&path).map_err(|e| format!("cannot read {shown}: {e}"))?;
+        Identity::parse(&text).map_err(|e| format!("{shown}: {e}"))
+    }
+
     fn parse(text: &str) -> Result<Identity, String> {
         let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
         if file.format > FORMAT {

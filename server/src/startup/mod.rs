@@ -1,9 +1,11 @@
 //! From flags to running cores: settings, the data directory, recovery, threads.
 //!
-//! - [`identity`]: whose directory this is. [`recovery`]: shards from logs.
+//! - [`identity`]: whose directory this is. [`recovery`]: shards from logs. [`segments`]: where
+//!   those lie.
 
 pub mod identity;
 pub mod recovery;
+pub mod segments;
 
 use std::net::SocketAddr;
 use std::sync::Mutex;

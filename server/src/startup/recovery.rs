@@ -2,18 +2,19 @@
 //! entries meet here and are applied in the order of each shard's indexes, whichever logs they lie
 //! in: so a node may start with another number of cores than last time.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use engine::effect::apply::apply;
 use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::settings::Settings;
-use replication::log::{LogIdentity, SegmentSource, Tail, recover};
+use replication::log::{LogIdentity, Tail, recover};
 
 use super::StartError;
 use super::identity::Identity;
-use crate::runtime::disk::{SegmentFile, SegmentReader, list_segments};
+use super::segments::{SegmentFiles, core_directories};
+use crate::runtime::disk::remove_leftovers;
 
 pub struct Recovered {
     pub shards: Shards,
@@ -48,7 +49,7 @@ pub fn recover_directory(
     hasher: Hasher64,
 ) -> Result<Recovered, StartError> {
     let mut shards = empty_shards(identity.shards, hasher);
-    let directories = core_directories(directory);
+    let directories = core_directories(directory)?;
     let (entries, tails) = std::thread::scope(|scope| {
         let mut logs = Vec::new();
         let mut threads = Vec::new();
@@ -78,20 +79,13 @@ pub fn recover_directory(
     Ok(Recovered { shards, tails, entries })
 }
 
-/// `core-0`, `core-1` … as far as they go.
-fn core_directories(directory: &Path) -> Vec<PathBuf> {
-    (0..)
-        .map(|core: usize| directory.join(format!("core-{core}")))
-        .take_while(|path| path.is_dir())
-        .collect()
-}
-
 fn read_log(
     directory: &Path,
     identity: LogIdentity,
     sender: SyncSender<Vec<OwnedEntry>>,
 ) -> Result<Tail, StartError> {
-    let mut source = Files { files: list_segments(directory)?, open: None };
+    remove_leftovers(directory)?;
+    let mut source = SegmentFiles::list(directory)?;
     let (mut batch, mut batch_bytes) = (Vec::new(), 0);
     let tail = recover(&mut source, identity, &mut |entry| {
         batch_bytes += entry.payload.len();
@@ -183,32 +177,4 @@ fn apply_in_order(
         }
     }
     Ok(entries)
-}
-
-struct Files {
-    files: Vec<SegmentFile>,
-    open: Option<(u64, SegmentReader)>,
-}
-
-impl SegmentSource for Files {
-    type Error = String;
-
-    fn segments(&mut self) -> Result<Vec<(u64, u64)>, String> {
-        Ok(self.files.iter().map(|file| (file.number, file.size_bytes)).collect())
-    }
-
-    fn read(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<(), String> {
-        if self.open.as_ref().is_none_or(|(number, _)| *number != segment) {
-            let file = self.files.iter().find(|file| file.number == segment);
-            let file = file.ok_or("no such segment")?;
-            let reader = SegmentReader::open(file).map_err(|e| e.to_string())?;
-            self.open = Some((segment, reader));
-        }
-        let (_, reader) = self.open.as_ref().ok_or("no such segment")?;
-        let read = reader.read_at(offset, out).map_err(|e| e.to_string())?;
-        if read < out.len() {
-            return Err("the file became shorter while it was read".into());
-        }
-        Ok(())
-    }
 }

@@ -94,6 +94,11 @@ impl Server {
         self.address
     }
 
+    /// The process, for what /proc tells of it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn client(&self) -> Result<Client> {
         Client::connect(self.address)
     }

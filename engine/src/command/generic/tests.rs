@@ -32,3 +32,29 @@ fn keys_are_renamed_and_copied() {
         ("DBSIZE", ":0\r\n"),
     ]);
 }
+
+/// A command with many members chooses the form before it knows which are new. Words of Redis 8.2
+/// with the limits of 7.2.
+#[test]
+fn the_number_of_members_in_one_command_chooses_the_encoding() {
+    let repeated = |unit: &str, count: usize| format!(" {unit}").repeat(count);
+    for (command, unit, max, small, large) in [
+        ("SADD", "1", 512, "intset", "hashtable"),
+        ("SADD", "a", 128, "listpack", "hashtable"),
+        ("ZADD", "1 a", 128, "listpack", "skiplist"),
+        ("HSET", "a 1", 128, "listpack", "hashtable"),
+    ] {
+        let mut fixture = Fixture::new(1);
+        for before in ["", &format!("{command} k {unit}")] {
+            for (count, name) in [(max, small), (max + 1, large)] {
+                fixture.run("DEL k");
+                if !before.is_empty() {
+                    fixture.run(before);
+                }
+                fixture.run(&format!("{command} k{}", repeated(unit, count)));
+                let expected = format!("${}\r\n{name}\r\n", name.len());
+                assert_eq!(fixture.run("OBJECT ENCODING k"), expected, "{command} {count}");
+            }
+        }
+    }
+}

@@ -1,10 +1,12 @@
 //! Rows of the command table.
 
 use crate::command::call::Run;
-use crate::command::spec::category::{DANGEROUS, KEYSPACE};
-use crate::command::spec::flag::{ALL_SHARDS, DENYOOM, FAST, LOADING, READONLY, STALE, WRITE};
+use crate::command::spec::category::{DANGEROUS, KEYSPACE, LIST, SET, SORTEDSET};
+use crate::command::spec::flag::{
+    ALL_SHARDS, DENYOOM, FAST, LOADING, PATTERN_KEYS, READONLY, STALE, WRITE,
+};
 use crate::command::spec::{Begin, CommandSpec, Find, KeySpec};
-use crate::command::{expiry, generic, scan};
+use crate::command::{expiry, generic, scan, sort};
 
 pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -398,6 +400,47 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: "generic",
         summary: "Walks over the keys in slices.",
         run: Run::Engine(scan::scan),
+        subcommands: &[],
+    },
+    CommandSpec {
+        name: "sort",
+        arity: -2,
+        flags: WRITE | DENYOOM | PATTERN_KEYS,
+        categories: SET | SORTEDSET | LIST | DANGEROUS,
+        keys: &[
+            KeySpec {
+                flags: &["RO", "ACCESS"],
+                begin: Begin::Index(1),
+                find: Find::Range { last: 0, step: 1, limit: 0 },
+            },
+            KeySpec { flags: &["RO", "ACCESS"], begin: Begin::Unknown, find: Find::Unknown },
+            KeySpec { flags: &["OW", "UPDATE"], begin: Begin::Unknown, find: Find::SortTarget },
+        ],
+        tips: &[],
+        since: "1.0.0",
+        group: "generic",
+        summary: "Sorts a list, set or sorted set, and may store the result.",
+        run: Run::Engine(sort::sort),
+        subcommands: &[],
+    },
+    CommandSpec {
+        name: "sort_ro",
+        arity: -2,
+        flags: READONLY | PATTERN_KEYS,
+        categories: SET | SORTEDSET | LIST | DANGEROUS,
+        keys: &[
+            KeySpec {
+                flags: &["RO", "ACCESS"],
+                begin: Begin::Index(1),
+                find: Find::Range { last: 0, step: 1, limit: 0 },
+            },
+            KeySpec { flags: &["RO", "ACCESS"], begin: Begin::Unknown, find: Find::Unknown },
+        ],
+        tips: &[],
+        since: "7.0.0",
+        group: "generic",
+        summary: "Sorts a list, set or sorted set.",
+        run: Run::Engine(sort::sort_ro),
         subcommands: &[],
     },
     CommandSpec {

@@ -214,3 +214,20 @@ fn in_resp3() {
         check(f, "zrange nosuch 0 -1", "*0\r\n");
     }
 }
+
+#[test]
+fn bounds_are_read_as_c_reads_them() {
+    let mut fixture = Fixture::new(1);
+    fixture.run("ZADD z 1 a 2 b 3 c");
+    for (min, max, count) in [
+        (&b"-1e400"[..], &b"1e400"[..], ":3\r\n"),
+        (b"1e-400", b" 2", ":2\r\n"),
+        (b"", b"0x2", ":2\r\n"),
+        (b"(", b"( 3", ":2\r\n"),
+        (b"1 ", b"3", "-ERR min or max is not a float\r\n"),
+        (b"nan", b"3", "-ERR min or max is not a float\r\n"),
+    ] {
+        let reply = fixture.run_words(&[b"ZCOUNT", b"z", min, max]);
+        assert_eq!(String::from_utf8(reply).unwrap(), count, "{min:?} {max:?}");
+    }
+}

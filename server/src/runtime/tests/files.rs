@@ -9,7 +9,9 @@ use super::machines::Block;
 use super::{PATIENCE, config, pattern};
 use crate::core::io::{Input, Machine, Now, OsError, Output};
 use crate::runtime::config::{Config, CoreId, LogConfig, LogSync};
-use crate::runtime::disk::{AlignedBytes, DataLock, SegmentReader, list_segments};
+use crate::runtime::disk::{
+    AlignedBytes, DataLock, SegmentReader, list_segments, remove_leftovers,
+};
 use crate::runtime::error::RuntimeError;
 use crate::runtime::file::{Done, Operation, PrepareSegment, Write};
 use crate::runtime::threads::{Drives, start};
@@ -308,9 +310,12 @@ fn leftovers_of_a_preparation_are_removed() {
     std::fs::write(directory.path().join("notes.txt"), b"left alone").unwrap();
     let segments = list_segments(directory.path()).unwrap();
     assert_eq!(segments.len(), 1);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3, "listing only reads");
+    remove_leftovers(directory.path()).unwrap();
     assert_eq!((segments[0].number, segments[0].size_bytes), (10, 5));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     assert!(list_segments(&directory.path().join("missing")).unwrap().is_empty());
+    remove_leftovers(&directory.path().join("missing")).unwrap();
 }
 
 #[test]

@@ -1,0 +1,137 @@
+//! Says whether a data directory is sound: what a start would find, without changing anything.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use engine::effect::decode::Decoder;
+use replication::log::segment::file_name;
+use replication::log::{LogIdentity, Tail, recover};
+use server::startup::identity::Identity;
+use server::startup::segments::{SegmentFiles, core_directories};
+
+/// Checks the log of every core and that no entry of a shard is missing among them. Returns
+/// whether all is well; an error only where the directory is none of a server.
+pub fn verify(directory: &Path, out: &mut dyn Write) -> Result<bool> {
+    let identity = Identity::load(directory).map_err(|message| anyhow!(message))?;
+    writeln!(
+        out,
+        "{}: node {} of cluster {:032x}, {} shards",
+        directory.display(),
+        identity.node,
+        identity.cluster,
+        identity.shards
+    )?;
+    let cores = match core_directories(directory) {
+        Ok(cores) => cores,
+        Err(error) => {
+            writeln!(out, "DAMAGED: {error}")?;
+            return Ok(false);
+        }
+    };
+    let mut shards = Shards::default();
+    let mut sound = true;
+    for (core, path) in cores.iter().enumerate() {
+        sound &= verify_core(path, core as u16, &identity, &mut shards, out)?;
+    }
+    if sound {
+        // A damaged log has gaps of course.
+        sound = shards.report(identity.shards, out)?;
+    }
+    writeln!(out, "{}", if sound { "sound" } else { "DAMAGED" })?;
+    Ok(sound)
+}
+
+fn verify_core(
+    path: &Path,
+    core: u16,
+    identity: &Identity,
+    shards: &mut Shards,
+    out: &mut dyn Write,
+) -> Result<bool> {
+    let mut source = SegmentFiles::list(path)?;
+    let segments = source.files().len();
+    let log = LogIdentity { cluster: identity.cluster, node: identity.node, core };
+    let (mut entries, mut payload_bytes) = (0u64, 0u64);
+    let found = recover(&mut source, log, &mut |entry| {
+        entries += 1;
+        payload_bytes += entry.payload.len() as u64;
+        shards.add(entry.shard.0, entry.index.0);
+        Decoder::new(entry.payload)
+            .try_for_each(|effect| effect.map(drop))
+            .map_err(|error| format!("shard {}, entry {}: {error}", entry.shard.0, entry.index.0))
+    });
+    write!(out, "core-{core}: {segments} segments, ")?;
+    match found {
+        Ok(tail) => {
+            writeln!(
+                out,
+                "{} records, {entries} entries of {payload_bytes} bytes, incarnation {}",
+                tail.last_lsn.0, tail.incarnation.0
+            )?;
+            writeln!(out, "        {}", ending(&tail))?;
+            Ok(true)
+        }
+        Err(error) => {
+            writeln!(out, "{entries} entries before the damage")?;
+            writeln!(out, "        DAMAGED: {}/{error}", path.display())?;
+            Ok(false)
+        }
+    }
+}
+
+fn ending(tail: &Tail) -> String {
+    if tail.segment == 0 {
+        return "empty".to_owned();
+    }
+    let (file, offset) = (file_name(tail.segment), tail.offset);
+    match (tail.cut_records, tail.sealed) {
+        (0, true) => format!("sealed: ends at {file} offset {offset}"),
+        (0, false) => format!("clean: ends at {file} offset {offset}, not sealed"),
+        (cut, _) => format!(
+            "torn: ends at {file} offset {offset}; {cut} records beyond were never acknowledged \
+             and are cut by the next start"
+        ),
+    }
+}
+
+/// Which entries of each shard were found, as rows of consecutive indexes.
+#[derive(Default)]
+struct Shards {
+    rows: BTreeMap<u16, Vec<(u64, u64)>>,
+}
+
+impl Shards {
+    fn add(&mut self, shard: u16, index: u64) {
+        let rows = self.rows.entry(shard).or_default();
+        match rows.last_mut() {
+            Some((_, last)) if *last + 1 == index => *last = index,
+            _ => rows.push((index, index)),
+        }
+    }
+
+    /// Whether each shard's entries begin with 1 and none is missing or there twice.
+    fn report(&mut self, shard_count: usize, out: &mut dyn Write) -> Result<bool> {
+        let mut sound = true;
+        for (shard, rows) in &mut self.rows {
+            if usize::from(*shard) >= shard_count {
+                writeln!(out, "DAMAGED: there is no shard {shard} in this directory")?;
+                sound = false;
+            }
+            rows.sort_unstable();
+            let mut next = 1;
+            for (first, last) in rows {
+                if *first != next {
+                    writeln!(
+                        out,
+                        "DAMAGED: shard {shard} goes on with entry {first}, but {next} is next"
+                    )?;
+                    sound = false;
+                }
+                next = *last + 1;
+            }
+        }
+        Ok(sound)
+    }
+}

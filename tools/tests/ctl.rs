@@ -1,0 +1,175 @@
+//! `quoring-ctl` on directories that the real server wrote.
+#![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::harness::{Server, Value};
+
+/// Runs the program; its exit code and what it printed.
+fn ctl(arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_quoring-ctl")).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+fn verify(directory: &Path) -> (i32, String) {
+    ctl(&["verify", directory.to_str().unwrap()])
+}
+
+/// A directory with 50 keys and a value of every type, written by a server that was then killed
+/// or stopped.
+fn written(cores: &str, stop: bool) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--cores", cores]).unwrap();
+    let mut client = server.client().unwrap();
+    for n in 0..50 {
+        assert_eq!(client.run(&format!("SET key:{n} value:{n}")).unwrap(), Value::ok());
+    }
+    for command in [
+        "RPUSH list a b",
+        "SADD set a",
+        "HSET hash field value",
+        "ZADD zset 1.5 member",
+        "SINTERSTORE copy set set",
+        "EXPIRE list 1000",
+        "DEL key:0",
+        &format!("SET large {}", "x".repeat(600_000)),
+    ] {
+        assert!(!matches!(client.run(command).unwrap(), Value::Error(_)), "{command}");
+    }
+    if stop {
+        server.stop().unwrap()
+    } else {
+        server.kill().unwrap()
+    }
+    directory
+}
+
+fn segment(directory: &Path, core: u16) -> PathBuf {
+    directory.join(format!("core-{core}")).join("0000000000000001.log")
+}
+
+/// Every file below a directory with its bytes.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_sound_directory_is_verified_and_left_as_it_is() {
+    for (cores, stop) in [("1", true), ("2", true), ("2", false)] {
+        let directory = written(cores, stop);
+        std::fs::write(directory.path().join("core-0/0000000000000009.log.new"), b"half").unwrap();
+        let before = files(directory.path());
+        let (code, said) = verify(directory.path());
+        assert_eq!(code, 0, "{said}");
+        let ending = if stop { "sealed: ends at" } else { "clean: ends at" };
+        assert_eq!(said.matches(ending).count().to_string(), cores, "{said}");
+        assert!(said.contains(&format!(", {cores} shards")) && said.ends_with("\nsound\n"));
+        assert_eq!(files(directory.path()), before, "nothing was changed");
+    }
+}
+
+#[test]
+fn a_log_is_printed_with_its_effects() {
+    let directory = written("1", true);
+    let path = directory.path().join("core-0");
+    let (code, said) = ctl(&["log", path.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    for expected in [
+        "lsn 1 incarnation 1 durable 0 entry shard 0 term 1 index 1: ",
+        "db0 SET \"key:7\" \"value:7\"\n",
+        "db0 RPUSH \"list\" \"a\"\n",
+        "db0 SADD \"set\" \"a\"\n",
+        "db0 HSET \"hash\" \"field\" \"value\"\n",
+        "db0 ZADD \"zset\" 1.5 \"member\"\n",
+        "db0 PUT \"copy\" set of 1\n",
+        "db0 PEXPIREAT \"list\" ",
+        "db0 DEL \"key:0\"\n",
+        ", first part\n",
+        ", last part\n",
+        "… (600000 bytes)\n",
+        "offset",
+        ": sealed\n",
+    ] {
+        assert!(said.contains(expected), "no {expected} in {said}");
+    }
+    let whole = ctl(&["log", "--full", segment(directory.path(), 0).to_str().unwrap()]).1;
+    assert!(whole.contains(&"x".repeat(600_000)));
+}
+
+#[test]
+fn damage_is_found_with_file_and_offset() {
+    let directory = written("2", true);
+    let path = segment(directory.path(), 1);
+    let sound = std::fs::read(&path).unwrap();
+    let mut damaged = sound.clone();
+    damaged[4096 * 3 + 80] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    let (code, said) = verify(directory.path());
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("core-1/0000000000000001.log is corrupt at offset 12288"), "{said}");
+    assert!(said.contains("core-0: ") && said.contains("sealed"), "the other core's: {said}");
+    let (code, said) = ctl(&["log", path.to_str().unwrap()]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("offset 12288: CORRUPT: record 3 is damaged"), "{said}");
+    assert!(said.contains("(not in the chain)"), "{said}");
+
+    let mut header = sound.clone();
+    header[20] ^= 1;
+    std::fs::write(&path, &header).unwrap();
+    let (code, said) = verify(directory.path());
+    assert!(code == 1 && said.contains("its header is damaged"), "{said}");
+    let (code, said) = ctl(&["log", path.to_str().unwrap()]);
+    assert!(code == 1 && said.contains("its header is damaged"), "{said}");
+
+    std::fs::write(&path, &sound).unwrap();
+    std::fs::remove_dir_all(directory.path().join("core-0")).unwrap();
+    let (code, said) = verify(directory.path());
+    assert!(code == 1 && said.contains("core-0 is missing, but core-1 is there"), "{said}");
+}
+
+#[test]
+fn a_torn_end_is_told_and_is_no_damage() {
+    let directory = written("1", false);
+    let path = segment(directory.path(), 0);
+    let mut torn = std::fs::read(&path).unwrap();
+    // The last write lost its first block.
+    let log = ctl(&["log", path.to_str().unwrap()]).1;
+    let last = log.lines().rfind(|line| line.contains("first part")).unwrap();
+    let offset: usize = last.split_whitespace().next().unwrap().parse().unwrap();
+    let start = offset / 4096 * 4096;
+    torn[start..start + 4096].fill(0);
+    std::fs::write(&path, &torn).unwrap();
+    let (code, said) = verify(directory.path());
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains(&format!("torn: ends at 0000000000000001.log offset {start}; ")),
+        "{said}"
+    );
+    let (code, said) = ctl(&["log", path.to_str().unwrap()]);
+    assert!(code == 0 && said.contains("were never acknowledged"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let (code, said) = verify(directory.path());
+    assert!(code == 2 && said.contains("node.toml"), "{said}");
+    let missing = directory.path().join("none.log");
+    let (code, said) = ctl(&["log", missing.to_str().unwrap()]);
+    assert!(code == 2 && said.contains("cannot read"), "{said}");
+    let (code, said) = ctl(&["log", directory.path().to_str().unwrap()]);
+    assert!(code == 2 && said.contains("no segments"), "{said}");
+}
