@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::error::{CommandError, CommandResult, SYNTAX, WRONG_TYPE};
-use crate::keyspace::ValueRef;
+use crate::keyspace::{Entry, ValueRef};
 use crate::number::{parse_f64, parse_i64};
 use crate::value::ZSet;
 

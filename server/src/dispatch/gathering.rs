@@ -79,8 +79,8 @@ impl Core {
         self.on_gather(Box::new(Gather { origin: self.id, id, wanted, collected: Vec::new() }));
     }
 
-    /// A gathering is here: takes our shards that it wants, and goes on to the next owner, by way of
-    /// its origin, or home.
+    /// A gathering is here: takes our shards that it wants, and goes on to the next owner, by way
+    /// of its origin, or home.
     pub(crate) fn on_gather(&mut self, mut gather: Box<Gather>) {
         while let Some(&shard) = gather.wanted.first() {
             let home = self.homes[usize::from(shard)];

@@ -25,6 +25,24 @@ pub static KNOWN: &[Known] = &[
         applies: |words, redis, ours| is_encoding(words) && is(redis, "raw") && is(ours, "embstr"),
     },
     Known {
+        versions: (ALWAYS, NEVER),
+        why: "OBJECT REFCOUNT: no value is shared, the answer is 1",
+        applies: |words, redis, ours| {
+            name(words) == "object"
+                && is(ours, ":1")
+                && matches!(redis, Node::Line(l) if l[0] == b':')
+        },
+    },
+    Known {
+        versions: (ALWAYS, (7, 2)),
+        why: "7.0 does not look at the number of members in a command before it adds them",
+        applies: |words, redis, ours| {
+            is_encoding(words)
+                && (is(redis, "listpack") || is(redis, "intset"))
+                && (is(ours, "skiplist") || is(ours, "hashtable"))
+        },
+    },
+    Known {
         versions: (ALWAYS, (7, 2)),
         why: "7.0 has no listpack for sets and lists",
         applies: |words, redis, ours| {
