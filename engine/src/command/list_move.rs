@@ -81,14 +81,12 @@ fn move_element(call: &mut Call<'_, '_>, from: End, to: End) -> Result<bool, Com
     let Some(element) = taken.first() else { return Ok(false) };
     call.space.list(target)?;
     if source == target {
-        // In one update, so that a list of one element is not deleted in between.
+        // In one update, so that a list of one element is not deleted in between. The element is
+        // taken first, as in Redis: the list must not look longer than it ever is.
         call.space.update(source, Missing::Skip, |list: &mut Update<'_, List>| {
-            push_one(list, to, element);
-            let at = match from {
-                End::Head => usize::from(to == End::Head),
-                End::Tail => list.len() - 1 - usize::from(to == End::Tail),
-            };
+            let at = if from == End::Head { 0 } else { list.len() - 1 };
             list.remove_range(at, 1);
+            push_one(list, to, element);
         })?;
     } else {
         drop_from(call, source, from, 1)?;

@@ -81,12 +81,16 @@ impl Core {
         self.on_gather(Box::new(Gather { origin: self.id, id, wanted, collected: Vec::new() }));
     }
 
-    /// A gathering is here: takes our shards that it wants, and goes on to the next owner or home.
+    /// A gathering is here: takes our shards that it wants, and goes on to the next owner, by way
+    /// of its origin, or home.
     pub(crate) fn on_gather(&mut self, mut gather: Box<Gather>) {
         while let Some(&shard) = gather.wanted.first() {
             let home = self.homes[usize::from(shard)];
             if home != self.id {
-                return self.send_message(home, Message::Gather(gather));
+                // Every request for shards leaves from the origin, so that it stays behind the
+                // commands that the origin forwarded to that home before.
+                let next = if gather.origin == self.id { home } else { gather.origin };
+                return self.send_message(next, Message::Gather(gather));
             }
             if !self.shards.holds(usize::from(shard)) {
                 self.parked[usize::from(shard)].push_back(Parked::Gather(gather));

@@ -41,6 +41,8 @@ struct Flags {
 
 /// Commands of one seed.
 const SEED_COMMANDS: usize = 2000;
+/// Steps that are printed where they could not be cut down.
+const STEPS_SHOWN_MAX: usize = 100;
 
 fn main() -> Result<ExitCode> {
     let flags = Flags::parse();
@@ -96,8 +98,14 @@ fn print_difference(
     println!("DIFFERENCE in RESP{} at: {}", if resp3 { 3 } else { 2 }, show(&difference.command));
     println!("  redis:   {}", difference.redis);
     println!("  quoring: {}", difference.quoring);
-    println!("after FLUSHALL and:");
-    for step in steps {
+    let mut shown = steps;
+    if difference.happens_again {
+        println!("after FLUSHALL and:");
+    } else {
+        shown = &steps[steps.len().saturating_sub(STEPS_SHOWN_MAX)..];
+        println!("it did not happen again: it depends on timing. The last {}:", shown.len());
+    }
+    for step in shown {
         for (at, words) in step.commands.iter().enumerate() {
             let waits = step.kind == Kind::Wait && at + 1 == step.commands.len();
             println!("  {}{}", if waits { "(a few ms later) " } else { "" }, show(words));

@@ -23,6 +23,8 @@ pub struct Difference {
     pub command: Words,
     pub redis: String,
     pub quoring: String,
+    /// False if later runs of the same commands showed none: it depends on timing.
+    pub happens_again: bool,
 }
 
 /// Both connections of a run.
@@ -160,6 +162,7 @@ impl Pair {
                     command: words.clone(),
                     redis: redis.show(),
                     quoring: ours.show(),
+                    happens_again: true,
                 }));
             }
             counts.commands += 1;
@@ -193,6 +196,7 @@ impl Pair {
             command: words.clone(),
             redis: redis.show(),
             quoring: ours.show(),
+            happens_again: true,
         }))
     }
 
@@ -211,7 +215,8 @@ impl Pair {
         };
         if !self.comparer.same(words, &redis, &ours) {
             let (redis, quoring) = (redis.show(), ours.show());
-            return Ok(Some(Difference { step: at, command: words.clone(), redis, quoring }));
+            let command = words.clone();
+            return Ok(Some(Difference { step: at, command, redis, quoring, happens_again: true }));
         }
         counts.commands += 1;
         let Some(key) = words.get(1) else { return Ok(None) };
@@ -229,7 +234,8 @@ impl Pair {
 
 fn lost(step: usize, words: &Words, redis: &Node, error: &anyhow::Error) -> Difference {
     let quoring = format!("no reply: {error:#}");
-    Difference { step, command: words.clone(), redis: redis.show(), quoring }
+    let (command, redis) = (words.clone(), redis.show());
+    Difference { step, command, redis, quoring, happens_again: true }
 }
 
 fn show(words: &Words) -> String {

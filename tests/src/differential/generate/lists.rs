@@ -19,7 +19,7 @@ pub static FAMILY: Family = Family {
         (4, "ltrim <key> <index> <index>"),
         (5, "lrem <key> <place> <value>"),
         (6, "linsert <key> ( before | after | <odd> ) <value> <value>"),
-        (8, "lpos <key> <value> { rank <index> | count <count> | maxlen <count> }"),
+        (8, "lpos <key> <value> { rank <place> | count <count> | maxlen <count> }"),
         (5, "lmove <key> <key> ( left | right ) ( left | right )"),
         (1, "lmove <key> <key> <odd> ( left | right )"),
         (4, "rpoplpush <key> <key>"),

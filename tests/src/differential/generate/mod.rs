@@ -17,7 +17,7 @@ mod values;
 mod zsets;
 
 use super::random::Random;
-use super::step::{Kind, Step, Words, name};
+use super::step::{Kind, Step, Words, lower, name};
 use crate::words;
 
 /// A family's templates, with weights, and the letter of its keys.
@@ -77,8 +77,17 @@ pub fn family_step(random: &mut Random, family: &Family) -> Step {
         _ => Kind::Plain,
     };
     let mut commands: Vec<Words> = probe(&words).into_iter().collect();
+    let looks = looks_after(&words);
     commands.push(words);
+    commands.extend(looks);
     Step { kind, commands }
+}
+
+/// A look at a key whose time may be over as soon as it is set: Redis counts it until then.
+fn looks_after(words: &Words) -> Option<Words> {
+    let absolute = |word: &Vec<u8>| matches!(lower(word).as_str(), "exat" | "pxat");
+    let key = words.get(1).filter(|_| name(words) == "set" && words.iter().any(absolute))?;
+    Some(words!["EXISTS", key.clone()])
 }
 
 /// The question whose answer holds all that a random command may answer.

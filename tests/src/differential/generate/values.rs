@@ -36,12 +36,12 @@ pub fn push(kind: &str, letter: char, random: &mut Random, out: &mut Words) {
         "wait" => text(
             random,
             &["0.001", "0.0001", "1e-320", "0.002"],
-            &["-1", "abc", "", "nan", "-0.5", "inf", "9223372036854775", "1e4000", "-inf", " 1"],
+            &["-1", "abc", "", "nan", "-0.5", "-inf", " 1"],
         ),
         "offset" => text(random, &["0", "1", "3", "40", "60", "300"], OFFSET_EDGES),
         "odd" => edge(random),
         // None of these is a cursor.
-        "cursor" => text(random, &["abc", "1.5", "", "99999999999999999999", "1x"], &["-", "+"]),
+        "cursor" => text(random, &["abc", "1.5", "99999999999999999999", "1x"], &["-", "+"]),
         other => panic!("no kind of value is named {other}"),
     };
     out.push(word);
