@@ -6,7 +6,7 @@ use engine::command::call::Block;
 use engine::keyspace::waiters::Waiter;
 use engine::reply::Reply;
 
-use super::local::find_command;
+use super::local::{Caller, find_command};
 use super::parked::Parked;
 use super::route::{Route, ShardSet};
 use crate::connection::{BlockedCommand, Connection, Waiting};
@@ -116,7 +116,7 @@ impl Core {
         self.begin_observing(&needed);
         let mut bytes = Vec::new();
         let reply = Reply::new(&mut bytes, connection.protocol);
-        self.run_engine(spec, args, connection.db, reply);
+        self.run_engine(spec, args, Caller::of(&connection), reply);
         if self.block.take().is_some() {
             connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
             return self.connections.put_back(connection);
@@ -124,7 +124,7 @@ impl Core {
         let foreign = needed.iter().any(|shard| !self.is_home(usize::from(*shard)));
         if foreign {
             let ticket = self.next_ticket();
-            connection.replies.expect_answer(ticket, true);
+            connection.expect_answer(ticket, true);
             replies.push((conn, ticket));
         }
         let (out, start) = connection.replies.begin();

@@ -160,7 +160,7 @@ impl Core {
         run: impl FnOnce(&mut Core, &mut Connection),
     ) {
         let ticket = self.next_ticket();
-        connection.replies.expect_answer(ticket, true);
+        connection.expect_answer(ticket, true);
         run(self, connection);
         replies.push((connection.id, ticket));
     }

@@ -129,6 +129,7 @@ impl Prepared {
                     hasher: hasher.clone(),
                     log,
                     seed: seed.wrapping_add(u64::from(id)),
+                    host: Box::new(runtime::host::Machine),
                 }
             })
             .collect()
