@@ -46,6 +46,7 @@ impl Core {
     }
 
     /// A checked command runs, goes to where it runs, or is queued.
+    #[inline]
     pub(crate) fn admit(
         &mut self,
         connection: &mut Connection,
@@ -179,6 +180,7 @@ impl Core {
     }
 
     /// What the client's reply has to wait for, shard by shard.
+    #[inline]
     fn for_each_fence(
         &mut self,
         id: ConnId,
