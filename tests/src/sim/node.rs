@@ -2,13 +2,16 @@
 //! world.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use engine::hash::Hasher64;
 use engine::rng::Rng;
 use replication::log::{LogIdentity, LogOperation, Tail, recover};
 use server::config::Config;
 use server::core::Core;
+use server::core::host::Host;
 use server::core::io::{ConnId, Input, Machine, Now, Output};
 use server::core::message::Message;
 use server::dispatch::log_done::LogDone;
@@ -59,6 +62,25 @@ pub struct Node {
     pub disk: Disk,
 }
 
+/// A machine without files, on which nothing takes time.
+struct NoHost;
+
+impl Host for NoHost {
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+
+    fn sleep_ns(&self, _ns: u64) {}
+
+    fn read_text(&self, path: &Path) -> io::Result<String> {
+        Err(io::Error::new(io::ErrorKind::NotFound, path.display().to_string()))
+    }
+
+    fn replace_text(&self, path: &Path, _text: &str) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, path.display().to_string()))
+    }
+}
+
 struct Entries(std::iter::Peekable<std::vec::IntoIter<OwnedEntry>>);
 
 impl EntryStream for Entries {
@@ -93,7 +115,8 @@ impl Node {
         }
         apply_in_order(&mut logs, &mut shards, &config.engine_settings())
             .map_err(|error| error.to_string())?;
-        let starts = deal_out(config, shards, &tails, Some(IDENTITY), rng.next_u64());
+        let (seed, host) = (rng.next_u64(), || Box::new(NoHost) as Box<dyn Host>);
+        let starts = deal_out(config, shards, &tails, Some(IDENTITY), seed, host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
         let seats = starts.into_iter().map(|start| seat(Core::new(start))).collect();
