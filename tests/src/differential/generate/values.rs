@@ -184,7 +184,7 @@ fn integer(random: &mut Random) -> Vec<u8> {
     let number = match random.below(20) {
         0..=9 => random.between(-10, 20),
         10..=12 => random.between(-100_000, 100_000),
-        13 => random.next() as i64,
+        13 => random.next_u64() as i64,
         14 => i64::MAX - random.between(0, 3),
         15 => i64::MIN + random.between(0, 3),
         16 => 1 << random.below(63),
@@ -272,8 +272,8 @@ fn float(random: &mut Random) -> Vec<u8> {
         0..=5 => random.pick(ODD).as_bytes().to_vec(),
         6..=9 => format!("{}.{}", random.between(-50, 50), random.below(1000)).into_bytes(),
         10 => format!("{}e{}", random.between(-99, 99), random.between(-30, 30)).into_bytes(),
-        11 => f64::from_bits(random.next()).to_string().into_bytes(),
-        12 => format!("{:e}", f64::from_bits(random.next())).into_bytes(),
+        11 => f64::from_bits(random.next_u64()).to_string().into_bytes(),
+        12 => format!("{:e}", f64::from_bits(random.next_u64())).into_bytes(),
         13 => {
             format!("{}.{:06}", random.between(-9999, 9999), random.below(1_000_000)).into_bytes()
         }
