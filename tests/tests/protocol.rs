@@ -41,6 +41,23 @@ fn pipelines_keep_their_order_over_all_shards() {
     });
 }
 
+/// As Redis 7.0.15 answers.
+#[test]
+fn a_trim_that_leaves_all_fails_a_transaction_that_watches() {
+    with_cores(|server| {
+        let mut client = server.client().unwrap();
+        check(&mut client, "RPUSH l a b", Value::Integer(2));
+        check(&mut client, "WATCH l", Value::ok());
+        check(&mut client, "LTRIM l -5 88", Value::ok());
+        check(&mut client, "MULTI", Value::ok());
+        check(&mut client, "EXEC", Value::Null);
+        check(&mut client, "WATCH l", Value::ok());
+        check(&mut client, "LTRIM none 0 1", Value::ok());
+        check(&mut client, "MULTI", Value::ok());
+        check(&mut client, "EXEC", Value::Array(Vec::new()));
+    });
+}
+
 /// With three cores a request for shards could overtake a forwarded command on its way.
 #[test]
 fn what_takes_many_shards_sees_all_that_the_pipeline_wrote_before() {
