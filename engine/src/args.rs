@@ -44,6 +44,16 @@ impl<'a> Args<'a> {
         self.at(index).eq_ignore_ascii_case(word.as_bytes())
     }
 
+    /// From the first byte of the first word to the last byte of the last one.
+    pub fn span_bytes(&self) -> usize {
+        match (self.ranges.first(), self.ranges.last()) {
+            (Some(first), Some(last)) => {
+                (last.start + last.len).saturating_sub(first.start) as usize
+            }
+            _ => 0,
+        }
+    }
+
     /// All words from `index` on.
     pub fn iter_from(self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone {
         let buffer = self.buffer;

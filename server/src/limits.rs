@@ -29,6 +29,10 @@ pub const LOG_QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Entries of SLOWLOG (`slowlog-max-len`).
 pub const SLOWLOG_ENTRIES_MAX: usize = 128;
 
+/// Longest DEBUG SLEEP. Tests sleep for seconds; a core that does nothing for longer looks dead to
+/// whoever watches it.
+pub const DEBUG_SLEEP_NS_MAX: u64 = 60_000_000_000;
+
 /// Commands of one client run before the others get their turn. At 0.5 µs each about half a
 /// millisecond, within the promise that no turn lasts 5 ms.
 pub const COMMANDS_PER_CLIENT_AND_TURN_MAX: usize = 1024;

@@ -20,23 +20,36 @@ pub enum Run {
 /// The commands that the server runs itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ServerCommand {
+    /// READONLY, READWRITE and ASKING, which only a cluster answers.
+    Asking,
     Auth,
     ClientCommand,
     Command,
     Config,
+    Debug,
     Discard,
     Echo,
     Exec,
     Hello,
+    /// HELP of any container.
+    Help,
     Info,
+    Lastsave,
+    Latency,
+    Lolwut,
+    Memory,
     Multi,
     Ping,
     Quit,
     Reset,
+    Role,
     Select,
     Shutdown,
+    Slowlog,
     Time,
     Unwatch,
+    Wait,
+    Waitaof,
     Watch,
 }
 

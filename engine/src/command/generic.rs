@@ -114,15 +114,20 @@ pub fn object_encoding(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.null();
         return Ok(());
     };
-    let name = match entry.value() {
+    let name = encoding_of(entry.value());
+    call.reply.bulk(name.as_bytes());
+    Ok(())
+}
+
+/// OBJECT ENCODING's word for a value.
+pub fn encoding_of(value: ValueRef<'_>) -> &'static str {
+    match value {
         ValueRef::List(list) => list.encoding(),
         ValueRef::Set(set) => set.encoding(),
         ValueRef::Hash(hash) => hash.encoding(),
         ValueRef::ZSet(zset) => zset.encoding(),
         string => string_encoding(string).unwrap_or("raw"),
-    };
-    call.reply.bulk(name.as_bytes());
-    Ok(())
+    }
 }
 
 pub fn object_refcount(call: &mut Call<'_, '_>) -> CommandResult {

@@ -34,6 +34,8 @@ pub enum Waiting {
     Shards { command: OwnedArgs },
     /// A blocking command waits for a key.
     Key(BlockedCommand),
+    /// Its command waits until CLIENT PAUSE is over.
+    Pause { command: OwnedArgs },
     /// An answer of another core must arrive before anything else may run.
     Answer,
 }
@@ -103,6 +105,8 @@ pub struct Connection {
     /// On the core's list of connections with commands to run.
     pub runnable: bool,
     pub receive_paused: bool,
+    /// Since when more is unread than the soft `client-output-buffer-limit` allows.
+    pub soft_limit_since_ns: Option<u64>,
     pub created_ns: u64,
     pub last_active_ns: u64,
     pub last_command: &'static str,
@@ -146,6 +150,7 @@ impl Connection {
             dirty: false,
             runnable: false,
             receive_paused: false,
+            soft_limit_since_ns: None,
             created_ns: now.mono_ns,
             last_active_ns: now.mono_ns,
             last_command: "NULL",
@@ -166,6 +171,23 @@ impl Connection {
             true => self.replies.awaits_answer_soon(),
             false => matches!(self.waiting, Waiting::Shards { .. }),
         }
+    }
+
+    /// CLIENT REPLY OFF or SKIP: what its commands answer is not sent.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skipping)
+    }
+
+    /// Keeps a place for the answer to a command, which stays empty if the client wants none.
+    pub fn expect_answer(&mut self, ticket: u64, soon: bool) {
+        let silent = self.is_silent();
+        self.replies.expect_answer(ticket, soon, silent);
+    }
+
+    /// What it takes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        let queued = self.transaction.as_ref().map_or(0, |t| t.bytes);
+        self.query.capacity() + queued + self.replies.unsent_bytes() + size_of::<Connection>()
     }
 
     /// What one client can make this core hold, for limits and CLIENT LIST.

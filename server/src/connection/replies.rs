@@ -32,6 +32,8 @@ struct Held {
     end: u64,
     /// An answer that came before what stands in front of it may leave.
     answer: Vec<u8>,
+    /// The answer that comes is not wanted.
+    silent: bool,
 }
 
 impl Held {
@@ -40,6 +42,11 @@ impl Held {
         matches!(self.hold, Hold::Answer { .. }) || !self.answer.is_empty()
     }
 }
+
+/// Where a part of several replies begins; see [`Replies::begin_part`].
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Part(u64);
 
 /// What is to be sent, what is held, what is on its way.
 ///
@@ -56,6 +63,8 @@ pub struct Replies {
     later_base: u64,
     /// Bytes of answers that came early.
     early_bytes: usize,
+    /// Held stretches that have left.
+    popped: u64,
     /// Held places without their answer.
     expected: usize,
     /// Size of the buffer now being sent; 0 when none is.
@@ -92,10 +101,56 @@ impl Replies {
         start
     }
 
+    /// Begins a part that may have several replies and places for answers, as a transaction has.
+    pub fn begin_part(&mut self) -> Part {
+        self.push_held(Hold::Open, self.later.len());
+        Part(self.popped + self.held.len() as u64 - 1)
+    }
+
+    /// Everything of a part that began in this turn waits for these entries.
+    pub fn hold_part(&mut self, part: Part, holds: &[Hold]) {
+        let at = (part.0 - self.popped) as usize;
+        let alone = at + 1 == self.held.len() && !self.held[at].is_for_an_answer();
+        if at > 0 && alone && holds == std::slice::from_ref(&self.held[at - 1].hold) {
+            // It stands behind what waits for the same: no need for a stretch of its own.
+            self.held.pop_back();
+            return;
+        }
+        for hold in holds {
+            if self.held[at].hold == Hold::Open {
+                self.held[at].hold = hold.clone();
+                continue;
+            }
+            let end = self.start_of(at);
+            let held = Held { hold: hold.clone(), end, answer: Vec::new(), silent: false };
+            self.held.insert(at, held);
+        }
+    }
+
+    /// Takes back what was written of a part: CLIENT REPLY OFF and SKIP.
+    pub fn discard_part(&mut self, part: Part) {
+        let at = (part.0 - self.popped) as usize;
+        let start = self.start_of(at);
+        self.held.iter_mut().skip(at).for_each(|held| held.end = start);
+        self.later.truncate((start - self.later_base) as usize);
+    }
+
+    /// The position at which a stretch begins.
+    fn start_of(&self, at: usize) -> u64 {
+        match at.checked_sub(1) {
+            Some(before) => self.held[before].end,
+            None => self.later_base + self.later_used as u64,
+        }
+    }
+
     /// Keeps a place for the answer that comes under this ticket; `soon`, see [`Hold::Answer`].
-    pub fn expect_answer(&mut self, ticket: u64, soon: bool) {
+    /// Where the answer is not wanted, the place keeps the order and stays empty.
+    pub fn expect_answer(&mut self, ticket: u64, soon: bool, silent: bool) {
         self.expected += 1;
         self.push_held(Hold::Answer { ticket, soon }, self.later.len());
+        if let Some(place) = self.held.back_mut() {
+            place.silent = silent;
+        }
     }
 
     /// Puts an answer into its place; it may leave once what stands before it has left, and once
@@ -107,6 +162,7 @@ impl Replies {
             .position(|held| matches!(held.hold, Hold::Answer { ticket: t, .. } if t == ticket));
         let Some(place) = place else { return false };
         self.expected -= 1;
+        let bytes = if self.held[place].silent { b"" } else { bytes };
         if place == 0 && hold == Hold::Open {
             self.pop_held();
             self.ready.extend_from_slice(bytes);
@@ -142,12 +198,13 @@ impl Replies {
         if let Some(last) = self.held.back_mut() {
             last.end = position;
         }
-        self.held.push_back(Held { hold, end: position, answer: Vec::new() });
+        self.held.push_back(Held { hold, end: position, answer: Vec::new(), silent: false });
     }
 
     /// The first stretch may leave.
     fn pop_held(&mut self) {
         let Some(front) = self.held.pop_front() else { return };
+        self.popped += 1;
         let end = match self.held.is_empty() {
             true => self.later.len(),
             false => (front.end - self.later_base) as usize,
@@ -256,7 +313,7 @@ mod tests {
         write(&mut replies, b"a", None);
         write(&mut replies, b"b", release(1));
         write(&mut replies, b"c", None);
-        replies.expect_answer(7, true);
+        replies.expect_answer(7, true, false);
         write(&mut replies, b"d", release(2));
         replies.open(|_| 0);
         assert_eq!(replies.take_ready().as_deref(), Some(&b"a"[..]));
@@ -277,6 +334,55 @@ mod tests {
 
     /// Random use against a plain list of replies, each with what it waits for.
     #[test]
+    fn a_part_with_answers_is_held_as_one() {
+        let mut replies = Replies::default();
+        write(&mut replies, b"before", None);
+        let part = replies.begin_part();
+        write(&mut replies, b"[", None);
+        replies.expect_answer(1, false, false);
+        write(&mut replies, b"]", None);
+        replies.expect_answer(2, false, true);
+        let entries = [(0, 3), (1, 4)].map(|(shard, index)| Hold::Release { shard, index });
+        replies.hold_part(part, &entries);
+        write(&mut replies, b"after", None);
+        assert!(replies.answer(1, Hold::Open, b"x"));
+        assert!(replies.answer(2, Hold::Open, b"unwanted"));
+        replies.open(|_| 2);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"before"[..]));
+        replies.on_sent(Vec::new());
+        replies.open(|_| 3);
+        assert!(!replies.has_ready());
+        replies.open(|_| 4);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"[x]after"[..]));
+        replies.on_sent(Vec::new());
+        let part = replies.begin_part();
+        write(&mut replies, b"unwanted", None);
+        replies.expect_answer(3, false, true);
+        write(&mut replies, b"unwanted", None);
+        replies.discard_part(part);
+        write(&mut replies, b"wanted", None);
+        assert!(replies.answer(3, Hold::Open, b"unwanted"));
+        replies.open(|_| 4);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"wanted"[..]));
+        replies.on_sent(Vec::new());
+        assert!(replies.is_empty());
+    }
+
+    #[test]
+    fn parts_that_wait_for_the_same_share_a_stretch() {
+        let mut replies = Replies::default();
+        for _ in 0..4 {
+            let part = replies.begin_part();
+            write(&mut replies, b"+OK\r\n", None);
+            replies.hold_part(part, &[Hold::Release { shard: 0, index: 9 }]);
+        }
+        write(&mut replies, b"+OK\r\n", release(9));
+        assert_eq!(replies.held.len(), 1);
+        replies.open(|_| 9);
+        assert_eq!(replies.take_ready().map(|bytes| bytes.len()), Some(25));
+    }
+
+    #[test]
     fn any_order_of_events_gives_the_replies_in_order() {
         let mut rng = engine::rng::Rng::new(7);
         for _ in 0..300 {
@@ -290,7 +396,7 @@ mod tests {
                     1 | 2 => write(&mut replies, &text, release(step / 8)),
                     3 => {
                         ticket += 1;
-                        replies.expect_answer(ticket, true);
+                        replies.expect_answer(ticket, true, false);
                         tickets.push((ticket, text.clone()));
                     }
                     4 if !tickets.is_empty() => {

@@ -37,6 +37,11 @@ pub enum Message {
     },
     /// Ends watches on keys of the receiver's shards.
     Unwatch(Vec<UnwatchedKey>),
+    /// A command that the sender ran for the receiver's client was slow.
+    Slow {
+        conn: ConnId,
+        slow: Box<crate::admin::slowlog::SlowCommand>,
+    },
     /// Something for every core: settings, statistics, clients.
     Ask {
         from: u16,
@@ -69,6 +74,8 @@ pub struct ForwardedHead {
     pub shard: u16,
     pub db: u16,
     pub protocol: Protocol,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
     /// Its words in the batch: number of the command and how many they are.
     pub words: (u32, u32),
 }

@@ -20,6 +20,7 @@ impl Machine for Core {
         self.now = now;
         if self.config.started_ns == 0 {
             self.config.started_ns = now.mono_ns;
+            self.config.started_unix_s = now.unix_us / 1_000_000;
         }
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
@@ -43,6 +44,7 @@ impl Machine for Core {
         self.run_runnable();
         self.do_housekeeping();
         self.close_entries();
+        self.note_durable_waits();
         self.push_log_operations();
         // Before any reply: whoever reads one may act on it anywhere.
         self.flush_mesh();
@@ -145,6 +147,10 @@ impl Core {
     }
 
     fn send_reply(&mut self, conn: ConnId) {
+        let limit = self.output_limit();
+        if limit.is_set() && self.close_if_unread(conn, limit) {
+            return;
+        }
         let released = &self.released;
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.dirty = false;

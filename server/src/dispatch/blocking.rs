@@ -6,7 +6,7 @@ use engine::command::call::Block;
 use engine::keyspace::waiters::Waiter;
 use engine::reply::Reply;
 
-use super::local::find_command;
+use super::local::{Caller, find_command};
 use super::parked::Parked;
 use super::route::{Route, ShardSet};
 use crate::connection::{BlockedCommand, Connection, Waiting};
@@ -116,7 +116,7 @@ impl Core {
         self.begin_observing(&needed);
         let mut bytes = Vec::new();
         let reply = Reply::new(&mut bytes, connection.protocol);
-        self.run_engine(spec, args, connection.db, reply);
+        self.run_engine(spec, args, Caller::of(&connection), reply);
         if self.block.take().is_some() {
             connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
             return self.connections.put_back(connection);

@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::limits::{
     COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX,
-    IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, QUERY_BUFFER_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
+    IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
 };
 use crate::resp::parser::{ParseLimits, ProtocolError};
 
@@ -53,7 +53,7 @@ impl Core {
         } else {
             keep(&mut connection, bytes);
         }
-        if connection.query_bytes() > QUERY_BUFFER_BYTES_MAX {
+        if connection.query_bytes() > self.config.query_buffer_bytes_max {
             tracing::warn!(client = %connection.peer, "closed: query buffer limit reached");
             connection.closing = true;
             connection.query = Vec::new();
@@ -176,7 +176,8 @@ impl Core {
             }
         }
         self.ahead = ahead;
-        if connection.reply_mode == ReplyMode::Skipping {
+        // A command that still waits has yet to be silent.
+        if connection.reply_mode == ReplyMode::Skipping && connection.may_run() {
             connection.reply_mode = ReplyMode::On;
         }
         used
@@ -231,6 +232,10 @@ impl Core {
             // As in Redis, a client that goes away stops waiting; what runs is run to its end.
             Waiting::Key(_) => {
                 self.stop_waiting(&mut connection);
+                connection.closing = true;
+            }
+            Waiting::Pause { .. } => {
+                connection.waiting = Waiting::Nothing;
                 connection.closing = true;
             }
             Waiting::Nothing if !connection.runnable => connection.closing = true,

@@ -5,6 +5,7 @@ use engine::args::Args;
 use engine::command::spec::CommandSpec;
 use engine::reply::Reply;
 
+use super::local::Caller;
 use super::parked::Parked;
 use super::route::ShardSet;
 use crate::connection::Connection;
@@ -83,7 +84,7 @@ impl Core {
         args: Args<'_>,
     ) {
         let ticket = self.next_ticket();
-        connection.replies.expect_answer(ticket, true);
+        connection.expect_answer(ticket, true);
         let head = ForwardedHead {
             spec,
             conn: connection.id,
@@ -91,6 +92,7 @@ impl Core {
             shard,
             db: connection.db,
             protocol: connection.protocol,
+            no_touch: connection.no_touch,
             words: (0, 0),
         };
         self.stats.forwarded += 1;
@@ -138,12 +140,15 @@ impl Core {
     /// Runs one command of another core's client: its shard is in hand.
     pub(crate) fn run_forwarded(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
         self.stats.commands += 1;
+        let began_ns = self.start_timing(head.spec, args);
         let needed = ShardSet::from_slice(&[head.shard]);
         self.begin_observing(&needed);
         let mut reply = std::mem::take(&mut self.forwards.reply);
-        let failed =
-            self.run_engine(head.spec, args, head.db, Reply::new(&mut reply, head.protocol));
+        let &ForwardedHead { db, protocol, no_touch, .. } = head;
+        let who = Caller { db, protocol, no_touch };
+        let failed = self.run_engine(head.spec, args, who, Reply::new(&mut reply, protocol));
         self.stats.errors += u64::from(failed);
+        self.stop_timing_for(began_ns, (from, head.conn), head.spec, args);
         let place = (head.conn, head.ticket);
         let held = match self.fence_of(head.shard) {
             Some((_, open)) => self.gate.wait_with_answer(from, place, &reply, open),
@@ -192,6 +197,7 @@ impl Core {
             Message::Wake { ticket } => self.on_wake(ticket),
             Message::Forget { db, keys, waiter } => self.on_forget(db, &keys, waiter),
             Message::Unwatch(keys) => self.on_unwatch(keys),
+            Message::Slow { conn, slow } => self.on_slow(conn, *slow),
             Message::Ask { from, ticket, question } => self.on_ask(from, ticket, question),
             Message::Told { ticket, answer } => self.on_told(ticket, answer),
         }

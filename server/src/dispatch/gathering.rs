@@ -159,7 +159,7 @@ impl Core {
     /// while a trip runs: no one else has foreign shards in hand.
     pub(crate) fn await_homes(&mut self, connection: &mut Connection) {
         let ticket = self.next_ticket();
-        connection.replies.expect_answer(ticket, true);
+        connection.expect_answer(ticket, true);
         self.gatherings.replies.push((connection.id, ticket));
     }
 

@@ -3,17 +3,20 @@
 use engine::args::{Args, OwnedArgs};
 use engine::command::call::{self, Call, Run, ServerCommand};
 use engine::command::spec::CommandSpec;
-use engine::command::spec::flag::{BLOCKING, DENYOOM, WRITE};
+use engine::command::spec::flag::{BLOCKING, DENYOOM, NO_AUTH, NO_MULTI, PROTECTED, WRITE};
 use engine::command::table;
 use engine::error::{CommandError, c_text};
 use engine::keyspace::Space;
 use engine::reply::{Protocol, Reply};
 
+use smallvec::SmallVec;
+
 use super::route::{Route, ShardSet};
 use crate::commit::gate::Waiter;
-use crate::connection::replies::Hold;
+use crate::connection::replies::{Hold, Part};
 use crate::connection::{Connection, ReplyMode};
 use crate::core::Core;
+use crate::core::io::ConnId;
 
 /// Longest part of an unknown command's arguments that its error repeats, as in Redis.
 const ECHOED_ARGUMENTS_BYTES_MAX: usize = 128;
@@ -38,6 +41,19 @@ impl Core {
             }
         };
         connection.last_command = spec.name;
+        if self.pause.is_on() && self.is_paused(connection, spec) {
+            return self.postpone(connection, args);
+        }
+        self.admit(connection, spec, args);
+    }
+
+    /// A checked command runs, goes to where it runs, or is queued.
+    pub(crate) fn admit(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) {
         if connection.transaction.is_some() && !runs_inside_multi(spec) {
             return self.queue_command(connection, args);
         }
@@ -81,16 +97,18 @@ impl Core {
         needed: &ShardSet,
     ) {
         self.stats.commands += 1;
+        let began_ns = self.start_timing(spec, args);
         if let Run::Server(command) = spec.run {
-            return self.run_server_command(connection, command, spec, args);
+            self.run_server_command(connection, command, spec, args);
+            return self.stop_timing(began_ns, connection, spec, args);
         }
         self.begin_observing(needed);
+        let who = Caller::of(connection);
         let (out, start) = connection.replies.begin();
-        let (db, protocol) = (connection.db, connection.protocol);
-        let failed = self.run_engine(spec, args, db, Reply::new(out, protocol));
+        let failed = self.run_engine(spec, args, who, Reply::new(out, who.protocol));
         self.stats.errors += u64::from(failed);
-        let start = self.hold_reply(connection, start, needed);
-        self.silence(connection, start);
+        self.hold_reply(connection, start, needed);
+        self.stop_timing(began_ns, connection, spec, args);
         if let Some(block) = self.block.take() {
             self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
         }
@@ -110,7 +128,7 @@ impl Core {
         &mut self,
         spec: &CommandSpec,
         args: Args<'_>,
-        db: u16,
+        who: Caller,
         reply: Reply<'_>,
     ) -> bool {
         let Run::Engine(handler) = spec.run else { return false };
@@ -121,7 +139,9 @@ impl Core {
             reply.error(&refusal);
             return true;
         }
-        let space = Space::new(&mut self.shards, &self.settings, db, self.now.unix_ms);
+        let mut space = Space::new(&mut self.shards, &self.settings, who.db, self.now.unix_ms);
+        space.notes_access = !who.no_touch || spec.name == "touch";
+        space.keeps_expired = self.pause.is_on() && !spec.has(WRITE);
         let mut call = Call { args, space, reply, rng: &mut self.rng, block: None };
         let failed = call::run(handler, &mut call);
         self.block = call.block.take();
@@ -138,14 +158,41 @@ impl Core {
         })
     }
 
-    /// Holds the reply that begins at `start` until everything it tells is released. Returns where
-    /// the reply begins now.
+    /// Holds the reply that begins at `start` until everything it tells is released; takes it back
+    /// if the client wants none.
     pub(crate) fn hold_reply(
         &mut self,
         connection: &mut Connection,
         mut start: usize,
         needed: &ShardSet,
-    ) -> usize {
+    ) {
+        self.silence(connection, start);
+        let (id, silent) = (connection.id, connection.is_silent());
+        self.for_each_fence(id, silent, needed, |hold| {
+            start = connection.replies.hold_from(start, hold);
+        });
+    }
+
+    /// As [`Core::hold_reply`] for a part of several replies.
+    pub(crate) fn hold_part(&mut self, connection: &mut Connection, part: Part, needed: &ShardSet) {
+        let (id, silent) = (connection.id, connection.is_silent());
+        if silent {
+            connection.replies.discard_part(part);
+        }
+        let mut holds: SmallVec<[Hold; 4]> = SmallVec::new();
+        self.for_each_fence(id, silent, needed, |hold| holds.push(hold));
+        connection.replies.hold_part(part, &holds);
+    }
+
+    /// What the client's reply has to wait for, shard by shard.
+    #[inline]
+    fn for_each_fence(
+        &mut self,
+        id: ConnId,
+        silent: bool,
+        needed: &ShardSet,
+        mut hold: impl FnMut(Hold),
+    ) {
         for &shard in needed {
             let Some((index, open)) = self.fence_of(shard) else { continue };
             if !self.is_home(usize::from(shard)) {
@@ -153,11 +200,10 @@ impl Core {
                 self.gatherings.note_foreign(shard, index);
                 continue;
             }
-            if self.gate.wait(Waiter::Connection(connection.id), open).is_ok() {
-                start = connection.replies.hold_from(start, Hold::Release { shard, index });
+            if !silent && self.gate.wait(Waiter::Connection(id), open).is_ok() {
+                hold(Hold::Release { shard, index });
             }
         }
-        start
     }
 
     /// The entry that must be released before what was read or changed in a shard may be shown,
@@ -175,7 +221,7 @@ impl Core {
 
     /// CLIENT REPLY OFF and SKIP: takes the reply back.
     pub(crate) fn silence(&self, connection: &mut Connection, start: usize) {
-        if connection.reply_mode != ReplyMode::On && connection.reply_mode != ReplyMode::SkipNext {
+        if connection.is_silent() {
             connection.replies.discard_from(start);
         }
     }
@@ -201,15 +247,54 @@ impl Core {
         connection: &Connection,
         args: Args<'_>,
     ) -> Result<&'static CommandSpec, CommandError> {
-        let spec = find_command(args)?;
-        if !spec.arity_fits(args.len()) {
-            return Err(engine::error::wrong_arity(&full_name(spec, args)));
-        }
-        if !connection.authenticated && !spec.has(engine::command::spec::flag::NO_AUTH) {
+        let spec = match find_command(args) {
+            Ok(spec) if spec.arity_fits(args.len()) => spec,
+            Ok(spec) if spec.has(PROTECTED) && args.len() > 1 => {
+                self.check_protected(connection)?;
+                return Err(unknown_or_arity(args));
+            }
+            Ok(spec) => return Err(engine::error::wrong_arity(&full_name(spec, args))),
+            Err(error) => {
+                if table::find(args.at(0)).is_some_and(|parent| parent.has(PROTECTED)) {
+                    self.check_protected(connection)?;
+                    return Err(unknown_or_arity(args));
+                }
+                return Err(error);
+            }
+        };
+        if !connection.authenticated && !spec.has(NO_AUTH) {
             return Err(CommandError::new("NOAUTH Authentication required."));
+        }
+        if spec.has(PROTECTED) {
+            self.check_protected(connection)?;
+        }
+        if spec.has(NO_MULTI) && connection.transaction.is_some() {
+            return Err(CommandError::new("ERR Command not allowed inside a transaction"));
         }
         Ok(spec)
     }
+}
+
+/// For whom an engine command runs.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    pub db: u16,
+    pub protocol: Protocol,
+    pub no_touch: bool,
+}
+
+impl Caller {
+    pub fn of(connection: &Connection) -> Caller {
+        Caller { db: connection.db, protocol: connection.protocol, no_touch: connection.no_touch }
+    }
+}
+
+/// A container that does not tell apart what it does not know from what has too few words.
+pub fn unknown_or_arity(args: Args<'_>) -> CommandError {
+    let name = args.at(0).to_ascii_uppercase();
+    let sub = truncated(args.at(1), ECHOED_ARGUMENTS_BYTES_MAX);
+    let before = &b"ERR unknown subcommand or wrong number of arguments for '"[..];
+    CommandError::from_text([before, sub, b"'. Try ", &name, b" HELP."].concat())
 }
 
 fn runs_inside_multi(spec: &CommandSpec) -> bool {

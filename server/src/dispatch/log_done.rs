@@ -36,7 +36,10 @@ impl Core {
             tracing::info!(core = self.id, "the log has space again");
         }
         match outcome {
-            Ok(durable) => self.release_durable(durable),
+            Ok(durable) => {
+                self.release_durable(durable);
+                self.tell_durable();
+            }
             // What follows would be a guess: after a failed write or sync nothing is known of the
             // device, so no reply may leave any more (design §7).
             Err(failed) => panic!("log of core {}: {failed}; the server stops", self.id),

@@ -8,6 +8,7 @@
 //! - [`forward`]: its one shard is another core's; [`gathering`]: its shards are several cores'.
 //! - [`blocking`]: it waits for a key; [`parked`]: it waits for a shard that is away.
 //! - [`log_done`]: the log answers; [`housekeeping`]: what is done between commands.
+//! - [`unread`]: clients that leave too much unread.
 
 pub mod ahead;
 pub mod blocking;
@@ -20,3 +21,4 @@ pub mod log_done;
 pub mod parked;
 pub mod route;
 pub mod transaction;
+pub mod unread;

@@ -19,6 +19,7 @@ use replication::log::segment::SegmentHeader;
 use replication::log::{LogIdentity, Tail};
 
 use crate::config::{Config, Durability};
+use crate::core::host::Host;
 use crate::core::{Core, CoreStart};
 use crate::runtime::config::LogSync;
 use crate::runtime::disk::{DataLock, create_segment};
@@ -112,7 +113,8 @@ impl Prepared {
             node: identity.node,
             core: 0,
         });
-        starts::deal_out(config, self.shards, &self.tails, log, seed)
+        let host = || -> Box<dyn Host> { Box::new(runtime::host::Machine) };
+        starts::deal_out(config, self.shards, &self.tails, log, seed, host)
     }
 }
 

@@ -5,6 +5,7 @@ use replication::ids::Incarnation;
 use replication::log::{LogIdentity, LogWriter, Tail};
 
 use crate::config::Config;
+use crate::core::host::Host;
 use crate::core::{CoreStart, home_of};
 
 /// What each core starts with. `tails` is by core directory; `log` names the node whose logs these
@@ -15,6 +16,7 @@ pub fn deal_out(
     tails: &[Tail],
     log: Option<LogIdentity>,
     seed: u64,
+    host: impl Fn() -> Box<dyn Host>,
 ) -> Vec<CoreStart> {
     let shard_count = shards.count();
     let hasher = shards.hasher();
@@ -39,6 +41,7 @@ pub fn deal_out(
                 hasher: hasher.clone(),
                 log,
                 seed: seed.wrapping_add(u64::from(id)),
+                host: host(),
             }
         })
         .collect()

@@ -2,13 +2,16 @@
 //! world.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use engine::hash::Hasher64;
 use engine::rng::Rng;
 use replication::log::{LogIdentity, LogOperation, Tail, recover};
 use server::config::Config;
 use server::core::Core;
+use server::core::host::Host;
 use server::core::io::{ConnId, Input, Machine, Now, Output};
 use server::core::message::Message;
 use server::dispatch::log_done::LogDone;
@@ -18,6 +21,25 @@ use server::startup::starts::deal_out;
 use super::disk::{Disk, LogSource, UnderWay};
 
 const IDENTITY: LogIdentity = LogIdentity { cluster: 0x51, node: 1, core: 0 };
+
+/// Within a turn no time passes, and there are no files but the logs.
+struct Still;
+
+impl Host for Still {
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+
+    fn sleep_ns(&self, _ns: u64) {}
+
+    fn read_text(&self, _path: &Path) -> io::Result<String> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn replace_text(&self, _path: &Path, _text: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
 
 /// The wall clock at the start of time.
 const EPOCH_MS: i64 = 1_700_000_000_000;
@@ -93,7 +115,8 @@ impl Node {
         }
         apply_in_order(&mut logs, &mut shards, &config.engine_settings())
             .map_err(|error| error.to_string())?;
-        let starts = deal_out(config, shards, &tails, Some(IDENTITY), rng.next_u64());
+        let host = || -> Box<dyn Host> { Box::new(Still) };
+        let starts = deal_out(config, shards, &tails, Some(IDENTITY), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
         let seats = starts.into_iter().map(|start| seat(Core::new(start))).collect();

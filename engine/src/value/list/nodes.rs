@@ -67,6 +67,10 @@ impl Nodes {
         }
     }
 
+    pub(super) fn node_count(&self) -> usize {
+        self.deque.len()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         alloc_size(self.deque.capacity() * size_of::<Node>()) + self.packed_bytes
     }
