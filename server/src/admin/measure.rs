@@ -109,7 +109,8 @@ impl Core {
         self.measures.times(spec, args).then(|| self.host.monotonic_ns())
     }
 
-    /// A timed command of one of our clients has ended.
+    /// A command of one of our clients has ended.
+    #[inline]
     pub(crate) fn stop_timing(
         &mut self,
         began_ns: Option<u64>,
@@ -117,13 +118,15 @@ impl Core {
         spec: &'static CommandSpec,
         args: Args<'_>,
     ) {
-        let Some(began_ns) = began_ns else { return };
-        if let Some(slow) = self.note_command(began_ns, spec, args) {
+        if let Some(began_ns) = began_ns
+            && let Some(slow) = self.note_command(began_ns, spec, args)
+        {
             self.measures.slowlog.push(slow, connection, self.id, self.config.cores);
         }
     }
 
     /// As [`Core::stop_timing`] for a command of another core's client: that core knows the client.
+    #[inline]
     pub(crate) fn stop_timing_for(
         &mut self,
         began_ns: Option<u64>,
@@ -131,12 +134,15 @@ impl Core {
         spec: &'static CommandSpec,
         args: Args<'_>,
     ) {
-        let Some(began_ns) = began_ns else { return };
-        if let Some(slow) = self.note_command(began_ns, spec, args) {
+        if let Some(began_ns) = began_ns
+            && let Some(slow) = self.note_command(began_ns, spec, args)
+        {
             self.send_message(core, Message::Slow { conn, slow: Box::new(slow) });
         }
     }
 
+    /// Puts a command's time where it belongs; gives it back if it was slow.
+    #[cold]
     fn note_command(
         &mut self,
         began_ns: u64,
