@@ -24,51 +24,25 @@ pub fn cpu_seconds() -> (f64, f64) {
     (seconds(usage.ru_utime), seconds(usage.ru_stime))
 }
 
-/// What the whole process takes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ProcessMemory {
-    pub resident: u64,
-    pub resident_peak: u64,
-    /// What the allocator has taken from the system.
-    pub committed: u64,
-    pub committed_peak: u64,
-}
-
-pub fn process_memory() -> ProcessMemory {
-    let (mut resident, mut resident_peak, mut committed, mut committed_peak) = (0, 0, 0, 0);
-    let mut unused = [0; 4];
-    let [a, b, c, d] = &mut unused;
-    // SAFETY: eight places for numbers, which the call fills.
-    unsafe {
-        libmimalloc_sys::mi_process_info(
-            a,
-            b,
-            c,
-            &mut resident,
-            &mut resident_peak,
-            &mut committed,
-            &mut committed_peak,
-            d,
-        );
-    }
-    // The allocator's own idea of it is what it committed.
-    let _: usize = resident;
-    ProcessMemory {
-        resident: resident_bytes(),
-        resident_peak: resident_peak as u64,
-        committed: committed as u64,
-        committed_peak: committed_peak as u64,
-    }
+/// The most that the process ever occupied.
+pub fn resident_bytes_peak() -> u64 {
+    // SAFETY: an all-zero rusage is valid, and getrusage fills it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    (usage.ru_maxrss as u64 * 1024).max(resident_bytes())
 }
 
 static AT_START: OnceLock<u64> = OnceLock::new();
 
-/// Remembers what the process takes before it has data. Only the first call counts.
+/// Remembers what the process occupies before it has data. Only the first call counts.
 pub fn note_start() {
-    AT_START.get_or_init(|| process_memory().committed);
+    AT_START.get_or_init(resident_bytes);
 }
 
-pub fn committed_at_start() -> u64 {
+pub fn resident_bytes_at_start() -> u64 {
     AT_START.get().copied().unwrap_or(0)
 }
 
@@ -103,7 +77,7 @@ mod tests {
     #[test]
     fn figures_are_there() {
         assert!(resident_bytes() > 0);
-        assert!(process_memory().resident > 0);
+        assert!(resident_bytes_peak() >= resident_bytes());
         give_back();
         assert!(!allocator_report().is_empty());
     }

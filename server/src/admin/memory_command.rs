@@ -1,5 +1,5 @@
-//! MEMORY's subcommands that concern the process. The allocator counts what it took from the system
-//! and not what each value takes, so `allocated` here means taken from the system.
+//! MEMORY's subcommands that concern the process. The allocator does not count what values take, so
+//! `allocated` here means occupied: the resident memory of the process.
 
 use engine::limits::DATABASE_COUNT;
 use engine::reply::Reply;
@@ -8,13 +8,13 @@ use super::everywhere::{Purpose, Question};
 use super::stats::Snapshot;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::memory::{self, ProcessMemory};
+use crate::memory;
 
 /// Below this nothing useful can be said of how memory is used.
-const SMALL_BYTES: u64 = 16 << 20;
+const SMALL_BYTES: u64 = 64 << 20;
 
-/// Occupied to allocated memory beyond which much of it is holes.
-const FRAGMENTED_RATIO: f64 = 1.5;
+/// Data to all memory, below which it is worth a look what the rest is.
+const DATA_RATIO_LOW: f64 = 0.5;
 
 /// Bytes that a client holds on average, beyond which clients are worth a look.
 const CLIENT_BYTES_HIGH: u64 = 256 << 10;
@@ -44,7 +44,8 @@ impl Core {
 
 /// What is known of memory, in bytes where nothing else is said.
 struct Figures {
-    process: ProcessMemory,
+    used: u64,
+    used_peak: u64,
     at_start: u64,
     clients: u64,
     log: u64,
@@ -57,8 +58,9 @@ struct Figures {
 impl Figures {
     fn of(sum: &Snapshot) -> Figures {
         Figures {
-            process: memory::process_memory(),
-            at_start: memory::committed_at_start(),
+            used: memory::resident_bytes(),
+            used_peak: memory::resident_bytes_peak(),
+            at_start: memory::resident_bytes_at_start(),
             clients: sum.client_bytes,
             log: sum.log_queued_bytes,
             tables: sum.table_bytes,
@@ -72,11 +74,7 @@ impl Figures {
     }
 
     fn dataset(&self) -> u64 {
-        self.process.committed.saturating_sub(self.overhead())
-    }
-
-    fn fragmentation(&self) -> f64 {
-        self.process.resident as f64 / self.process.committed.max(1) as f64
+        self.used.saturating_sub(self.overhead())
     }
 }
 
@@ -89,13 +87,13 @@ pub fn write_memory(reply: &mut Reply<'_>, sum: &Snapshot, view: MemoryView) {
 }
 
 fn write_stats(reply: &mut Reply<'_>, figures: &Figures) {
-    let process = figures.process;
-    let data = process.committed.saturating_sub(figures.at_start);
+    let (used, peak) = (figures.used, figures.used_peak);
+    let data = used.saturating_sub(figures.at_start);
     let integer = |name, value: u64| (name, Figure::Integer(value as i64));
     let tables = figures.tables.iter().enumerate().filter(|(_, bytes)| **bytes > 0);
     let mut fields = vec![
-        integer("peak.allocated", process.committed_peak),
-        integer("total.allocated", process.committed),
+        integer("peak.allocated", peak),
+        integer("total.allocated", used),
         integer("startup.allocated", figures.at_start),
         integer("replication.backlog", 0),
         integer("clients.slaves", 0),
@@ -114,15 +112,8 @@ fn write_stats(reply: &mut Reply<'_>, figures: &Figures) {
         integer("keys.bytes-per-key", data.checked_div(figures.keys_count).unwrap_or(0)),
         integer("dataset.bytes", figures.dataset()),
         ("dataset.percentage", Figure::Double(percent(figures.dataset(), data))),
-        ("peak.percentage", Figure::Double(percent(process.committed, process.committed_peak))),
-        integer("allocator.allocated", process.committed),
-        integer("allocator.active", process.committed),
-        integer("allocator.resident", process.resident),
-        ("fragmentation", Figure::Double(figures.fragmentation())),
-        (
-            "fragmentation.bytes",
-            Figure::Integer(process.resident as i64 - process.committed as i64),
-        ),
+        ("peak.percentage", Figure::Double(percent(used, peak))),
+        integer("allocator.resident", used),
     ]);
     reply.map(fields.len());
     for (name, figure) in &fields {
@@ -154,33 +145,28 @@ impl Figure {
     }
 }
 
+fn data_ratio(figures: &Figures) -> f64 {
+    figures.dataset() as f64 / figures.used.max(1) as f64
+}
+
 fn percent(part: u64, whole: u64) -> f64 {
     part as f64 * 100.0 / whole.max(1) as f64
 }
 
 fn report(figures: &Figures) -> String {
-    let process = figures.process;
-    if process.committed < SMALL_BYTES {
+    let (used_mib, peak_mib) = (figures.used >> 20, figures.used_peak >> 20);
+    if figures.used < SMALL_BYTES {
         return format!(
-            "The server uses {} MiB: too little to say anything useful of how.\n",
-            process.committed >> 20
+            "The server uses {used_mib} MiB: too little to say anything useful of how.\n"
         );
     }
     let mut text = String::new();
-    if process.committed_peak / 2 > process.committed {
-        text += &format!(
-            "- It used {} MiB at its peak and uses {} MiB now; MEMORY PURGE gives back what is \
-             free.\n",
-            process.committed_peak >> 20,
-            process.committed >> 20
-        );
+    if figures.used_peak / 2 > figures.used {
+        text += &format!("- It used {peak_mib} MiB at its peak and uses {used_mib} MiB now.\n");
     }
-    if figures.fragmentation() > FRAGMENTED_RATIO {
-        text += &format!(
-            "- It occupies {:.2} times what it took: holes are left of what was deleted. MEMORY \
-             PURGE may help.\n",
-            figures.fragmentation()
-        );
+    if data_ratio(figures) < DATA_RATIO_LOW {
+        text += "- Less than half of it is data. MEMORY STATS shows what else there is; MEMORY \
+                 PURGE gives back what is free.\n";
     }
     let client = figures.clients.checked_div(figures.clients_count).unwrap_or(0);
     if client > CLIENT_BYTES_HIGH {

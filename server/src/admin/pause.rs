@@ -82,6 +82,7 @@ impl Core {
     }
 
     /// Whether a command has to wait until the pause is over.
+    #[cold]
     pub(crate) fn is_paused(&self, connection: &Connection, spec: &CommandSpec) -> bool {
         if self.pause.all {
             return true;
@@ -93,6 +94,7 @@ impl Core {
                 && queued.into_iter().any(|c| find_command(c.as_args()).is_ok_and(writes))
     }
 
+    #[cold]
     pub(crate) fn postpone(&mut self, connection: &mut Connection, args: Args<'_>) {
         connection.waiting = Waiting::Pause { command: OwnedArgs::copy_of(args) };
         self.pause.waiting.push(connection.id);

@@ -48,6 +48,7 @@ impl Core {
     }
 
     /// A checked command runs, goes to where it runs, or is queued.
+    #[inline]
     pub(crate) fn admit(
         &mut self,
         connection: &mut Connection,
