@@ -107,19 +107,24 @@ impl Replies {
         Part(self.popped + self.held.len() as u64 - 1)
     }
 
-    /// Everything of a part that began in this turn waits for this entry too.
-    pub fn hold_part(&mut self, part: Part, hold: Hold) {
+    /// Everything of a part that began in this turn waits for these entries.
+    pub fn hold_part(&mut self, part: Part, holds: &[Hold]) {
         let at = (part.0 - self.popped) as usize;
-        if at > 0 && self.held[at - 1].hold == hold {
-            // It stands behind what waits for the same.
+        let alone = at + 1 == self.held.len() && !self.held[at].is_for_an_answer();
+        if at > 0 && alone && holds == std::slice::from_ref(&self.held[at - 1].hold) {
+            // It stands behind what waits for the same: no need for a stretch of its own.
+            self.held.pop_back();
             return;
         }
-        if self.held[at].hold == Hold::Open {
-            self.held[at].hold = hold;
-            return;
+        for hold in holds {
+            if self.held[at].hold == Hold::Open {
+                self.held[at].hold = hold.clone();
+                continue;
+            }
+            let end = self.start_of(at);
+            let held = Held { hold: hold.clone(), end, answer: Vec::new(), silent: false };
+            self.held.insert(at, held);
         }
-        let end = self.start_of(at);
-        self.held.insert(at, Held { hold, end, answer: Vec::new(), silent: false });
     }
 
     /// Takes back what was written of a part: CLIENT REPLY OFF and SKIP.
@@ -337,8 +342,8 @@ mod tests {
         replies.expect_answer(1, false, false);
         write(&mut replies, b"]", None);
         replies.expect_answer(2, false, true);
-        replies.hold_part(part, Hold::Release { shard: 0, index: 3 });
-        replies.hold_part(part, Hold::Release { shard: 1, index: 4 });
+        let entries = [(0, 3), (1, 4)].map(|(shard, index)| Hold::Release { shard, index });
+        replies.hold_part(part, &entries);
         write(&mut replies, b"after", None);
         assert!(replies.answer(1, Hold::Open, b"x"));
         assert!(replies.answer(2, Hold::Open, b"unwanted"));
@@ -369,7 +374,7 @@ mod tests {
         for _ in 0..4 {
             let part = replies.begin_part();
             write(&mut replies, b"+OK\r\n", None);
-            replies.hold_part(part, Hold::Release { shard: 0, index: 9 });
+            replies.hold_part(part, &[Hold::Release { shard: 0, index: 9 }]);
         }
         write(&mut replies, b"+OK\r\n", release(9));
         assert_eq!(replies.held.len(), 1);

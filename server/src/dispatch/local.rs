@@ -9,6 +9,8 @@ use engine::error::{CommandError, c_text};
 use engine::keyspace::Space;
 use engine::reply::{Protocol, Reply};
 
+use smallvec::SmallVec;
+
 use super::route::{Route, ShardSet};
 use crate::commit::gate::Waiter;
 use crate::connection::replies::{Hold, Part};
@@ -162,12 +164,11 @@ impl Core {
     pub(crate) fn hold_reply(
         &mut self,
         connection: &mut Connection,
-        start: usize,
+        mut start: usize,
         needed: &ShardSet,
     ) {
         self.silence(connection, start);
         let (id, silent) = (connection.id, connection.is_silent());
-        let mut start = start;
         self.for_each_fence(id, silent, needed, |hold| {
             start = connection.replies.hold_from(start, hold);
         });
@@ -179,7 +180,9 @@ impl Core {
         if silent {
             connection.replies.discard_part(part);
         }
-        self.for_each_fence(id, silent, needed, |hold| connection.replies.hold_part(part, hold));
+        let mut holds: SmallVec<[Hold; 4]> = SmallVec::new();
+        self.for_each_fence(id, silent, needed, |hold| holds.push(hold));
+        connection.replies.hold_part(part, &holds);
     }
 
     /// What the client's reply has to wait for, shard by shard.

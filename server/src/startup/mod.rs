@@ -113,7 +113,7 @@ impl Prepared {
             node: identity.node,
             core: 0,
         });
-        let host = || Box::new(runtime::host::Machine) as Box<dyn Host>;
+        let host = || -> Box<dyn Host> { Box::new(runtime::host::Machine) };
         starts::deal_out(config, self.shards, &self.tails, log, seed, host)
     }
 }

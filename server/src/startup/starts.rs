@@ -16,7 +16,7 @@ pub fn deal_out(
     tails: &[Tail],
     log: Option<LogIdentity>,
     seed: u64,
-    make_host: impl Fn() -> Box<dyn Host>,
+    host: impl Fn() -> Box<dyn Host>,
 ) -> Vec<CoreStart> {
     let shard_count = shards.count();
     let hasher = shards.hasher();
@@ -41,7 +41,7 @@ pub fn deal_out(
                 hasher: hasher.clone(),
                 log,
                 seed: seed.wrapping_add(u64::from(id)),
-                host: make_host(),
+                host: host(),
             }
         })
         .collect()

@@ -22,6 +22,25 @@ use super::disk::{Disk, LogSource, UnderWay};
 
 const IDENTITY: LogIdentity = LogIdentity { cluster: 0x51, node: 1, core: 0 };
 
+/// Within a turn no time passes, and there are no files but the logs.
+struct Still;
+
+impl Host for Still {
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+
+    fn sleep_ns(&self, _ns: u64) {}
+
+    fn read_text(&self, _path: &Path) -> io::Result<String> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn replace_text(&self, _path: &Path, _text: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
 /// The wall clock at the start of time.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
@@ -62,25 +81,6 @@ pub struct Node {
     pub disk: Disk,
 }
 
-/// A machine without files, on which nothing takes time.
-struct NoHost;
-
-impl Host for NoHost {
-    fn monotonic_ns(&self) -> u64 {
-        0
-    }
-
-    fn sleep_ns(&self, _ns: u64) {}
-
-    fn read_text(&self, path: &Path) -> io::Result<String> {
-        Err(io::Error::new(io::ErrorKind::NotFound, path.display().to_string()))
-    }
-
-    fn replace_text(&self, path: &Path, _text: &str) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, path.display().to_string()))
-    }
-}
-
 struct Entries(std::iter::Peekable<std::vec::IntoIter<OwnedEntry>>);
 
 impl EntryStream for Entries {
@@ -115,8 +115,8 @@ impl Node {
         }
         apply_in_order(&mut logs, &mut shards, &config.engine_settings())
             .map_err(|error| error.to_string())?;
-        let (seed, host) = (rng.next_u64(), || Box::new(NoHost) as Box<dyn Host>);
-        let starts = deal_out(config, shards, &tails, Some(IDENTITY), seed, host);
+        let host = || -> Box<dyn Host> { Box::new(Still) };
+        let starts = deal_out(config, shards, &tails, Some(IDENTITY), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
         let seats = starts.into_iter().map(|start| seat(Core::new(start))).collect();
