@@ -59,12 +59,14 @@ struct Running(Child);
 
 impl Running {
     fn start(directory: &Path) -> Running {
-        let mut child = command(directory).stderr(Stdio::piped()).spawn().unwrap();
+        let child = command(directory).stderr(Stdio::piped()).spawn().unwrap();
+        // From here on dropping it ends the process, whatever happens.
+        let mut running = Running(child);
         let mut said = Vec::new();
-        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        for line in BufReader::new(running.0.stderr.take().unwrap()).lines() {
             said.push(line.unwrap());
             if said.last().unwrap().contains("ready") {
-                return Running(child);
+                return running;
             }
         }
         panic!("it did not start: {said:?}");
