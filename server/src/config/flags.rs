@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Args as _, Parser};
 use serde::Deserialize;
 
 use super::{Config, Durability};
@@ -93,7 +93,36 @@ fn read_file(path: &Path) -> Result<FileSettings, ConfigError> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|e| ConfigError(format!("cannot read the configuration file {shown}: {e}")))?;
-    toml::from_str(&text).map_err(|e| ConfigError(format!("configuration file {shown}: {e}")))
+    let fail = |e: toml::de::Error| ConfigError(format!("configuration file {shown}: {e}"));
+    check_names(&toml::from_str(&text).map_err(fail)?)
+        .map_err(|unknown| ConfigError(format!("configuration file {shown}: {unknown}")))?;
+    toml::from_str(&text).map_err(fail)
+}
+
+/// Every key of the file is a flag's name; the error says which is none, and the nearest.
+fn check_names(table: &toml::Table) -> Result<(), String> {
+    let command = FileSettings::augment_args(clap::Command::new("quoring"));
+    let names: Vec<&str> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
+    let unknown = table.keys().find(|key| !names.contains(&key.as_str()));
+    let Some(unknown) = unknown else { return Ok(()) };
+    let nearest = names.iter().min_by_key(|name| edits_between(unknown, name));
+    let nearest = nearest.expect("there are settings");
+    Err(format!("there is no setting '{unknown}'; the nearest is '{nearest}'"))
+}
+
+/// Characters to insert, delete or replace to make one text of the other (Levenshtein).
+fn edits_between(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(left != right);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[row.len() - 1]
 }
 
 impl FileSettings {
