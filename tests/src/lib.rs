@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`harness`]: a server under test and a client for it.
 //! - [`fuzz`]: cases made from a seed for what reads bytes of clients and disks.
+//! - `tests/clients.rs` and the folder `clients`: real client libraries.
 //! - `tests/crash.rs`: kill -9 under load. `tests/protocol.rs`: what clients rely on.
 
 pub mod fuzz;
