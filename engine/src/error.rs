@@ -2,18 +2,19 @@
 
 use std::borrow::Cow;
 
-/// An error reply without its leading `-`, the code word included.
+/// An error reply without its leading `-`, the code word included. Bytes, since some errors repeat
+/// what a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandError(pub Cow<'static, str>);
+pub struct CommandError(pub Cow<'static, [u8]>);
 
 pub type CommandResult = Result<(), CommandError>;
 
 impl CommandError {
     pub const fn new(text: &'static str) -> CommandError {
-        CommandError(Cow::Borrowed(text))
+        CommandError(Cow::Borrowed(text.as_bytes()))
     }
 
-    pub fn from_text(text: impl Into<String>) -> CommandError {
+    pub fn from_text(text: impl Into<Vec<u8>>) -> CommandError {
         CommandError(Cow::Owned(text.into()))
     }
 }
@@ -23,6 +24,8 @@ pub const WRONG_TYPE: CommandError =
 pub const SYNTAX: CommandError = CommandError::new("ERR syntax error");
 pub const NOT_AN_INTEGER: CommandError =
     CommandError::new("ERR value is not an integer or out of range");
+pub const NOT_32_BITS: CommandError =
+    CommandError::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 pub const NOT_A_FLOAT: CommandError = CommandError::new("ERR value is not a valid float");
 pub const NOT_POSITIVE: CommandError =
     CommandError::new("ERR value is out of range, must be positive");
@@ -47,4 +50,9 @@ pub fn wrong_arity(name: &str) -> CommandError {
 
 pub fn invalid_expire(command: &str) -> CommandError {
     CommandError::from_text(format!("ERR invalid expire time in '{command}' command"))
+}
+
+/// A word as Redis's errors repeat it: up to its first zero byte.
+pub fn c_text(word: &[u8]) -> &[u8] {
+    word.split(|b| *b == 0).next().unwrap_or_default()
 }

@@ -64,9 +64,10 @@ impl<'a> Reply<'a> {
     }
 
     /// `text` begins with the error's code word. Line breaks become spaces, as in Redis.
-    pub fn error(&mut self, text: &str) {
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        let spaced = |b: &u8| if matches!(b, b'\r' | b'\n') { b' ' } else { *b };
         self.out.push(b'-');
-        self.out.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+        self.out.extend(text.as_ref().iter().map(spaced));
         self.raw(b"\r\n");
     }
 

@@ -29,9 +29,17 @@ pub const LOG_QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Entries of SLOWLOG (`slowlog-max-len`).
 pub const SLOWLOG_ENTRIES_MAX: usize = 128;
 
+/// Longest DEBUG SLEEP. Tests sleep for seconds; a core that does nothing for longer looks dead to
+/// whoever watches it.
+pub const DEBUG_SLEEP_NS_MAX: u64 = 60_000_000_000;
+
 /// Commands of one client run before the others get their turn. At 0.5 µs each about half a
 /// millisecond, within the promise that no turn lasts 5 ms.
 pub const COMMANDS_PER_CLIENT_AND_TURN_MAX: usize = 1024;
+
+/// Commands of a pipeline read before the first of them runs: as many keys as the processor keeps
+/// cache misses in flight for, some two times over.
+pub const COMMANDS_AHEAD_MAX: usize = 32;
 
 /// Elements of discarded collections freed a turn: some 200 µs.
 pub const FREED_PER_TURN_MAX: usize = 4096;
@@ -46,9 +54,15 @@ pub const GATHERED_OPERATIONS_MAX: usize = 128;
 /// How often clients' idle times and expiries are looked at: ten times a second, as Redis does.
 pub const HOUSEKEEPING_PERIOD_NS: u64 = 100_000_000;
 
+/// How often a segment is asked for again for which there was no space.
+pub const FULL_DISK_RETRY_NS: u64 = 1_000_000_000;
+
 /// Messages to one core that wait because its ring is full, at which clients wait too.
 pub const MESH_WAITING_MAX: u32 = 1024;
 
 /// Commands of one client under way on other cores, whose replies' sizes are not known yet: with
 /// more, a client that reads nothing could make the others collect much for it.
 pub const EXPECTED_ANSWERS_MAX: usize = 64;
+
+/// Bytes of commands collected for another core in a turn that are sent on at once.
+pub const FORWARDED_BYTES_MAX: usize = 1024 * 1024;

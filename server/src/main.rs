@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use server::config::flags::Flags;
 use server::startup::{self, Banner, StartError};
 
@@ -17,7 +16,7 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    match start(Flags::parse()) {
+    match start(Flags::from_command_line()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("quoring: {error}");
@@ -27,6 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: Flags) -> Result<(), StartError> {
+    server::memory::note_start();
     let processors = server::runtime::threads::allowed_processors()?.len();
     let config = flags.into_config(processors)?;
     startup::run(config, |running, banner| announce(running.addresses(), banner))?;

@@ -1,6 +1,9 @@
-//! What the process uses, as INFO reports it. Read on request only.
+//! What the process uses, as INFO and MEMORY report it. Read on request only.
 #![allow(unsafe_code)]
-// JUSTIFICATION: getrusage has no safe interface.
+// JUSTIFICATION: neither getrusage nor the allocator's own figures have a safe interface.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::OnceLock;
 
 /// Bytes of memory that the process occupies.
 pub fn resident_bytes() -> u64 {
@@ -19,4 +22,63 @@ pub fn cpu_seconds() -> (f64, f64) {
     };
     let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
     (seconds(usage.ru_utime), seconds(usage.ru_stime))
+}
+
+/// The most that the process ever occupied.
+pub fn resident_bytes_peak() -> u64 {
+    // SAFETY: an all-zero rusage is valid, and getrusage fills it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    (usage.ru_maxrss as u64 * 1024).max(resident_bytes())
+}
+
+static AT_START: OnceLock<u64> = OnceLock::new();
+
+/// Remembers what the process occupies before it has data. Only the first call counts.
+pub fn note_start() {
+    AT_START.get_or_init(resident_bytes);
+}
+
+pub fn resident_bytes_at_start() -> u64 {
+    AT_START.get().copied().unwrap_or(0)
+}
+
+/// Gives memory that the calling thread's heap does not need back to the system.
+pub fn give_back() {
+    // SAFETY: no condition; it touches only the calling thread's heap and free pages.
+    unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+/// The allocator's own report.
+pub fn allocator_report() -> String {
+    unsafe extern "C" fn append(text: *const c_char, report: *mut c_void) {
+        // SAFETY: the allocator passes a text that ends with 0, and the pointer that it was given,
+        // to a String that lives through the call and that nobody else uses.
+        unsafe {
+            let text = CStr::from_ptr(text).to_string_lossy();
+            (*report.cast::<String>()).push_str(&text);
+        }
+    }
+    let mut report = String::new();
+    // SAFETY: `append` gets only what is named here, and only during this call.
+    unsafe {
+        libmimalloc_sys::mi_stats_print_out(Some(append), (&raw mut report).cast());
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_there() {
+        assert!(resident_bytes() > 0);
+        assert!(resident_bytes_peak() >= resident_bytes());
+        give_back();
+        assert!(!allocator_report().is_empty());
+    }
 }

@@ -27,13 +27,13 @@ fn an_unknown_name_in_the_file_is_refused() {
     let path = directory.path().join("quoring.toml");
     std::fs::write(&path, "prot = 1\n").unwrap();
     let said = refused(&["--config", path.to_str().unwrap()]);
-    assert!(said.contains("no setting 'prot'; the nearest is 'port'"), "{said}");
+    assert!(said.contains("no setting 'prot'; is 'port' meant?"), "{said}");
     std::fs::write(&path, "port = 0\nmaxclient = 5\n").unwrap();
     let said = refused(&["--config", path.to_str().unwrap()]);
-    assert!(said.contains("no setting 'maxclient'; the nearest is 'maxclients'"), "{said}");
+    assert!(said.contains("no setting 'maxclient'; is 'maxclients' meant?"), "{said}");
     std::fs::write(&path, "port = 'many'\n").unwrap();
     let said = refused(&["--config", path.to_str().unwrap()]);
-    assert!(said.contains("line 1") && said.contains("invalid type"), "{said}");
+    assert!(said.contains("invalid type"), "{said}");
 }
 
 #[test]

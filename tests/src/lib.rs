@@ -2,9 +2,15 @@
 //!
 //! # Layout
 //! - [`harness`]: a server under test and a client for it.
+//! - [`sim`]: the real cores on a virtual disk, network and clock.
+//! - [`differential`]: random commands to Redis and Quoring, and where they differ.
+//! - [`transcript`]: replies of real servers, recorded and replayed.
 //! - [`fuzz`]: cases made from a seed for what reads bytes of clients and disks.
 //! - `tests/clients.rs` and the folder `clients`: real client libraries.
 //! - `tests/crash.rs`: kill -9 under load. `tests/protocol.rs`: what clients rely on.
 
+pub mod differential;
 pub mod fuzz;
 pub mod harness;
+pub mod sim;
+pub mod transcript;

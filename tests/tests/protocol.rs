@@ -41,6 +41,46 @@ fn pipelines_keep_their_order_over_all_shards() {
     });
 }
 
+/// As Redis 7.0.15 answers.
+#[test]
+fn a_trim_that_leaves_all_fails_a_transaction_that_watches() {
+    with_cores(|server| {
+        let mut client = server.client().unwrap();
+        check(&mut client, "RPUSH l a b", Value::Integer(2));
+        check(&mut client, "WATCH l", Value::ok());
+        check(&mut client, "LTRIM l -5 88", Value::ok());
+        check(&mut client, "MULTI", Value::ok());
+        check(&mut client, "EXEC", Value::Null);
+        check(&mut client, "WATCH l", Value::ok());
+        check(&mut client, "LTRIM none 0 1", Value::ok());
+        check(&mut client, "MULTI", Value::ok());
+        check(&mut client, "EXEC", Value::Array(Vec::new()));
+    });
+}
+
+/// With three cores a request for shards could overtake a forwarded command on its way.
+#[test]
+fn what_takes_many_shards_sees_all_that_the_pipeline_wrote_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let server =
+        Server::start(directory.path(), &["--cores", "4", "--durability", "none"]).unwrap();
+    let mut client = server.client().unwrap();
+    for round in 1..=300 {
+        let keys: Vec<String> = (0..8).map(|n| format!("k{n}")).collect();
+        for key in &keys {
+            client.send(&["SADD", key, &format!("{key}:{round}")]).unwrap();
+        }
+        let mut union = vec!["SUNION"];
+        union.extend(keys.iter().map(String::as_str));
+        client.send(&union).unwrap();
+        for _ in &keys {
+            assert_eq!(client.read().unwrap(), Value::Integer(1));
+        }
+        let Value::Array(members) = client.read().unwrap() else { panic!("no array") };
+        assert_eq!(members.len(), round * keys.len());
+    }
+}
+
 #[test]
 fn bytes_one_at_a_time_inline_commands_and_bad_ones() {
     with_cores(|server| {

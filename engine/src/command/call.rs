@@ -20,23 +20,36 @@ pub enum Run {
 /// The commands that the server runs itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ServerCommand {
+    /// READONLY, READWRITE and ASKING, which only a cluster answers.
+    Asking,
     Auth,
     ClientCommand,
     Command,
     Config,
+    Debug,
     Discard,
     Echo,
     Exec,
     Hello,
+    /// HELP of any container.
+    Help,
     Info,
+    Lastsave,
+    Latency,
+    Lolwut,
+    Memory,
     Multi,
     Ping,
     Quit,
     Reset,
+    Role,
     Select,
     Shutdown,
+    Slowlog,
     Time,
     Unwatch,
+    Wait,
+    Waitaof,
     Watch,
 }
 
@@ -47,8 +60,9 @@ pub struct Block {
     pub keys: Vec<usize>,
     /// 0: for ever.
     pub timeout_ms: u64,
-    /// The reply when the time is over, and inside a transaction at once.
-    pub on_timeout: NothingReply,
+    /// The reply inside a transaction, where nothing waits. When its time is over, every command
+    /// answers a null array.
+    pub in_transaction: NothingReply,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A key's time: EXPIRE, TTL, PERSIST and their kin.
 
-use crate::error::{CommandError, CommandResult, invalid_expire};
+use crate::error::{CommandError, CommandResult, c_text, invalid_expire};
 use crate::keyspace::Entry;
 
 use super::call::Call;
@@ -65,8 +65,8 @@ fn parse_conditions(call: &Call<'_, '_>) -> Result<Conditions, CommandError> {
             b"gt" => conditions.later = true,
             b"lt" => conditions.earlier = true,
             _ => {
-                let word = String::from_utf8_lossy(word);
-                return Err(CommandError::from_text(format!("ERR Unsupported option {word}")));
+                let word = c_text(word);
+                return Err(CommandError::from_text([b"ERR Unsupported option ", word].concat()));
             }
         }
     }

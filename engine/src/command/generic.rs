@@ -1,12 +1,13 @@
 //! Keys whatever they hold: DEL, RENAME, COPY, TYPE, OBJECT, whole databases.
 
-use crate::error::{CommandError, CommandResult, NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX};
+use crate::error::{CommandError, CommandResult, NO_SUCH_KEY, SYNTAX};
 use crate::keyspace::string::string_encoding;
 use crate::keyspace::{Entry, ValueRef};
 use crate::limits::DATABASE_COUNT;
+use crate::number;
 
 use super::call::Call;
-use super::parse::integer;
+use super::parse;
 use super::scan::type_of;
 
 pub fn del(call: &mut Call<'_, '_>) -> CommandResult {
@@ -62,14 +63,6 @@ pub fn renamenx(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
-fn parse_database(text: &[u8]) -> Result<u16, CommandError> {
-    let index = integer(text)?;
-    match usize::try_from(index) {
-        Ok(index) if index < DATABASE_COUNT => Ok(index as u16),
-        _ => Err(CommandError::new("ERR DB index is out of range")),
-    }
-}
-
 pub fn copy(call: &mut Call<'_, '_>) -> CommandResult {
     let (args, from, to) = (call.args, call.args.at(1), call.args.at(2));
     let (mut db, mut replace) = (call.space.db(), false);
@@ -79,7 +72,7 @@ pub fn copy(call: &mut Call<'_, '_>) -> CommandResult {
             replace = true;
         } else if args.is(at, "db") && at + 1 < args.len() {
             at += 1;
-            db = parse_database(args.at(at))?;
+            db = parse::database(args.at(at))?;
         } else {
             return Err(SYNTAX);
         }
@@ -104,7 +97,7 @@ pub fn copy(call: &mut Call<'_, '_>) -> CommandResult {
 
 pub fn move_(call: &mut Call<'_, '_>) -> CommandResult {
     let (key, from) = (call.args.at(1), call.space.db());
-    let db = parse_database(call.args.at(2)).map_err(|_| OUT_OF_RANGE)?;
+    let db = parse::database(call.args.at(2))?;
     if db == from {
         return Err(CommandError::new("ERR source and destination objects are the same"));
     }
@@ -121,15 +114,20 @@ pub fn object_encoding(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.null();
         return Ok(());
     };
-    let name = match entry.value() {
+    let name = encoding_of(entry.value());
+    call.reply.bulk(name.as_bytes());
+    Ok(())
+}
+
+/// OBJECT ENCODING's word for a value.
+pub fn encoding_of(value: ValueRef<'_>) -> &'static str {
+    match value {
         ValueRef::List(list) => list.encoding(),
         ValueRef::Set(set) => set.encoding(),
         ValueRef::Hash(hash) => hash.encoding(),
         ValueRef::ZSet(zset) => zset.encoding(),
         string => string_encoding(string).unwrap_or("raw"),
-    };
-    call.reply.bulk(name.as_bytes());
-    Ok(())
+    }
 }
 
 pub fn object_refcount(call: &mut Call<'_, '_>) -> CommandResult {
@@ -231,11 +229,13 @@ pub fn flushall(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub fn swapdb(call: &mut Call<'_, '_>) -> CommandResult {
-    let parse =
-        |text: &[u8], error: &'static str| integer(text).map_err(|_| CommandError::new(error));
+    let parse = |text: &[u8], error: &'static str| {
+        let index = number::parse_i64(text).and_then(|index| i32::try_from(index).ok());
+        index.ok_or(CommandError::new(error))
+    };
     let a = parse(call.args.at(1), "ERR invalid first DB index")?;
     let b = parse(call.args.at(2), "ERR invalid second DB index")?;
-    let in_range = |db: i64| usize::try_from(db).is_ok_and(|db| db < DATABASE_COUNT);
+    let in_range = |db: i32| usize::try_from(db).is_ok_and(|db| db < DATABASE_COUNT);
     if !in_range(a) || !in_range(b) {
         return Err(CommandError::new("ERR DB index is out of range"));
     }

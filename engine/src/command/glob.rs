@@ -1,8 +1,12 @@
 //! Redis's glob patterns: `*`, `?`, `[a-z]`, `[^a]`, `\x`. Works on bytes.
 
 /// Whether all of `text` matches the pattern. Time is bounded by the product of the lengths: only
-/// the last star is ever tried again.
+/// the last star is ever tried again. As in Redis the empty text matches `*`, which its commands
+/// take for no pattern at all, and the empty pattern, but not `**`.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        return matches!(pattern, b"" | b"*");
+    }
     let (mut p, mut t) = (0, 0);
     // Where to go on after the last star, and the text position it has swallowed up to.
     let mut star: Option<(usize, usize)> = None;
@@ -95,6 +99,9 @@ mod tests {
             ("a*b*c", "aXXbYYbZ", false),
             ("", "", true),
             ("", "a", false),
+            ("*", "", true),
+            ("**", "", false),
+            ("a**", "a", true),
             ("a*", "a", true),
             ("*a", "ba", true),
         ] {

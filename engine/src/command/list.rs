@@ -222,6 +222,8 @@ pub fn ltrim(call: &mut Call<'_, '_>) -> CommandResult {
     call.space.update(call.args.at(1), Missing::Skip, |list: &mut ListUpdate<'_>| {
         let len = list.len();
         let kept = index_range(start, stop, len);
+        // As in Redis, a trim that leaves all is a change to those who watch.
+        list.touch();
         list.drop_back(len - kept.end);
         list.drop_front(kept.start);
     })?;

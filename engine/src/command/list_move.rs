@@ -2,6 +2,7 @@
 
 use crate::error::{CommandError, CommandResult, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT};
 use crate::keyspace::{Missing, Update};
+use crate::number::extended::Extended;
 use crate::number::{parse_f64, parse_i64};
 use crate::value::List;
 use crate::value::list::End;
@@ -17,14 +18,23 @@ fn parse_end(text: &[u8]) -> Result<End, CommandError> {
     }
 }
 
-/// A timeout in seconds, as milliseconds; 0 for none.
-pub(crate) fn parse_timeout(text: &[u8]) -> Result<u64, CommandError> {
-    let seconds = parse_f64(text).ok_or(TIMEOUT_NOT_A_FLOAT)?;
-    if seconds < 0.0 {
+/// A timeout in seconds, as milliseconds; 0 for none. What is below a millisecond is one.
+pub(crate) fn parse_timeout(text: &[u8], now_ms: i64) -> Result<u64, CommandError> {
+    let seconds = match (parse_f64(text), Extended::parse(text)) {
+        (Some(seconds), _) => seconds,
+        // Redis reads a long double here: more than a double holds is a number still.
+        (None, Some(Extended::Finite { negative, exponent, .. })) => {
+            let magnitude = if exponent > 0 { f64::INFINITY } else { f64::MIN_POSITIVE };
+            if negative { -magnitude } else { magnitude }
+        }
+        (None, _) => return Err(TIMEOUT_NOT_A_FLOAT),
+    };
+    let ms = (seconds * 1000.0).ceil();
+    if ms < 0.0 {
         return Err(TIMEOUT_NEGATIVE);
     }
-    let ms = (seconds * 1000.0).ceil();
-    if ms > i64::MAX as f64 {
+    // The moment at which the time is over must be one.
+    if ms > (i64::MAX - now_ms) as f64 {
         return Err(CommandError::new("ERR timeout is out of range"));
     }
     Ok(ms as u64)
@@ -46,18 +56,18 @@ pub fn lmove(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub fn brpoplpush(call: &mut Call<'_, '_>) -> CommandResult {
-    let timeout_ms = parse_timeout(call.args.at(3))?;
+    let timeout_ms = parse_timeout(call.args.at(3), call.space.now_ms())?;
     if !move_element(call, End::Tail, End::Head)? {
-        call.block = Some(Block { keys: vec![1], timeout_ms, on_timeout: NothingReply::Null });
+        call.block = Some(Block { keys: vec![1], timeout_ms, in_transaction: NothingReply::Null });
     }
     Ok(())
 }
 
 pub fn blmove(call: &mut Call<'_, '_>) -> CommandResult {
     let (from, to) = (parse_end(call.args.at(3))?, parse_end(call.args.at(4))?);
-    let timeout_ms = parse_timeout(call.args.at(5))?;
+    let timeout_ms = parse_timeout(call.args.at(5), call.space.now_ms())?;
     if !move_element(call, from, to)? {
-        call.block = Some(Block { keys: vec![1], timeout_ms, on_timeout: NothingReply::Null });
+        call.block = Some(Block { keys: vec![1], timeout_ms, in_transaction: NothingReply::Null });
     }
     Ok(())
 }
@@ -71,14 +81,12 @@ fn move_element(call: &mut Call<'_, '_>, from: End, to: End) -> Result<bool, Com
     let Some(element) = taken.first() else { return Ok(false) };
     call.space.list(target)?;
     if source == target {
-        // In one update, so that a list of one element is not deleted in between.
+        // In one update, so that a list of one element is not deleted in between. The element is
+        // taken first, as in Redis: the list must not look longer than it ever is.
         call.space.update(source, Missing::Skip, |list: &mut Update<'_, List>| {
-            push_one(list, to, element);
-            let at = match from {
-                End::Head => usize::from(to == End::Head),
-                End::Tail => list.len() - 1 - usize::from(to == End::Tail),
-            };
+            let at = if from == End::Head { 0 } else { list.len() - 1 };
             list.remove_range(at, 1);
+            push_one(list, to, element);
         })?;
     } else {
         drop_from(call, source, from, 1)?;
@@ -100,7 +108,7 @@ pub fn brpop(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn pop_first(call: &mut Call<'_, '_>, end: End) -> CommandResult {
     let last = call.args.len() - 1;
-    let timeout_ms = parse_timeout(call.args.at(last))?;
+    let timeout_ms = parse_timeout(call.args.at(last), call.space.now_ms())?;
     for at in 1..last {
         let key = call.args.at(at);
         let Some(list) = call.space.list(key)? else { continue };
@@ -111,27 +119,29 @@ fn pop_first(call: &mut Call<'_, '_>, end: End) -> CommandResult {
         return drop_from(call, key, end, taken.len());
     }
     let keys = (1..last).collect();
-    call.block = Some(Block { keys, timeout_ms, on_timeout: NothingReply::NullArray });
+    call.block = Some(Block { keys, timeout_ms, in_transaction: NothingReply::NullArray });
     Ok(())
 }
 
 pub fn lmpop(call: &mut Call<'_, '_>) -> CommandResult {
-    if pop_many(call, 1)?.is_some() {
+    let many = parse_many(call, 1)?;
+    if pop_many(call, 1, many)?.is_some() {
         call.reply.null_array();
     }
     Ok(())
 }
 
 pub fn blmpop(call: &mut Call<'_, '_>) -> CommandResult {
-    let timeout_ms = parse_timeout(call.args.at(1))?;
-    if let Some(keys) = pop_many(call, 2)? {
-        call.block = Some(Block { keys, timeout_ms, on_timeout: NothingReply::NullArray });
+    let many = parse_many(call, 2)?;
+    let timeout_ms = parse_timeout(call.args.at(1), call.space.now_ms())?;
+    if let Some(keys) = pop_many(call, 2, many)? {
+        call.block = Some(Block { keys, timeout_ms, in_transaction: NothingReply::NullArray });
     }
     Ok(())
 }
 
-/// Pops from the first list that has something and replies. Otherwise the positions of the keys.
-fn pop_many(call: &mut Call<'_, '_>, count_at: usize) -> Result<Option<Vec<usize>>, CommandError> {
+/// Where the keys end, from which end, and how many.
+fn parse_many(call: &Call<'_, '_>, count_at: usize) -> Result<(usize, End, usize), CommandError> {
     let args = call.args;
     let key_count = parse_i64(args.at(count_at))
         .and_then(|count| usize::try_from(count).ok())
@@ -153,10 +163,19 @@ fn pop_many(call: &mut Call<'_, '_>, count_at: usize) -> Result<Option<Vec<usize
         );
         at += 2;
     }
+    Ok((end_at, end, count.unwrap_or(1)))
+}
+
+/// Pops from the first list that has something and replies. Otherwise the positions of the keys.
+fn pop_many(
+    call: &mut Call<'_, '_>,
+    count_at: usize,
+    (end_at, end, count): (usize, End, usize),
+) -> Result<Option<Vec<usize>>, CommandError> {
     for key_at in count_at + 1..end_at {
-        let key = args.at(key_at);
+        let key = call.args.at(key_at);
         let Some(list) = call.space.list(key)? else { continue };
-        let taken = ends(list, end, count.unwrap_or(1));
+        let taken = ends(list, end, count);
         call.reply.array(2);
         call.reply.bulk(key);
         call.reply.array(taken.len());

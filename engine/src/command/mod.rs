@@ -4,9 +4,11 @@
 //! - [`call`]: what a command's code is given.
 //! - The families: [`generic`], [`expiry`], [`sort`], [`string`] with [`lcs`], [`hash`],
 //!   [`set`] with [`set_store`].
+//! - [`memory`], [`debug`]: what keys cost and how they lie in memory.
 //! - What families share: [`parse`], [`scan`], [`glob`], [`random`].
 
 pub mod call;
+pub mod debug;
 pub mod expiry;
 pub mod generic;
 pub mod glob;
@@ -15,6 +17,7 @@ pub mod keys;
 pub mod lcs;
 pub mod list;
 pub mod list_move;
+pub mod memory;
 pub mod parse;
 pub mod random;
 pub mod scan;

@@ -1,11 +1,21 @@
 //! What many commands parse alike.
 
-use crate::error::{CommandError, NOT_A_FLOAT, NOT_AN_INTEGER, invalid_expire};
+use crate::error::{CommandError, NOT_32_BITS, NOT_A_FLOAT, NOT_AN_INTEGER, invalid_expire};
+use crate::limits::DATABASE_COUNT;
 use crate::number;
 use crate::number::extended::Extended;
 
 pub fn integer(text: &[u8]) -> Result<i64, CommandError> {
     number::parse_i64(text).ok_or(NOT_AN_INTEGER)
+}
+
+/// The number of a database, which must be one of ours.
+pub fn database(text: &[u8]) -> Result<u16, CommandError> {
+    let index = i32::try_from(integer(text)?).map_err(|_| NOT_32_BITS)?;
+    match usize::try_from(index) {
+        Ok(index) if index < DATABASE_COUNT => Ok(index as u16),
+        _ => Err(CommandError::new("ERR DB index is out of range")),
+    }
 }
 
 pub fn float(text: &[u8]) -> Result<f64, CommandError> {

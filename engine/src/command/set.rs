@@ -9,6 +9,9 @@ use super::parse::integer;
 use super::random::{self, parse_count};
 use super::scan::{parse_cursor, parse_options, write_scan};
 
+/// SPOP leaves the members in the smallest form if so many times more were popped than are left.
+const REPACK_RATIO: usize = 5;
+
 pub fn sadd(call: &mut Call<'_, '_>) -> CommandResult {
     let members = call.args.iter_from(2);
     let first = call.args.at(2);
@@ -113,6 +116,8 @@ fn spop_count(call: &mut Call<'_, '_>) -> CommandResult {
         return Ok(());
     }
     call.reply.set(count);
+    // Where few are left, Redis makes a new set of them.
+    let repacks = (set.len() - count) * REPACK_RATIO <= count;
     let (rng, reply) = (&mut *call.rng, &mut call.reply);
     call.space.update(key, Missing::Skip, |set| {
         let set: &mut Update<'_, Set> = set;
@@ -122,6 +127,9 @@ fn spop_count(call: &mut Call<'_, '_>) -> CommandResult {
             };
             set.remove(&member);
             reply.bulk(&member);
+        }
+        if repacks && count > 0 {
+            set.repack();
         }
     })?;
     Ok(())

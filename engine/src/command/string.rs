@@ -1,5 +1,6 @@
 //! Strings: GET, SET and their kin.
 
+use crate::args::Args;
 use crate::error::{CommandError, CommandResult, NAN_OR_INFINITY, OVERFLOW, SYNTAX, wrong_arity};
 use crate::keyspace::Expiry;
 use crate::keyspace::space::{StringRef, string_of};
@@ -62,6 +63,7 @@ pub fn set(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
+/// SET's options; a way to give the time may come again, and the last one holds.
 fn parse_set_options(call: &Call<'_, '_>) -> Result<SetOptions, CommandError> {
     let args = call.args;
     let mut options = SetOptions::default();
@@ -75,10 +77,8 @@ fn parse_set_options(call: &Call<'_, '_>) -> Result<SetOptions, CommandError> {
             options.return_old = true;
         } else if args.is(at, "keepttl") && options.expiry.is_none() {
             options.keep_expiry = true;
-        } else if let Some(form) = TimeForm::from_option(args.at(at))
-            && options.expiry.is_none()
-            && !options.keep_expiry
-            && at + 1 < args.len()
+        } else if !options.keep_expiry
+            && let Some(form) = time_option(args, at, options.expiry)
         {
             at += 1;
             options.expiry = Some((form, at));
@@ -88,6 +88,14 @@ fn parse_set_options(call: &Call<'_, '_>) -> Result<SetOptions, CommandError> {
         at += 1;
     }
     Ok(options)
+}
+
+/// The way in which a time is given at this place: one with a value behind it, and the same as
+/// before.
+fn time_option(args: Args<'_>, at: usize, before: Option<(TimeForm, usize)>) -> Option<TimeForm> {
+    let form = TimeForm::from_option(args.at(at))?;
+    let fits = at + 1 < args.len() && before.is_none_or(|(old, _)| old == form);
+    fits.then_some(form)
 }
 
 pub fn setnx(call: &mut Call<'_, '_>) -> CommandResult {
@@ -129,17 +137,24 @@ pub fn getdel(call: &mut Call<'_, '_>) -> CommandResult {
 
 pub fn getex(call: &mut Call<'_, '_>) -> CommandResult {
     let (args, key) = (call.args, call.args.at(1));
-    let form = args.get(2).and_then(TimeForm::from_option);
-    let persist = match (args.len(), form) {
-        (2, _) | (4, Some(_)) => false,
-        (3, _) if args.is(2, "persist") => true,
-        _ => return Err(SYNTAX),
-    };
+    let (mut persist, mut expiry) = (false, None);
+    let mut at = 2;
+    while at < args.len() {
+        if args.is(at, "persist") && expiry.is_none() {
+            persist = true;
+        } else if !persist && let Some(form) = time_option(args, at, expiry) {
+            at += 1;
+            expiry = Some((form, at));
+        } else {
+            return Err(SYNTAX);
+        }
+        at += 1;
+    }
     // Redis looks at the value's type before it looks at the time.
     let exists = call.space.string(key)?.is_some();
-    let at_ms = match form {
-        Some(form) if exists => {
-            Some(positive_time(args.at(3), form, call.space.now_ms(), "getex")?)
+    let at_ms = match expiry {
+        Some((form, at)) if exists => {
+            Some(positive_time(args.at(at), form, call.space.now_ms(), "getex")?)
         }
         _ => None,
     };

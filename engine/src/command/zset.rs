@@ -99,7 +99,7 @@ fn add_pairs(
 ) -> CommandResult {
     let missing = if options.only_existing { Missing::Skip } else { Missing::Create };
     let outcomes = call.space.update(call.args.at(1), missing, |zset: &mut ZSetUpdate<'_>| {
-        zset.expect(pairs.len());
+        zset.expect(pairs.first().map_or(b"", |(_, member)| member), pairs.len());
         pairs.iter().map(|(score, member)| add_one(zset, options, *score, member)).collect()
     })?;
     let outcomes: Vec<Outcome> = match outcomes {

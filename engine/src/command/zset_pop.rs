@@ -85,7 +85,7 @@ pub fn bzpopmax(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn pop_first_key(call: &mut Call<'_, '_>, side: Side) -> CommandResult {
     let last = call.args.len() - 1;
-    let timeout_ms = parse_timeout(call.args.at(last))?;
+    let timeout_ms = parse_timeout(call.args.at(last), call.space.now_ms())?;
     for at in 1..last {
         let key = call.args.at(at);
         let Some(popped) = pop(call, key, side, 1)? else { continue };
@@ -98,29 +98,34 @@ fn pop_first_key(call: &mut Call<'_, '_>, side: Side) -> CommandResult {
         return Ok(());
     }
     let keys = (1..last).collect();
-    call.block = Some(Block { keys, timeout_ms, on_timeout: NothingReply::NullArray });
+    call.block = Some(Block { keys, timeout_ms, in_transaction: NothingReply::NullArray });
     Ok(())
 }
 
 pub fn zmpop(call: &mut Call<'_, '_>) -> CommandResult {
-    if pop_many(call, 1)?.is_some() {
+    let many = parse_many(call, 1)?;
+    if pop_many(call, 1, many)?.is_some() {
         call.reply.null_array();
     }
     Ok(())
 }
 
 pub fn bzmpop(call: &mut Call<'_, '_>) -> CommandResult {
-    let timeout_ms = parse_timeout(call.args.at(1))?;
-    if let Some(keys) = pop_many(call, 2)? {
-        call.block = Some(Block { keys, timeout_ms, on_timeout: NothingReply::NullArray });
+    let many = parse_many(call, 2)?;
+    let timeout_ms = parse_timeout(call.args.at(1), call.space.now_ms())?;
+    if let Some(keys) = pop_many(call, 2, many)? {
+        call.block = Some(Block { keys, timeout_ms, in_transaction: NothingReply::NullArray });
     }
     Ok(())
 }
 
 /// Pops from the first sorted set that has something and replies. Otherwise the positions of the
 /// keys.
-fn pop_many(call: &mut Call<'_, '_>, count_at: usize) -> Result<Option<Vec<usize>>, CommandError> {
-    let (end_at, side, count) = parse_many(call, count_at)?;
+fn pop_many(
+    call: &mut Call<'_, '_>,
+    count_at: usize,
+    (end_at, side, count): (usize, Side, usize),
+) -> Result<Option<Vec<usize>>, CommandError> {
     for key_at in count_at + 1..end_at {
         let key = call.args.at(key_at);
         let Some(popped) = pop(call, key, side, count)? else { continue };

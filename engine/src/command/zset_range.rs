@@ -127,11 +127,11 @@ fn parse_query<'a>(call: &Call<'a, '_>, form: Form) -> Result<Query<'a>, Command
         } else if args.is(at, "limit") && at + 2 < args.len() {
             limit = Some((integer(args.at(at + 1))?, integer(args.at(at + 2))?));
             at += 2;
-        } else if form.reverse.is_none() && args.is(at, "rev") {
+        } else if reverse.is_none() && args.is(at, "rev") {
             reverse = Some(true);
-        } else if form.by.is_none() && args.is(at, "bylex") {
+        } else if by.is_none() && args.is(at, "bylex") {
             by = Some(By::Lex);
-        } else if form.by.is_none() && args.is(at, "byscore") {
+        } else if by.is_none() && args.is(at, "byscore") {
             by = Some(By::Score);
         } else {
             return Err(SYNTAX);
@@ -139,7 +139,8 @@ fn parse_query<'a>(call: &Call<'a, '_>, form: Form) -> Result<Query<'a>, Command
         at += 1;
     }
     let (by, reverse) = (by.unwrap_or(By::Rank), reverse.unwrap_or(false));
-    if limit.is_some() && by == By::Rank {
+    // A limit of -1 is none.
+    if limit.is_some_and(|(_, count)| count != -1) && by == By::Rank {
         return Err(CommandError::new(
             "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
         ));

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::error::{CommandError, CommandResult, SYNTAX, WRONG_TYPE};
-use crate::keyspace::ValueRef;
+use crate::keyspace::{Entry, ValueRef};
 use crate::number::{parse_f64, parse_i64};
 use crate::value::ZSet;
 
@@ -71,16 +71,25 @@ pub fn zdiffstore(call: &mut Call<'_, '_>) -> CommandResult {
 
 fn reply_combined(call: &mut Call<'_, '_>, operation: Operation, name: &str) -> CommandResult {
     let options = parse_options(call, 1, operation, name, true)?;
-    let result = combine(call, operation, &options)?;
-    let members: Vec<(&[u8], f64)> = result.iter().collect();
-    write_members(call, members.into_iter(), options.with_scores);
+    // Not by way of a sorted set, whose packed form knows no -0.
+    let mut members = Vec::from_iter(combine(call, operation, &options)?);
+    members.sort_by(|(a, x), (b, y)| {
+        x.partial_cmp(y).expect("a score is never NaN").then_with(|| a.cmp(b))
+    });
+    let members = members.iter().map(|(member, score)| (&member[..], *score));
+    write_members(call, members, options.with_scores);
     Ok(())
 }
 
 fn store_combined(call: &mut Call<'_, '_>, operation: Operation, name: &str) -> CommandResult {
     let options = parse_options(call, 2, operation, name, false)?;
     let result = combine(call, operation, &options)?;
-    store(call, call.args.at(1), result);
+    let (limits, hasher) = (call.space.settings.encoding, call.space.shards.hasher());
+    let mut zset = ZSet::new();
+    for (member, score) in &result {
+        zset.set(member, *score, &limits, &hasher);
+    }
+    store(call, call.args.at(1), zset);
     Ok(())
 }
 
@@ -93,7 +102,7 @@ struct Options<'a> {
 
 /// Reads the keys, whose number stands at `count_at`, and the options behind them.
 fn parse_options<'a>(
-    call: &Call<'a, '_>,
+    call: &mut Call<'a, '_>,
     count_at: usize,
     operation: Operation,
     name: &str,
@@ -135,9 +144,9 @@ fn parse_options<'a>(
     Ok(options)
 }
 
-/// The keys, whose number stands at `count_at`.
+/// The keys, whose number stands at `count_at`; all are sorted sets, sets or absent.
 fn parse_keys<'a>(
-    call: &Call<'a, '_>,
+    call: &mut Call<'a, '_>,
     count_at: usize,
     name: &str,
 ) -> Result<Vec<&'a [u8]>, CommandError> {
@@ -150,7 +159,15 @@ fn parse_keys<'a>(
     }
     let available = args.len() - count_at - 1;
     let key_count = usize::try_from(key_count).ok().filter(|n| *n <= available).ok_or(SYNTAX)?;
-    Ok(args.iter_from(count_at + 1).take(key_count).collect())
+    let keys: Vec<&[u8]> = args.iter_from(count_at + 1).take(key_count).collect();
+    // Redis looks at the keys before it looks at the options.
+    for key in &keys {
+        match call.space.read(key).map(Entry::value) {
+            None | Some(ValueRef::ZSet(_) | ValueRef::Set(_)) => {}
+            Some(_) => return Err(WRONG_TYPE),
+        }
+    }
+    Ok(keys)
 }
 
 /// The members and scores of a key's sorted set or set; none where it is absent.
@@ -167,7 +184,7 @@ fn combine(
     call: &mut Call<'_, '_>,
     operation: Operation,
     options: &Options<'_>,
-) -> Result<ZSet, CommandError> {
+) -> Result<Scores, CommandError> {
     let mut inputs = Vec::with_capacity(options.keys.len());
     for (key, weight) in options.keys.iter().zip(&options.weights) {
         let mut scores = scores_of(call, key)?;
@@ -203,12 +220,7 @@ fn combine(
             }
         }
     }
-    let (limits, hasher) = (call.space.settings.encoding, call.space.shards.hasher());
-    let mut zset = ZSet::new();
-    for (member, score) in &result {
-        zset.set(member, *score, &limits, &hasher);
-    }
-    Ok(zset)
+    Ok(result)
 }
 
 pub fn zintercard(call: &mut Call<'_, '_>) -> CommandResult {

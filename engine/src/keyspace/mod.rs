@@ -5,12 +5,15 @@
 //! - Mutators: [`key`], [`string`], [`hash`], [`set`], [`list`], [`zset`]; [`update`] is how a
 //!   collection is looked up and changed.
 //! - [`entry`]: a key and its value in one allocation.
+//! - [`digest`], [`rebuild`]: data compared, and made anew from images.
 //! - [`touched`], [`watched`], [`waiters`]: who has to know of a change.
 
+pub mod digest;
 pub mod entry;
 pub mod hash;
 pub mod key;
 pub mod list;
+pub mod rebuild;
 pub mod set;
 pub mod shard;
 pub mod shards;

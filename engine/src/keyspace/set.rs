@@ -34,6 +34,11 @@ impl Update<'_, Set> {
         }
     }
 
+    /// Takes the smallest form that does for the members, if it is a large one now.
+    pub fn repack(&mut self) {
+        self.value.repack(self.limits, self.hasher);
+    }
+
     /// Adds a member. Returns whether it is new.
     pub fn add(&mut self, member: &[u8]) -> bool {
         let added = self.value.add(member, self.limits, self.hasher);

@@ -37,6 +37,11 @@ impl Database {
     pub fn volatile(&self) -> usize {
         self.volatile
     }
+
+    /// What the table takes, without what its entries point to; 0 if it has none.
+    pub fn table_bytes(&self) -> usize {
+        if self.is_empty() { 0 } else { self.table.memory_bytes() }
+    }
 }
 
 /// Counters for INFO.

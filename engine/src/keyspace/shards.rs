@@ -1,9 +1,14 @@
 //! The shards that a core holds at this moment: its own, or those of a gathering.
 
+use smallvec::SmallVec;
+
 use crate::hash::Hasher64;
+use crate::limits::PREFETCHED_KEYS_MAX;
 use crate::slot::{shard_of_slot, slot_of};
 
+use super::entry::Entry;
 use super::shard::Shard;
+use crate::table::Table;
 
 /// One place for each shard of the node; empty where another core holds it.
 pub struct Shards {
@@ -66,6 +71,23 @@ impl Shards {
 
     pub fn held_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
         self.places.iter_mut().flatten().map(|shard| &mut **shard)
+    }
+
+    /// Asks the processor for what looking these keys up will touch, so that their cache misses
+    /// overlap instead of following each other. Keys of shards that are not here, and more than
+    /// `PREFETCHED_KEYS_MAX`, are passed over.
+    pub fn prefetch<'k>(&self, db: u16, keys: impl Iterator<Item = &'k [u8]>) {
+        let mut places: SmallVec<[(&Table<Entry>, u64); PREFETCHED_KEYS_MAX]> = SmallVec::new();
+        for key in keys.take(PREFETCHED_KEYS_MAX) {
+            if let Some(shard) = self.get(self.shard_of(key)) {
+                let (table, hash) = (&shard.database(db).table, self.hasher.hash(key));
+                table.prefetch(hash);
+                places.push((table, hash));
+            }
+        }
+        for (table, hash) in places {
+            table.prefetch_entry(hash);
+        }
     }
 
     /// The shard of a key. Dispatch runs a command only where its shards are held.

@@ -4,9 +4,7 @@
 use std::ops::Deref;
 
 use crate::error::{CommandError, WRONG_TYPE};
-use crate::limits::PREFETCHED_KEYS_MAX;
 use crate::settings::Settings;
-use crate::table::Table;
 use crate::value::{Hash, List, Set, ZSet};
 
 use super::entry::{Entry, ValueRef};
@@ -21,6 +19,10 @@ pub struct Space<'a> {
     now_ms: i64,
     /// 24-bit clock of seconds, written to what is read (Redis's LRU clock).
     access_clock: u32,
+    /// CLIENT NO-TOUCH turns it off: reads leave no trace of when they were.
+    pub notes_access: bool,
+    /// While writes are paused: a key whose time is over is hidden and stays.
+    pub keeps_expired: bool,
 }
 
 /// A string value; integers are kept as such and printed on demand.
@@ -65,7 +67,15 @@ impl Deref for StringBytes<'_> {
 impl<'a> Space<'a> {
     pub fn new(shards: &'a mut Shards, settings: &'a Settings, db: u16, now_ms: i64) -> Space<'a> {
         let access_clock = (now_ms / 1000) as u32 & 0x00ff_ffff;
-        Space { shards, settings, db, now_ms, access_clock }
+        Space {
+            shards,
+            settings,
+            db,
+            now_ms,
+            access_clock,
+            notes_access: true,
+            keeps_expired: false,
+        }
     }
 
     pub fn db(&self) -> u16 {
@@ -88,36 +98,39 @@ impl<'a> Space<'a> {
             db,
             now_ms: self.now_ms,
             access_clock: self.access_clock,
+            notes_access: self.notes_access,
+            keeps_expired: self.keeps_expired,
         }
     }
 
     /// The shard of a key with the key's time checked: what is found there is alive.
     pub(crate) fn shard_of(&mut self, key: &[u8]) -> (&mut Shard, u64) {
-        let (db, now_ms) = (self.db, self.now_ms);
+        let (db, now_ms, keeps_expired) = (self.db, self.now_ms, self.keeps_expired);
         let (shard, hash) = self.shards.of_key(key);
-        shard.expire_if_due(db, hash, key, now_ms);
+        if !keeps_expired {
+            shard.expire_if_due(db, hash, key, now_ms);
+        }
         (shard, hash)
+    }
+
+    /// Entries whose time is before this are there, but not for this command.
+    fn hidden_ms(&self) -> Option<i64> {
+        self.keeps_expired.then_some(self.now_ms)
     }
 
     /// The entry of a key, as commands that only inspect it see it (OBJECT, TTL, TYPE): no access
     /// is noted, hits and misses are not counted.
     pub fn peek(&mut self, key: &[u8]) -> Option<&Entry> {
-        let db = self.db;
+        let (db, hidden_ms) = (self.db, self.hidden_ms());
         let (shard, hash) = self.shard_of(key);
         shard.observe(hash);
-        shard.table(db).get(hash, key)
+        shard.table(db).get(hash, key).filter(|entry| !is_hidden(entry, hidden_ms))
     }
 
     /// Asks the processor for what looking these keys up will touch, so that their cache misses
     /// overlap instead of following each other.
-    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
-        for prefetch in [Table::prefetch, Table::prefetch_entry] {
-            for key in keys.clone().take(PREFETCHED_KEYS_MAX) {
-                if let Some(shard) = self.shards.get(self.shards.shard_of(key)) {
-                    prefetch(&shard.database(self.db).table, self.shards.hash(key));
-                }
-            }
-        }
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        self.shards.prefetch(self.db, keys);
     }
 
     pub fn contains(&mut self, key: &[u8]) -> bool {
@@ -126,15 +139,16 @@ impl<'a> Space<'a> {
 
     /// The entry of a key for a command that reads its value.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
-        let (db, clock) = (self.db, self.access_clock);
+        let (db, clock, notes_access) = (self.db, self.access_clock, self.notes_access);
+        let hidden_ms = self.hidden_ms();
         let (shard, hash) = self.shard_of(key);
         shard.observe(hash);
         let Shard { databases, stats, .. } = shard;
         let entry = databases[usize::from(db)].table.get_mut(hash, key);
-        match entry {
+        match entry.filter(|entry| !is_hidden(entry, hidden_ms)) {
             Some(entry) => {
                 stats.hits += 1;
-                if entry.access() != clock {
+                if entry.access() != clock && notes_access {
                     entry.set_access(clock);
                 }
                 Some(entry)
@@ -181,6 +195,10 @@ impl<'a> Space<'a> {
             Some(_) => Err(WRONG_TYPE),
         }
     }
+}
+
+fn is_hidden(entry: &Entry, hidden_ms: Option<i64>) -> bool {
+    hidden_ms.is_some_and(|now_ms| entry.expires_at_ms().is_some_and(|at_ms| now_ms > at_ms))
 }
 
 /// The value as a string, or the error that every string command gives.

@@ -38,6 +38,8 @@ pub struct Update<'a, V> {
     db: u16,
     key: &'a [u8],
     changes: u64,
+    /// Counts as changed for those who watch the key, whatever was done.
+    touched: bool,
 }
 
 impl<V> std::ops::Deref for Update<'_, V> {
@@ -49,6 +51,11 @@ impl<V> std::ops::Deref for Update<'_, V> {
 }
 
 impl<V> Update<'_, V> {
+    /// Fails the transactions that watch the key, even if nothing changes: some commands do.
+    pub fn touch(&mut self) {
+        self.touched = true;
+    }
+
     /// Appends an effect on this key; called once for each change made.
     pub(super) fn emit(
         &mut self,
@@ -94,11 +101,16 @@ impl Space<'_> {
             entry.set_access(clock);
         }
         let value = V::of(entry.value_mut()).ok_or(WRONG_TYPE)?;
-        let mut update = Update { value, limits, hasher: &hasher, effects, db, key, changes: 0 };
+        let mut update =
+            Update { value, limits, hasher: &hasher, effects, db, key, changes: 0, touched: false };
         let result = change(&mut update);
-        let (changes, empty) = (update.changes, update.value.is_empty());
+        let Update { changes, touched, .. } = update;
+        let empty = update.value.is_empty();
         if empty && let Some(entry) = shard.remove_entry(db, hash, key) {
             shard.discard(entry.into_value());
+        }
+        if changes == 0 && touched {
+            shard.watched.changed(db, key);
         }
         if changes > 0 {
             shard.key_changed(db, hash, key);

@@ -24,16 +24,19 @@ impl Collection for ZSet {
 }
 
 impl Update<'_, ZSet> {
-    /// Takes the form that Redis gives a sorted set to which a command is about to add `count`
-    /// members, new or not. It holds what it held: no effect is left.
-    pub fn expect(&mut self, count: usize) {
-        self.value.expect(count, 0, self.limits, self.hasher);
+    /// Takes the form that Redis gives a sorted set to which one command adds so many members;
+    /// `first` counts where it is new.
+    pub fn expect(&mut self, first: &[u8], len: usize) {
+        let member_len = if self.value.is_empty() { first.len() } else { 0 };
+        self.value.expect(len, member_len, self.limits, self.hasher);
     }
 
     /// Gives a member this score, adding it where absent. The score is not NaN.
     pub fn put(&mut self, member: &[u8], score: f64) {
         assert!(!score.is_nan(), "a score is never NaN");
         self.value.set(member, score, self.limits, self.hasher);
+        // The packed form keeps no -0.
+        let score = if score == 0.0 { self.value.score(member).unwrap_or(0.0) } else { score };
         self.emit(Kind::SortedSetAdd, |a| a.f64(score).bytes(member));
     }
 

@@ -86,8 +86,12 @@ fn parse_magnitude(text: &[u8]) -> Option<(f64, Fit)> {
     };
     let is_number = matches!(magnitude[0], b'0'..=b'9' | b'.');
     let vanished = || {
-        let mut mantissa = magnitude.iter().take_while(|b| !matches!(b, b'e' | b'E' | b'p' | b'P'));
-        mantissa.any(|b| matches!(b, b'1'..=b'9'))
+        let (digits, mark): (_, [u8; 2]) = match magnitude {
+            [b'0', b'x' | b'X', hex @ ..] => (hex, *b"pP"),
+            _ => (magnitude, *b"eE"),
+        };
+        let mut mantissa = digits.iter().take_while(|b| !mark.contains(b));
+        mantissa.any(|b| matches!(b, b'1'..=b'9' | b'a'..=b'f' | b'A'..=b'F'))
     };
     let fit = match value {
         _ if value.is_infinite() && is_number => Fit::OutOfRange,
@@ -214,6 +218,11 @@ mod tests {
             ("1e-400", None),
             ("0e-400", Some(0.0)),
             ("4e-320", Some(4e-320)),
+            ("0x1p-1080", None),
+            ("0xap-1090", None),
+            ("0x1p1080", None),
+            (" 1", None),
+            ("1\0", None),
             ("", None),
             ("--1", None),
             ("1x", None),

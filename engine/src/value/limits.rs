@@ -13,6 +13,8 @@ pub struct EncodingLimits {
     pub zset_max_listpack_value: usize,
     /// Above 0: items a node. -1 to -5: 4, 8, 16, 32 or 64 KiB a node.
     pub list_max_listpack_size: i64,
+    /// A list's item of so many bytes has a node of its own (DEBUG QUICKLIST-PACKED-THRESHOLD).
+    pub list_packed_threshold_bytes: usize,
 }
 
 impl Default for EncodingLimits {
@@ -26,9 +28,13 @@ impl Default for EncodingLimits {
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
             list_max_listpack_size: -2,
+            list_packed_threshold_bytes: LIST_PACKED_THRESHOLD_BYTES,
         }
     }
 }
+
+/// Redis's default: larger than any item can be by default.
+pub const LIST_PACKED_THRESHOLD_BYTES: usize = 1 << 30;
 
 /// A node limited by the number of its items holds no more bytes than this, as in Redis.
 const NODE_BYTES_SAFETY_MAX: usize = 8192;
@@ -42,7 +48,7 @@ pub(super) struct NodeLimit {
 
 impl EncodingLimits {
     pub(super) fn list_node(&self) -> NodeLimit {
-        match self.list_max_listpack_size {
+        let limit = match self.list_max_listpack_size {
             size @ 0.. => NodeLimit {
                 bytes_max: NODE_BYTES_SAFETY_MAX,
                 len_max: usize::try_from(size).unwrap_or(usize::MAX).max(1),
@@ -51,7 +57,8 @@ impl EncodingLimits {
                 let level = size.unsigned_abs().min(5);
                 NodeLimit { bytes_max: 2048 << level, len_max: usize::MAX }
             }
-        }
+        };
+        NodeLimit { bytes_max: limit.bytes_max.min(self.list_packed_threshold_bytes), ..limit }
     }
 }
 

@@ -11,7 +11,7 @@
 //! A *position* is the offset of an entry. Every read is checked against the bytes: damage ends
 //! in a panic, never in a read beyond them.
 
-use super::thin::ThinBytes;
+use super::thin::{HEADER_BYTES, ThinBytes};
 
 const COUNT_BYTES: usize = 4;
 /// Lengths from here on take five bytes; the mark itself.
@@ -244,6 +244,18 @@ impl Packed {
 
     pub fn push_back(&mut self, data: &[u8]) {
         self.insert_at(usize::MAX, data);
+    }
+
+    /// Makes room for one more entry by doubling the block, up to `block_bytes_max`: for an array
+    /// that is likely to go on growing until then. Each size that a growing array passes through
+    /// costs a copy, and the allocator a page of blocks of that size.
+    pub fn make_room(&mut self, item_len: usize, block_bytes_max: usize) {
+        let needed = self.bytes.len() + packed_bytes(item_len);
+        let capacity = self.bytes.capacity();
+        if needed > capacity {
+            let doubled = (2 * capacity).min(block_bytes_max.saturating_sub(HEADER_BYTES));
+            self.bytes.reserve(needed.max(doubled));
+        }
     }
 
     pub fn push_front(&mut self, data: &[u8]) {

@@ -149,6 +149,16 @@ impl Set {
         }
     }
 
+    /// Goes back from the table to the packed form where the members left are few and short.
+    pub fn repack(&mut self, limits: &EncodingLimits, hasher: &Hasher64) {
+        let Form::C(large) = self.repr.get() else { return };
+        let mut smaller = Self { repr: Repr::new(Form::B(Packed::new())) };
+        large.table.iter().for_each(|member| {
+            smaller.add(member, limits, hasher);
+        });
+        *self = smaller;
+    }
+
     /// Adds a member; true if it was not there. `hasher` is for the table, once there is one.
     pub fn add(&mut self, member: &[u8], limits: &EncodingLimits, hasher: &Hasher64) -> bool {
         match self.add_in_form(member, limits) {

@@ -23,7 +23,7 @@ struct Header {
     capacity: u32,
 }
 
-const HEADER_BYTES: usize = size_of::<Header>();
+pub(super) const HEADER_BYTES: usize = size_of::<Header>();
 
 /// What every empty, unallocated `ThinBytes` points to. Never written.
 static EMPTY: Header = Header { len: 0, capacity: 0 };
@@ -381,9 +381,9 @@ mod tests {
         assert_eq!(size_of::<Option<ThinBytes>>(), 8);
         assert_eq!(size_of::<Option<ThinBox<u64>>>(), 8);
         assert_eq!(ThinBytes::new().memory_bytes(), 0);
-        assert_eq!(ThinBytes::from(&[0; 16][..]).memory_bytes(), 32);
+        assert_eq!(ThinBytes::from(&[0; 16][..]).memory_bytes(), 24);
         assert_eq!(ThinBytes::from(&[0; 24][..]).memory_bytes(), 32);
-        assert_eq!(ThinBytes::from(&[0; 25][..]).memory_bytes(), 48);
+        assert_eq!(ThinBytes::from(&[0; 25][..]).memory_bytes(), 40);
     }
 
     #[test]

@@ -81,6 +81,7 @@ enum NextSegment {
     NotAsked,
     Asked,
     Ready,
+    /// Not to be asked for until told.
     DiskFull,
 }
 
@@ -99,6 +100,8 @@ pub struct LogWriter {
     /// Where the next write goes; 0 while there is no segment yet.
     offset: u64,
     next_segment: NextSegment,
+    /// From a segment that could not be made for lack of space until one was.
+    lacks_space: bool,
     /// Batches that wait, oldest first; the last one still takes entries.
     waiting: VecDeque<Batch>,
     waiting_bytes: usize,
@@ -132,6 +135,7 @@ impl LogWriter {
             segment: tail.segment,
             offset: tail.offset,
             next_segment: NextSegment::NotAsked,
+            lacks_space: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: VecDeque::new(),
@@ -164,9 +168,16 @@ impl LogWriter {
         self.waiting_bytes
     }
 
-    /// No segment could be made for lack of space; passes once [`LogWriter::retry_segment`] works.
+    /// There was no space for the next segment, and what is left of this one is kept for what was
+    /// appended already: nothing more should be. Passes once [`LogWriter::retry_segment`] works.
     pub fn disk_full(&self) -> bool {
-        self.next_segment == NextSegment::DiskFull
+        let left = self.segment_bytes.saturating_sub(self.offset + self.waiting_bytes as u64);
+        self.lacks_space() && (self.offset == 0 || left < self.segment_bytes / 4)
+    }
+
+    /// There was no space for the next segment: ask again by [`LogWriter::retry_segment`].
+    pub fn lacks_space(&self) -> bool {
+        self.lacks_space
     }
 
     /// Asks for the segment again that there was no space for.
@@ -335,6 +346,7 @@ impl LogWriter {
         result: Result<(), i32>,
     ) -> Result<Lsn, LogFailed> {
         debug_assert_eq!(number, self.segment + 1);
+        self.lacks_space = matches!(result, Err(ENOSPC | EDQUOT));
         match result {
             Ok(()) if self.offset == 0 => {
                 self.segment = number;

@@ -1,33 +1,13 @@
 //! CLIENT: who is connected, and steering connections.
 
-use std::net::SocketAddr;
-
 use engine::args::Args;
 use engine::number::parse_i64;
 use engine::reply::Protocol;
 
+use super::client_filter::{ClientFilter, parse_address};
 use super::everywhere::{Purpose, Question};
 use crate::connection::{Connection, ReplyMode, Waiting};
 use crate::core::Core;
-
-/// Which clients CLIENT KILL means.
-#[derive(Clone, Debug, Default)]
-pub struct KillFilter {
-    pub client_id: Option<u64>,
-    pub peer: Option<SocketAddr>,
-    pub local: Option<SocketAddr>,
-    /// The asking client, if it is to be spared.
-    pub spared: Option<u64>,
-}
-
-impl KillFilter {
-    fn fits(&self, connection: &Connection) -> bool {
-        self.client_id.is_none_or(|id| id == connection.client_id)
-            && self.peer.is_none_or(|peer| peer == connection.peer)
-            && self.local.is_none_or(|local| local == connection.local)
-            && self.spared != Some(connection.client_id)
-    }
-}
 
 impl Core {
     pub(crate) fn client_command(
@@ -58,7 +38,26 @@ impl Core {
                 let line = self.client_line(connection) + "\n";
                 self.reply_with(connection, |reply| reply.verbatim(&line));
             }
-            "list" => self.ask_everywhere(connection, Question::Clients, Purpose::ClientList),
+            "list" => match ClientFilter::of_list(args) {
+                Ok(filter) => {
+                    let question = Question::Clients(filter);
+                    self.ask_everywhere(connection, question, Purpose::ClientList);
+                }
+                Err(text) => self.reply_with(connection, |reply| reply.error(&text)),
+            },
+            "getredir" => self.reply_with(connection, |reply| reply.integer(-1)),
+            "trackinginfo" => self.reply_with(connection, |reply| {
+                reply.map(3);
+                reply.bulk(b"flags");
+                reply.set(1);
+                reply.bulk(b"off");
+                reply.bulk(b"redirect");
+                reply.integer(-1);
+                reply.bulk(b"prefixes");
+                reply.array(0);
+            }),
+            "pause" => self.client_pause(connection, args),
+            "unpause" => self.ask_everywhere(connection, Question::Unpause, Purpose::Ok),
             "kill" => self.client_kill(connection, args),
             "no-evict" => self.client_switch(connection, args, |c, on| c.no_evict = on),
             "no-touch" => self.client_switch(connection, args, |c, on| c.no_touch = on),
@@ -132,11 +131,11 @@ impl Core {
             let Some(peer) = parse_address(args.at(2)) else {
                 return self.reply_with(connection, |reply| reply.error("ERR No such client"));
             };
-            (KillFilter { peer: Some(peer), ..KillFilter::default() }, Purpose::KillOne)
+            (ClientFilter::of_peer(peer), Purpose::KillOne)
         } else {
-            match parse_kill_filter(connection, args) {
+            match ClientFilter::of_kill(connection.client_id, args) {
                 Ok(filter) => (filter, Purpose::Count),
-                Err(text) => return self.reply_with(connection, |reply| reply.error(text)),
+                Err(text) => return self.reply_with(connection, |reply| reply.error(&text)),
             }
         };
         self.ask_everywhere(connection, Question::KillClients(filter), purpose);
@@ -145,7 +144,7 @@ impl Core {
     /// Closes the clients that fit; the asking one is closed once it has its reply.
     pub(crate) fn kill_clients(
         &mut self,
-        filter: &KillFilter,
+        filter: &ClientFilter,
         asking: Option<&mut Connection>,
     ) -> u64 {
         let fitting: Vec<_> =
@@ -165,7 +164,7 @@ impl Core {
     pub(crate) fn client_line(&self, c: &Connection) -> String {
         let seconds = |since_ns: u64| self.now.mono_ns.saturating_sub(since_ns) / 1_000_000_000;
         let flags = match (&c.waiting, &c.transaction) {
-            (Waiting::Key(_), _) => "b",
+            (Waiting::Key(_) | Waiting::Pause { .. }, _) => "b",
             (_, Some(_)) => "x",
             _ => "N",
         };
@@ -190,7 +189,7 @@ impl Core {
             c.query.capacity() - c.query.len(),
             c.transaction.as_ref().map_or(0, |t| t.bytes),
             c.replies.unsent_bytes(),
-            c.query.capacity() + c.replies.unsent_bytes() + size_of::<Connection>(),
+            c.memory_bytes(),
             c.last_command,
             if c.protocol == Protocol::Resp3 { 3 } else { 2 },
             String::from_utf8_lossy(&c.library_name),
@@ -200,37 +199,6 @@ impl Core {
             c.commands_total,
         )
     }
-}
-
-fn parse_address(text: &[u8]) -> Option<SocketAddr> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-fn parse_kill_filter(asking: &Connection, args: Args<'_>) -> Result<KillFilter, &'static str> {
-    let mut filter = KillFilter { spared: Some(asking.client_id), ..KillFilter::default() };
-    if !args.len().is_multiple_of(2) {
-        return Err("ERR syntax error");
-    }
-    for at in (2..args.len()).step_by(2) {
-        let value = args.at(at + 1);
-        if args.is(at, "id") {
-            let id = parse_i64(value).filter(|id| *id > 0);
-            filter.client_id = Some(id.ok_or("ERR client-id should be greater than 0")? as u64);
-        } else if args.is(at, "addr") {
-            filter.peer = Some(parse_address(value).ok_or("ERR syntax error")?);
-        } else if args.is(at, "laddr") {
-            filter.local = Some(parse_address(value).ok_or("ERR syntax error")?);
-        } else if args.is(at, "skipme") {
-            filter.spared = match value.to_ascii_lowercase().as_slice() {
-                b"yes" => Some(asking.client_id),
-                b"no" => None,
-                _ => return Err("ERR syntax error"),
-            };
-        } else {
-            return Err("ERR syntax error");
-        }
-    }
-    Ok(filter)
 }
 
 fn is_plain(text: &[u8]) -> bool {

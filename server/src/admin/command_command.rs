@@ -3,11 +3,14 @@
 use engine::args::Args;
 use engine::command::glob;
 use engine::command::keys::key_positions;
-use engine::command::spec::flag::{self, ADMIN, BLOCKING, FAST, PUBSUB, READONLY, WRITE};
+use engine::command::spec::flag::{
+    self, ADMIN, BLOCKING, FAST, PROTECTED, PUBSUB, READONLY, WRITE,
+};
 use engine::command::spec::{Begin, CommandSpec, Find, KeySpec, category};
 use engine::command::table;
 use engine::reply::Reply;
 
+use super::docs::write_docs;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::dispatch::local::find_command;
@@ -26,12 +29,14 @@ impl Core {
                 for name in args.iter_from(2) {
                     match find_by_full_name(name) {
                         Some((spec, parent)) => write_info(reply, spec, parent),
-                        None => reply.null_array(),
+                        None => reply.null(),
                     }
                 }
             }
             "list" => write_list(reply, args),
-            "getkeys" => write_keys(reply, args.tail(2)),
+            "getkeys" => write_keys(reply, args.tail(2), false),
+            "getkeysandflags" => write_keys(reply, args.tail(2), true),
+            "docs" => write_docs(reply, args),
             _ => {
                 reply.array(table::all().count());
                 table::all().for_each(|spec| write_info(reply, spec, None));
@@ -40,7 +45,7 @@ impl Core {
     }
 }
 
-fn find_by_full_name(name: &[u8]) -> Option<(&'static CommandSpec, Option<&'static str>)> {
+pub fn find_by_full_name(name: &[u8]) -> Option<(&'static CommandSpec, Option<&'static str>)> {
     match name.iter().position(|b| *b == b'|') {
         None => table::find(name).map(|spec| (spec, None)),
         Some(bar) => {
@@ -70,8 +75,11 @@ fn write_info(reply: &mut Reply<'_>, spec: &CommandSpec, parent: Option<&str>) {
         None => reply.bulk(spec.name.as_bytes()),
     }
     reply.integer(i64::from(spec.arity));
-    let flags: Vec<&str> =
-        flag::NAMES.iter().filter(|(bit, _)| spec.has(*bit)).map(|(_, name)| *name).collect();
+    let flags: Vec<&str> = flag::NAMES
+        .iter()
+        .filter(|(bit, _)| spec.has(*bit & !PROTECTED))
+        .map(|(_, name)| *name)
+        .collect();
     reply.set(flags.len());
     flags.iter().for_each(|name| reply.simple(name));
     let (first, last, step) = old_key_range(spec);
@@ -79,21 +87,47 @@ fn write_info(reply: &mut Reply<'_>, spec: &CommandSpec, parent: Option<&str>) {
     let categories = categories(spec);
     reply.set(categories.len());
     categories.iter().for_each(|name| reply.simple(&format!("@{name}")));
-    reply.array(spec.tips.len());
+    reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
-    reply.array(spec.keys.len());
+    reply.set(spec.keys.len());
     spec.keys.iter().for_each(|key| write_key_spec(reply, key));
-    reply.array(spec.subcommands.len());
-    spec.subcommands.iter().for_each(|sub| write_info(reply, sub, Some(spec.name)));
+    let subcommands = shown_subcommands(spec);
+    reply.set(subcommands.len());
+    subcommands.iter().for_each(|sub| write_info(reply, sub, Some(spec.name)));
 }
+
+/// The subcommands that clients are told of: DEBUG's are for developers.
+pub fn shown_subcommands(spec: &CommandSpec) -> &'static [CommandSpec] {
+    if spec.has(PROTECTED) { &[] } else { spec.subcommands }
+}
+
+/// In the order in which Redis lists them.
+const CATEGORIES: &[&str] = &[
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
 
 /// The categories of the table and those that follow from the flags, as Redis derives them.
 pub fn categories(spec: &CommandSpec) -> Vec<&'static str> {
-    let mut names: Vec<&str> = category::NAMES
-        .iter()
-        .filter(|(bit, _)| spec.categories & bit != 0)
-        .map(|(_, name)| *name)
-        .collect();
     let derived = [
         (spec.has(WRITE), "write"),
         (spec.has(READONLY), "read"),
@@ -104,19 +138,22 @@ pub fn categories(spec: &CommandSpec) -> Vec<&'static str> {
         (!spec.has(FAST), "slow"),
         (spec.has(BLOCKING), "blocking"),
     ];
-    for (applies, name) in derived {
-        if applies && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
+    let own = category::NAMES.iter().map(|(bit, name)| (spec.categories & bit != 0, *name));
+    let names: Vec<&str> =
+        own.chain(derived).filter(|(applies, _)| *applies).map(|(_, name)| name).collect();
+    CATEGORIES.iter().copied().filter(|name| names.contains(name)).collect()
+}
+
+/// What is done to the entry in capitals (RO, RW, OW, RM), what to its value in small letters.
+fn shown_flag(flag: &str) -> String {
+    if flag.len() == 2 { flag.to_owned() } else { flag.to_lowercase() }
 }
 
 fn write_key_spec(reply: &mut Reply<'_>, key: &KeySpec) {
     reply.map(3);
     reply.bulk(b"flags");
     reply.set(key.flags.len());
-    key.flags.iter().for_each(|name| reply.simple(name));
+    key.flags.iter().for_each(|name| reply.simple(&shown_flag(name)));
     reply.bulk(b"begin_search");
     match key.begin {
         Begin::Index(index) => {
@@ -162,26 +199,62 @@ fn write_typed(reply: &mut Reply<'_>, kind: &str, numbers: &[(&str, i64)], word:
     }
 }
 
+/// FILTERBY of COMMAND LIST.
+enum ListFilter {
+    Everything,
+    Pattern(Vec<u8>),
+    Category(String),
+    /// There are no modules.
+    Module,
+}
+
+impl ListFilter {
+    fn parse(args: Args<'_>) -> Option<ListFilter> {
+        match args.len() {
+            2 => Some(ListFilter::Everything),
+            5 if !args.is(2, "filterby") => None,
+            5 if args.is(3, "pattern") => {
+                Some(ListFilter::Pattern(args.at(4).to_ascii_lowercase()))
+            }
+            5 if args.is(3, "aclcat") => {
+                Some(ListFilter::Category(String::from_utf8_lossy(args.at(4)).to_lowercase()))
+            }
+            5 if args.is(3, "module") => Some(ListFilter::Module),
+            _ => None,
+        }
+    }
+
+    fn fits(&self, spec: &CommandSpec, name: &str) -> bool {
+        match self {
+            ListFilter::Everything => true,
+            ListFilter::Pattern(pattern) => glob::matches(pattern, name.as_bytes()),
+            ListFilter::Category(category) => categories(spec).contains(&category.as_str()),
+            ListFilter::Module => false,
+        }
+    }
+}
+
 fn write_list(reply: &mut Reply<'_>, args: Args<'_>) {
-    let filter: Box<dyn Fn(&CommandSpec) -> bool> = match args.len() {
-        2 => Box::new(|_| true),
-        5 if args.is(2, "filterby") && args.is(3, "pattern") => {
-            let pattern = args.at(4).to_ascii_lowercase();
-            Box::new(move |spec| glob::matches(&pattern, spec.name.as_bytes()))
-        }
-        5 if args.is(2, "filterby") && args.is(3, "aclcat") => {
-            let wanted = String::from_utf8_lossy(args.at(4)).to_lowercase();
-            Box::new(move |spec| categories(spec).contains(&wanted.as_str()))
-        }
-        5 if args.is(2, "filterby") && args.is(3, "module") => Box::new(|_| false),
-        _ => return reply.error("ERR syntax error"),
+    let Some(filter) = ListFilter::parse(args) else {
+        return reply.error("ERR syntax error");
     };
-    let names: Vec<&str> = table::all().filter(|spec| filter(spec)).map(|spec| spec.name).collect();
+    let mut names: Vec<String> = Vec::new();
+    for spec in table::all() {
+        if filter.fits(spec, spec.name) {
+            names.push(spec.name.to_owned());
+        }
+        for sub in shown_subcommands(spec) {
+            let name = format!("{}|{}", spec.name, sub.name);
+            if filter.fits(sub, &name) {
+                names.push(name);
+            }
+        }
+    }
     reply.set(names.len());
     names.iter().for_each(|name| reply.bulk(name.as_bytes()));
 }
 
-fn write_keys(reply: &mut Reply<'_>, args: Args<'_>) {
+fn write_keys(reply: &mut Reply<'_>, args: Args<'_>, with_flags: bool) {
     let Ok(spec) = find_command(args) else {
         return reply.error("ERR Invalid command specified");
     };
@@ -195,5 +268,28 @@ fn write_keys(reply: &mut Reply<'_>, args: Args<'_>) {
         return reply.error("ERR Invalid arguments specified for command");
     };
     reply.array(positions.len());
-    positions.iter().for_each(|at| reply.bulk(args.at(*at as usize)));
+    if !with_flags {
+        return positions.iter().for_each(|at| reply.bulk(args.at(*at as usize)));
+    }
+    for key_spec in spec.keys {
+        let one = CommandSpec { keys: std::slice::from_ref(key_spec), ..*spec };
+        for at in key_positions(&one, args).unwrap_or_default() {
+            reply.array(2);
+            reply.bulk(args.at(at as usize));
+            let flags = flags_of_keys(spec, key_spec, args);
+            reply.set(flags.len());
+            flags.iter().for_each(|flag| reply.simple(&shown_flag(flag)));
+        }
+    }
+}
+
+/// What is done to keys. SET reads the old value only if it is asked to.
+fn flags_of_keys(spec: &CommandSpec, key: &KeySpec, args: Args<'_>) -> &'static [&'static str] {
+    match spec.name {
+        "set" if args.tail(3).iter_from(0).any(|word| word.eq_ignore_ascii_case(b"get")) => {
+            &["RW", "ACCESS", "UPDATE"]
+        }
+        "set" => &["OW", "UPDATE"],
+        _ => key.flags,
+    }
 }

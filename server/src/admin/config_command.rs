@@ -1,4 +1,4 @@
-//! CONFIG GET, SET and RESETSTAT.
+//! CONFIG GET, SET, RESETSTAT and REWRITE.
 
 use engine::args::Args;
 use engine::command::glob;
@@ -6,6 +6,7 @@ use engine::reply::Reply;
 
 use super::everywhere::{Purpose, Question};
 use crate::config::names;
+use crate::config::rewrite::rewrite;
 use crate::connection::Connection;
 use crate::core::Core;
 
@@ -19,6 +20,10 @@ impl Core {
         match sub {
             "get" => self.config_get(connection, args),
             "set" => self.config_set(connection, args),
+            "rewrite" => {
+                let result = self.config_rewrite();
+                self.reply_result(connection, result);
+            }
             _ => self.ask_everywhere(connection, Question::ResetStats, Purpose::Ok),
         }
     }
@@ -62,6 +67,17 @@ impl Core {
             changes.push((name, value));
         }
         self.ask_everywhere(connection, Question::Settings(changes), Purpose::Ok);
+    }
+
+    /// Writes what holds now into the configuration file.
+    fn config_rewrite(&self) -> Result<(), String> {
+        let Some(path) = &self.config.file else {
+            return Err("ERR The server is running without a config file".into());
+        };
+        let failed = |why: String| format!("ERR Rewriting config file: {why}");
+        let text = self.host.read_text(path).map_err(|e| failed(e.to_string()))?;
+        let new = rewrite(&text, &self.config).map_err(failed)?;
+        self.host.replace_text(path, &new).map_err(|e| failed(e.to_string()))
     }
 
     fn refuse_set(&mut self, connection: &mut Connection, name: &str, reason: &str) {

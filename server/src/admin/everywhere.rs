@@ -7,8 +7,14 @@ use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 use engine::reply::Protocol;
 
-use super::client::KillFilter;
+use super::client_filter::ClientFilter;
+use super::debug::DebugSetting;
+use super::histogram::{Histogram, write_histograms};
+use super::latency::{Event, View};
+use super::memory_command::{MemoryView, write_memory};
+use super::slowlog::{SlowEntry, write_entries};
 use super::stats::Snapshot;
+use super::wait::Asker;
 use crate::connection::replies::Hold;
 use crate::connection::{Connection, Waiting};
 use crate::core::Core;
@@ -20,8 +26,8 @@ use crate::dispatch::local::write_reply;
 pub enum Question {
     Snapshot,
     ResetStats,
-    Clients,
-    KillClients(KillFilter),
+    Clients(ClientFilter),
+    KillClients(ClientFilter),
     /// CLIENT UNBLOCK: id, and whether the client gets an error.
     Unblock {
         client_id: u64,
@@ -29,6 +35,25 @@ pub enum Question {
     },
     Settings(Vec<(String, String)>),
     Shutdown,
+    /// CLIENT PAUSE, until this monotonic time.
+    Pause {
+        until_ns: u64,
+        all: bool,
+    },
+    Unpause,
+    Slowlog {
+        count: usize,
+    },
+    SlowlogLen,
+    ResetSlowlog,
+    Events,
+    /// LATENCY RESET of these events, of all if there are none.
+    ResetEvents(Vec<String>),
+    Histograms,
+    Debug(DebugSetting),
+    GiveMemoryBack,
+    /// Answered once the log is durable as far as it is written now.
+    Durable,
 }
 
 #[derive(Clone, Debug)]
@@ -38,20 +63,39 @@ pub enum Answer {
     /// Lines of CLIENT LIST, by client id.
     Clients(Vec<(u64, String)>),
     Count(u64),
+    Slowlog(Vec<SlowEntry>),
+    Events(Vec<(&'static str, Event)>),
+    Histograms(Vec<(String, Histogram)>),
+    /// Comes later.
+    Later,
 }
 
 /// What is done with the answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Ok,
+    /// There is no reply.
+    Nothing,
     Info {
         sections: Vec<String>,
     },
     ClientList,
     /// Answers the sum of counts.
     Count,
+    /// The same, at most this.
+    CountUpTo(u64),
     /// CLIENT KILL addr:port: OK if one was killed.
     KillOne,
+    Slowlog {
+        count: usize,
+    },
+    Latency(View),
+    Histograms {
+        names: Vec<String>,
+    },
+    Memory(MemoryView),
+    Role,
+    WaitAof,
 }
 
 struct Pending {
@@ -74,13 +118,18 @@ impl Core {
     ) {
         let ticket = self.next_ticket();
         let cores = self.config.cores as u16;
-        let own = self.answer_question(&question, Some(connection));
-        let pending = Pending {
+        let asker = Asker { core: self.id, ticket };
+        let own = self.answer_question(&question, asker, Some(connection));
+        let mut pending = Pending {
             conn: connection.id,
             purpose,
             missing: cores as usize - 1,
-            answers: vec![own],
+            answers: Vec::new(),
         };
+        match own {
+            Answer::Later => pending.missing += 1,
+            own => pending.answers.push(own),
+        }
         if pending.missing == 0 {
             let bytes = self.answers_reply(connection.protocol, &pending.purpose, &pending.answers);
             return self.reply_with(connection, |reply| reply.raw(&bytes));
@@ -91,13 +140,15 @@ impl Core {
             let question = question.clone();
             self.send_message(core, Message::Ask { from: self.id, ticket, question });
         }
-        connection.replies.expect_answer(ticket);
+        connection.expect_answer(ticket, false);
         connection.waiting = Waiting::Answer;
     }
 
     pub(crate) fn on_ask(&mut self, from: u16, ticket: u64, question: Question) {
-        let answer = self.answer_question(&question, None);
-        self.send_message(from, Message::Told { ticket, answer });
+        match self.answer_question(&question, Asker { core: from, ticket }, None) {
+            Answer::Later => {}
+            answer => self.send_message(from, Message::Told { ticket, answer }),
+        }
     }
 
     pub(crate) fn on_told(&mut self, ticket: u64, answer: Answer) {
@@ -123,36 +174,47 @@ impl Core {
             answers.iter().map(|a| if let Answer::Count(n) = a { *n } else { 0 }).sum();
         write_reply(protocol, |reply| match purpose {
             Purpose::Ok => reply.ok(),
+            Purpose::Nothing => {}
             Purpose::Count => reply.integer(count as i64),
+            Purpose::CountUpTo(most) => reply.integer(count.min(*most) as i64),
             Purpose::KillOne if count > 0 => reply.ok(),
             Purpose::KillOne => reply.error("ERR No such client"),
             Purpose::ClientList => reply.verbatim(&client_lines(answers)),
             Purpose::Info { sections } => {
-                let mut sum = Snapshot::default();
-                for answer in answers {
-                    if let Answer::Snapshot(snapshot) = answer {
-                        sum.add(snapshot);
-                    }
-                }
-                reply.verbatim(&self.info_text(&sum, sections));
+                reply.verbatim(&self.info_text(&sum_of(answers), sections));
+            }
+            Purpose::Slowlog { count } => write_entries(reply, answers, *count),
+            Purpose::Latency(view) => self.write_events(reply, answers, view),
+            Purpose::Histograms { names } => write_histograms(reply, answers, names),
+            Purpose::Memory(view) => write_memory(reply, &sum_of(answers), *view),
+            Purpose::Role => {
+                reply.array(3);
+                reply.bulk(b"master");
+                reply.integer(sum_of(answers).log_records as i64);
+                reply.array(0);
+            }
+            Purpose::WaitAof => {
+                reply.array(2);
+                reply.flag(self.log.is_some());
+                reply.integer(0);
             }
         })
     }
 
     /// This core's answer. `asking` is the client that asked, if it is one of ours: it is taken
     /// out of the table while its command runs.
-    fn answer_question(&mut self, question: &Question, asking: Option<&mut Connection>) -> Answer {
+    fn answer_question(
+        &mut self,
+        question: &Question,
+        asker: Asker,
+        asking: Option<&mut Connection>,
+    ) -> Answer {
         match question {
             Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
-            Question::ResetStats => {
-                self.reset_stats();
-                Answer::Done
-            }
-            Question::Clients => {
+            Question::Clients(filter) => {
                 let asking = asking.map(|c| &*c);
-                let lines = self.connections.iter().chain(asking);
-                let lines = lines.map(|c| (c.client_id, self.client_line(c))).collect();
-                Answer::Clients(lines)
+                let clients = self.connections.iter().chain(asking).filter(|c| filter.fits(c));
+                Answer::Clients(clients.map(|c| (c.client_id, self.client_line(c))).collect())
             }
             Question::KillClients(filter) => Answer::Count(self.kill_clients(filter, asking)),
             Question::Unblock { client_id, error } => {
@@ -161,24 +223,48 @@ impl Core {
                 let unblocked = conn.map(|c| c.id).is_some_and(|id| self.end_waiting(id, error));
                 Answer::Count(u64::from(unblocked))
             }
+            Question::Slowlog { count } => Answer::Slowlog(self.measures.slowlog.newest(*count)),
+            Question::SlowlogLen => Answer::Count(self.measures.slowlog.len() as u64),
+            Question::Events => Answer::Events(self.measures.events.all()),
+            Question::ResetEvents(names) => Answer::Events(self.measures.events.reset(names)),
+            Question::Histograms => Answer::Histograms(self.measures.histograms.all()),
+            Question::Durable => match self.wait_until_durable(asker) {
+                Some(()) => Answer::Later,
+                None => Answer::Done,
+            },
+            order => {
+                self.obey(order);
+                Answer::Done
+            }
+        }
+    }
+
+    /// Does what every core is told to do.
+    fn obey(&mut self, order: &Question) {
+        match order {
             Question::Settings(changes) => {
                 for (name, value) in changes {
                     // Checked by the asking core before it asked.
                     let _ = self.config.set(name, value);
                 }
                 self.settings = self.config.engine_settings();
-                Answer::Done
+                self.measures.configure(&self.config);
             }
-            Question::Shutdown => {
-                self.draining = true;
-                Answer::Done
-            }
+            Question::Shutdown => self.draining = true,
+            Question::ResetStats => self.reset_stats(),
+            Question::Pause { until_ns, all } => self.begin_pause(*until_ns, *all),
+            Question::Unpause => self.end_pause(),
+            Question::ResetSlowlog => self.measures.slowlog.reset(),
+            Question::Debug(setting) => self.apply_debug_setting(*setting),
+            Question::GiveMemoryBack => crate::memory::give_back(),
+            question => unreachable!("{question:?} is not an order"),
         }
     }
 
     fn snapshot(&self) -> Snapshot {
         let mut shards = ShardStats::default();
         let mut databases = [(0, 0); DATABASE_COUNT];
+        let mut table_bytes = [0; DATABASE_COUNT];
         for shard in self.shards.held() {
             let stats = shard.stats;
             shards.hits += stats.hits;
@@ -190,25 +276,41 @@ impl Core {
                 let database = shard.database(db as u16);
                 counts.0 += database.len();
                 counts.1 += database.volatile();
+                table_bytes[db] += database.table_bytes() as u64;
             }
         }
         Snapshot {
             stats: self.stats.clone(),
             shards,
             clients: self.connections.len(),
-            blocked: self.blocked.len(),
+            blocked: self.blocked.len() + self.pause.waiting_count(),
             databases,
             log_records: self.log.as_ref().map_or(0, |log| log.appended().0),
             log_durable: self.log.as_ref().map_or(0, |log| log.durable().0),
+            client_bytes: self.connections.iter().map(|c| c.memory_bytes() as u64).sum(),
+            log_queued_bytes: self.log.as_ref().map_or(0, |log| log.queued_bytes() as u64),
+            table_bytes,
         }
     }
 
     fn reset_stats(&mut self) {
         self.stats = Default::default();
+        self.measures.histograms.reset();
         for shard in self.shards.held_mut() {
             shard.stats = ShardStats::default();
         }
     }
+}
+
+/// The snapshots of all cores together.
+fn sum_of(answers: &[Answer]) -> Snapshot {
+    let mut sum = Snapshot::default();
+    for answer in answers {
+        if let Answer::Snapshot(snapshot) = answer {
+            sum.add(snapshot);
+        }
+    }
+    sum
 }
 
 /// CLIENT LIST: the lines of all cores, by id.

@@ -1,14 +1,32 @@
 //! Commands that concern the connection or the process rather than keys.
 //!
-//! - [`session`]: PING, SELECT, HELLO, AUTH …; [`client`]: CLIENT.
-//! - [`config_command`]: CONFIG; [`info`]: INFO; [`command_command`]: COMMAND.
+//! - [`session`]: PING, SELECT, HELLO, AUTH …; [`client`]: CLIENT, with [`client_filter`] and
+//!   [`pause`].
+//! - [`config_command`]: CONFIG; [`info`]: INFO; [`command_command`]: COMMAND, with [`docs`].
+//! - [`measure`]: which commands are timed, for [`slowlog`], [`latency`] with its [`graph`], and
+//!   [`histogram`]; [`redact`]: what must not be shown.
+//! - [`debug`]: DEBUG; [`memory_command`]: MEMORY; [`wait`]: WAIT, WAITAOF; [`lolwut`]; [`help`].
 //! - [`everywhere`]: questions that every core must answer.
 //! - [`stats`]: what a core counts.
 
 pub mod client;
+pub mod client_filter;
 pub mod command_command;
 pub mod config_command;
+pub mod debug;
+pub mod docs;
 pub mod everywhere;
+pub mod graph;
+pub mod help;
+pub mod histogram;
 pub mod info;
+pub mod latency;
+pub mod lolwut;
+pub mod measure;
+pub mod memory_command;
+pub mod pause;
+pub mod redact;
 pub mod session;
+pub mod slowlog;
 pub mod stats;
+pub mod wait;

@@ -3,8 +3,8 @@
 
 use engine::args::Args;
 use engine::command::call::ServerCommand;
+use engine::command::parse;
 use engine::command::spec::CommandSpec;
-use engine::limits::DATABASE_COUNT;
 use engine::number::parse_i64;
 use engine::reply::Protocol;
 
@@ -47,15 +47,74 @@ impl Core {
                 self.unwatch_all(connection);
                 self.reply_ok(connection);
             }
+            command => self.run_admin_command(connection, command, spec, args),
+        }
+    }
+
+    /// Those that look at the server or steer it.
+    fn run_admin_command(
+        &mut self,
+        connection: &mut Connection,
+        command: ServerCommand,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) {
+        match command {
             ServerCommand::ClientCommand => self.client_command(connection, spec.name, args),
             ServerCommand::Config => self.config_command(connection, spec.name, args),
             ServerCommand::Info => self.info(connection, args),
             ServerCommand::Command => self.command_command(connection, spec, args),
-            ServerCommand::Shutdown => {
-                self.ask_everywhere(connection, Question::Shutdown, Purpose::Ok);
-                connection.closing = true;
+            ServerCommand::Help => self.help(connection, args),
+            ServerCommand::Slowlog => self.slowlog_command(connection, spec.name, args),
+            ServerCommand::Latency => self.latency_command(connection, spec.name, args),
+            ServerCommand::Memory => self.memory_command(connection, spec.name),
+            ServerCommand::Debug => self.debug_command(connection, spec.name, args),
+            ServerCommand::Lolwut => self.lolwut(connection, args),
+            ServerCommand::Lastsave => self.lastsave(connection),
+            ServerCommand::Role => {
+                self.ask_everywhere(connection, Question::Snapshot, Purpose::Role);
             }
+            ServerCommand::Asking => self.reply_with(connection, |reply| {
+                reply.error("ERR This instance has cluster support disabled");
+            }),
+            ServerCommand::Wait => self.wait(connection, args),
+            ServerCommand::Waitaof => self.waitaof(connection, args),
+            ServerCommand::Shutdown => self.shutdown(connection, args),
+            other => unreachable!("{other:?} is a session's command"),
         }
+    }
+
+    /// When everything acknowledged was on stable storage: with a log always, so now.
+    fn lastsave(&mut self, connection: &mut Connection) {
+        let unix_s = match self.log {
+            Some(_) => self.now.unix_us / 1_000_000,
+            None => self.config.started_unix_s,
+        };
+        self.reply_with(connection, |reply| reply.integer(unix_s));
+    }
+
+    /// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]. Everything acknowledged is saved whatever is
+    /// asked for. As in Redis there is no reply but the end of the connection.
+    fn shutdown(&mut self, connection: &mut Connection, args: Args<'_>) {
+        let known = ["nosave", "save", "now", "force", "abort"];
+        let mut given = [false; 5];
+        for at in 1..args.len() {
+            let Some(option) = known.iter().position(|option| args.is(at, option)) else {
+                return self.reply_with(connection, |reply| reply.error("ERR syntax error"));
+            };
+            given[option] = true;
+        }
+        let [nosave, save, _, _, abort] = given;
+        if abort && args.len() > 2 || nosave && save {
+            return self.reply_with(connection, |reply| reply.error("ERR syntax error"));
+        }
+        if abort {
+            return self.reply_with(connection, |reply| {
+                reply.error("ERR No shutdown in progress.");
+            });
+        }
+        self.ask_everywhere(connection, Question::Shutdown, Purpose::Nothing);
+        connection.closing = true;
     }
 
     fn ping(&mut self, connection: &mut Connection, args: Args<'_>) {
@@ -71,19 +130,13 @@ impl Core {
     }
 
     fn select(&mut self, connection: &mut Connection, args: Args<'_>) {
-        let index = parse_i64(args.at(1));
-        let error = match index.map(usize::try_from) {
-            None => Some("ERR value is not an integer or out of range"),
-            Some(Ok(index)) if index < DATABASE_COUNT => {
-                connection.db = index as u16;
-                None
+        match parse::database(args.at(1)) {
+            Ok(db) => {
+                connection.db = db;
+                self.reply_ok(connection);
             }
-            Some(_) => Some("ERR DB index is out of range"),
-        };
-        self.reply_with(connection, |reply| match error {
-            Some(error) => reply.error(error),
-            None => reply.ok(),
-        });
+            Err(error) => self.reply_with(connection, |reply| reply.error(&error.0)),
+        }
     }
 
     /// Whether these are the right name and password; the error otherwise.

@@ -28,6 +28,10 @@ pub struct Snapshot {
     pub databases: [(usize, usize); DATABASE_COUNT],
     pub log_records: u64,
     pub log_durable: u64,
+    /// What clients, the log and the tables of each database take.
+    pub client_bytes: u64,
+    pub log_queued_bytes: u64,
+    pub table_bytes: [u64; DATABASE_COUNT],
 }
 
 impl Snapshot {
@@ -52,6 +56,11 @@ impl Snapshot {
         self.blocked += other.blocked;
         self.log_records += other.log_records;
         self.log_durable += other.log_durable;
+        self.client_bytes += other.client_bytes;
+        self.log_queued_bytes += other.log_queued_bytes;
+        for (sum, more) in self.table_bytes.iter_mut().zip(&other.table_bytes) {
+            *sum += more;
+        }
         for (sum, more) in self.databases.iter_mut().zip(&other.databases) {
             sum.0 += more.0;
             sum.1 += more.1;

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use replication::ids::Lsn;
 
 use crate::core::io::ConnId;
+use crate::core::message::Answers;
 
 /// Who is told when entries are released.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Waiter {
     /// A connection of this core with held replies.
     Connection(ConnId),
-    /// An answer for a connection of another core.
-    Answer { core: u16, conn: ConnId, ticket: u64, bytes: Vec<u8> },
+    /// Answers for connections of another core.
+    Answers { core: u16, answers: Box<Answers> },
     /// A gathering, of this core or another, that touched a shard of this core.
     Gathering { core: u16, id: u64 },
 }
@@ -23,6 +24,8 @@ struct Batch {
     lsn: Lsn,
     entries: Vec<(u16, u64)>,
     waiters: Vec<Waiter>,
+    /// What other cores' connections are told, one batch a core.
+    answers: Vec<(u16, Box<Answers>)>,
 }
 
 #[derive(Debug, Default)]
@@ -37,18 +40,41 @@ impl Gate {
     /// Waits for what is being collected now or, where nothing is, for the last write under way.
     /// False if nothing is: then there is nothing to wait for.
     pub fn wait(&mut self, waiter: Waiter, open_has_effects: bool) -> Result<(), Waiter> {
-        let batch = if open_has_effects || !self.open.entries.is_empty() {
-            &mut self.open
-        } else {
-            match self.closed.back_mut() {
-                Some(batch) => batch,
-                None => return Err(waiter),
-            }
-        };
+        let Some(batch) = self.last_batch(open_has_effects) else { return Err(waiter) };
         if batch.waiters.last() != Some(&waiter) {
             batch.waiters.push(waiter);
         }
         Ok(())
+    }
+
+    /// As [`Gate::wait`] for the answer to a command of another core's connection. False if
+    /// nothing is under way: then it may leave at once.
+    pub fn wait_with_answer(
+        &mut self,
+        core: u16,
+        (conn, ticket): (ConnId, u64),
+        answer: &[u8],
+        open_has_effects: bool,
+    ) -> bool {
+        let Some(batch) = self.last_batch(open_has_effects) else { return false };
+        let place = match batch.answers.iter().position(|(to, _)| *to == core) {
+            Some(place) => place,
+            None => {
+                batch.answers.push((core, Box::default()));
+                batch.answers.len() - 1
+            }
+        };
+        batch.answers[place].1.push(conn, ticket, answer);
+        true
+    }
+
+    /// What is being collected or, where nothing is, what the last write under way carries.
+    fn last_batch(&mut self, open_has_effects: bool) -> Option<&mut Batch> {
+        if open_has_effects || !self.open.entries.is_empty() {
+            Some(&mut self.open)
+        } else {
+            self.closed.back_mut()
+        }
     }
 
     /// Notes an entry that was appended to the log under this number.
@@ -60,7 +86,7 @@ impl Gate {
     /// Ends the turn's batch.
     pub fn close(&mut self) {
         if self.open.entries.is_empty() {
-            debug_assert!(self.open.waiters.is_empty());
+            debug_assert!(self.open.waiters.is_empty() && self.open.answers.is_empty());
             return;
         }
         let fresh = self.spare.pop().unwrap_or_default();
@@ -80,6 +106,8 @@ impl Gate {
                 release(shard, index);
             }
             tell.append(&mut batch.waiters);
+            let answers = batch.answers.drain(..);
+            tell.extend(answers.map(|(core, answers)| Waiter::Answers { core, answers }));
             if self.spare.len() < SPARE_BATCHES_MAX {
                 self.spare.push(batch);
             }

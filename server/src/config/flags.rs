@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args as _, Parser};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use serde::Deserialize;
 
-use super::{Config, Durability};
+use super::nearest::nearest;
+use super::{Config, DebugAccess, Durability, names};
 
 /// A Redis-compatible in-memory database that acknowledges a write once it cannot be lost.
 #[derive(Parser, Debug)]
@@ -18,6 +19,9 @@ pub struct Flags {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: FileSettings,
+    /// Settings that CONFIG SET takes too, as name and value.
+    #[arg(skip)]
+    named: Vec<(String, String)>,
 }
 
 #[derive(clap::Args, Deserialize, Debug, Default)]
@@ -62,6 +66,9 @@ struct FileSettings {
     /// Microseconds that a core spins before it sleeps [default: 0]
     #[arg(long)]
     poll_us: Option<u64>,
+    /// Who may use DEBUG [default: no]
+    #[arg(long)]
+    enable_debug_command: Option<DebugAccess>,
 }
 
 /// A setting that cannot be: what, and what to do.
@@ -77,52 +84,103 @@ impl std::fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Flags {
+    /// Reads the command line; where it asks for help or is wrong, says so and ends the process.
+    pub fn from_command_line() -> Flags {
+        Flags::from_matches(Flags::full_command().get_matches())
+            .unwrap_or_else(|error| error.exit())
+    }
+
+    /// The flags above and one for every other setting that CONFIG SET takes.
+    fn full_command() -> clap::Command {
+        let command = Flags::command();
+        let own = own_names();
+        let named = names::settable().filter(|name| !own.iter().any(|own| own == name));
+        let arguments: Vec<Arg> = named
+            .map(|name| {
+                Arg::new(name).long(name).value_name("VALUE").help("As CONFIG SET takes it")
+            })
+            .collect();
+        command.args(arguments)
+    }
+
+    fn from_matches(matches: ArgMatches) -> Result<Flags, clap::Error> {
+        let mut flags = Flags::from_arg_matches(&matches)?;
+        for name in names::settable() {
+            if let Ok(Some(value)) = matches.try_get_one::<String>(name) {
+                flags.named.push((name.to_owned(), value.clone()));
+            }
+        }
+        Ok(flags)
+    }
+
     /// The settings that hold; `processors` is how many this process may use.
     pub fn into_config(self, processors: usize) -> Result<Config, ConfigError> {
         let mut config = Config { cores: processors.max(1), ..Config::default() };
         if let Some(path) = &self.config {
-            read_file(path)?.apply(&mut config)?;
+            let (settings, named) = read_file(path)?;
+            settings.apply(&mut config)?;
+            apply_named(&named, &mut config)?;
+            config.file = Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
         }
         self.settings.apply(&mut config)?;
+        apply_named(&self.named, &mut config)?;
         check(&config)?;
         Ok(config)
     }
 }
 
-fn read_file(path: &Path) -> Result<FileSettings, ConfigError> {
+fn read_file(path: &Path) -> Result<(FileSettings, Vec<(String, String)>), ConfigError> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|e| ConfigError(format!("cannot read the configuration file {shown}: {e}")))?;
-    let fail = |e: toml::de::Error| ConfigError(format!("configuration file {shown}: {e}"));
-    check_names(&toml::from_str(&text).map_err(fail)?)
-        .map_err(|unknown| ConfigError(format!("configuration file {shown}: {unknown}")))?;
-    toml::from_str(&text).map_err(fail)
+    parse_file(&text).map_err(|e| ConfigError(format!("configuration file {shown}: {e}")))
 }
 
-/// Every key of the file is a flag's name; the error says which is none, and the nearest.
-fn check_names(table: &toml::Table) -> Result<(), String> {
-    let command = FileSettings::augment_args(clap::Command::new("quoring"));
-    let names: Vec<&str> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
-    let unknown = table.keys().find(|key| !names.contains(&key.as_str()));
-    let Some(unknown) = unknown else { return Ok(()) };
-    let nearest = names.iter().min_by_key(|name| edits_between(unknown, name));
-    let nearest = nearest.expect("there are settings");
-    Err(format!("there is no setting '{unknown}'; the nearest is '{nearest}'"))
+/// Names that are flags of their own.
+fn own_names() -> Vec<String> {
+    let command = Flags::command();
+    let names = command.get_arguments().filter_map(|argument| argument.get_long());
+    names.filter(|name| *name != "config").map(str::to_owned).collect()
 }
 
-/// Characters to insert, delete or replace to make one text of the other (Levenshtein).
-fn edits_between(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+/// What a file says: settings of the start, and those that CONFIG SET takes too.
+fn parse_file(text: &str) -> Result<(FileSettings, Vec<(String, String)>), String> {
+    let table: toml::Table = toml::from_str(text).map_err(|e| e.to_string())?;
+    let own = own_names();
+    let (mut settings, mut named) = (toml::Table::new(), Vec::new());
+    for (name, value) in table {
+        if own.contains(&name) {
+            settings.insert(name, value);
+        } else if names::settable().any(|known| known == name) {
+            named.push((name, plain_text(&value)?));
+        } else {
+            let known = own.iter().cloned().chain(names::settable().map(str::to_owned));
+            let known: Vec<String> = known.collect();
+            return Err(match nearest(&name, known.iter().map(String::as_str)) {
+                Some(meant) => format!("there is no setting '{name}'; is '{meant}' meant?"),
+                None => format!("there is no setting '{name}'"),
+            });
         }
     }
-    row[row.len() - 1]
+    let settings = settings.try_into().map_err(|e: toml::de::Error| e.to_string())?;
+    Ok((settings, named))
+}
+
+/// A value as CONFIG SET takes it.
+fn plain_text(value: &toml::Value) -> Result<String, String> {
+    match value {
+        toml::Value::String(text) => Ok(text.clone()),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Boolean(value) => Ok(if *value { "yes" } else { "no" }.into()),
+        other => Err(format!("a setting is a number, a text, true or false, not {other}")),
+    }
+}
+
+fn apply_named(named: &[(String, String)], config: &mut Config) -> Result<(), ConfigError> {
+    for (name, value) in named {
+        config.set(name, value).map_err(|why| ConfigError(format!("{name} '{value}': {why}")))?;
+    }
+    Ok(())
 }
 
 impl FileSettings {
@@ -142,6 +200,7 @@ impl FileSettings {
         set(&mut config.timeout_s, self.timeout);
         set(&mut config.tcp_keepalive_s, self.tcp_keepalive);
         set(&mut config.poll_us, self.poll_us);
+        set(&mut config.enable_debug, self.enable_debug_command);
         if self.shards.is_some() {
             config.shards = self.shards;
         }
@@ -192,4 +251,49 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_flags(flags: &[&str]) -> Result<Config, String> {
+        let words = ["quoring"].iter().chain(flags);
+        let matches =
+            Flags::full_command().try_get_matches_from(words).map_err(|e| e.to_string())?;
+        let flags = Flags::from_matches(matches).map_err(|e| e.to_string())?;
+        flags.into_config(2).map_err(|e| e.0)
+    }
+
+    #[test]
+    fn every_setting_is_a_flag_and_a_wrong_one_names_the_nearest() {
+        Flags::full_command().debug_assert();
+        let config =
+            from_flags(&["--slowlog-max-len", "7", "--enable-debug-command", "local"]).unwrap();
+        assert_eq!(config.slowlog_entries_max, 7);
+        assert_eq!(config.enable_debug, DebugAccess::Local);
+        assert!(from_flags(&["--slowlog-maxlen", "7"]).unwrap_err().contains("--slowlog-max-len"));
+        let error = from_flags(&["--maxmemory-policy", "allkeys-lru"]).unwrap_err();
+        assert!(error.starts_with("maxmemory-policy 'allkeys-lru': "), "{error}");
+    }
+
+    #[test]
+    fn a_file_takes_the_same_names() {
+        let (settings, named) = parse_file(
+            "port = 7\nhz = 10\nlatency-tracking = true\nclient-query-buffer-limit = \"2mb\"\n",
+        )
+        .unwrap();
+        let mut config = Config::default();
+        settings.apply(&mut config).unwrap();
+        apply_named(&named, &mut config).unwrap();
+        assert_eq!((config.port, config.latency_tracking), (7, true));
+        assert_eq!(config.query_buffer_bytes_max, 2 << 20);
+        let error = parse_file("slowlog-log-slower = 1").unwrap_err();
+        assert_eq!(
+            error,
+            "there is no setting 'slowlog-log-slower'; is 'slowlog-log-slower-than' meant?"
+        );
+        assert!(parse_file("config = \"x\"").is_err());
+        assert!(parse_file("save = [1]").is_err());
+    }
 }

@@ -3,9 +3,15 @@
 //!
 //! - [`flags`]: the command line and the file.
 //! - [`names`]: settings that CONFIG reads and changes, with Redis's names where Redis has one.
+//! - [`rewrite`]: the file with the values that hold now. [`nearest`]: what a wrong name may mean.
+//! - [`memory_text`], [`output_limits`]: values that have a form of their own.
 
 pub mod flags;
+pub mod memory_text;
 pub mod names;
+pub mod nearest;
+pub mod output_limits;
+pub mod rewrite;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,7 +19,8 @@ use std::path::PathBuf;
 use engine::settings::Settings;
 use engine::value::limits::EncodingLimits;
 
-use crate::limits::CLIENTS_MAX;
+use crate::limits::{CLIENTS_MAX, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX};
+use output_limits::OutputLimits;
 
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -37,9 +44,31 @@ impl Durability {
     }
 }
 
+/// Who may use DEBUG, as in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DebugAccess {
+    No,
+    Yes,
+    /// Connections from this machine.
+    Local,
+}
+
+impl DebugAccess {
+    pub fn name(self) -> &'static str {
+        match self {
+            DebugAccess::No => "no",
+            DebugAccess::Yes => "yes",
+            DebugAccess::Local => "local",
+        }
+    }
+}
+
 /// All settings; each core holds a copy.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The configuration file, if there is one.
+    pub file: Option<PathBuf>,
     pub port: u16,
     pub bind: Vec<IpAddr>,
     pub dir: PathBuf,
@@ -57,6 +86,20 @@ pub struct Config {
     pub poll_us: u64,
     pub proto_max_bulk_len: usize,
     pub encoding: EncodingLimits,
+    pub query_buffer_bytes_max: usize,
+    pub output_limits: OutputLimits,
+    /// Microseconds from which on a command is in SLOWLOG; 0 every command, negative none.
+    pub slowlog_slower_than_us: i64,
+    pub slowlog_entries_max: usize,
+    /// Milliseconds from which on LATENCY records an event; 0 none.
+    pub latency_threshold_ms: u64,
+    /// Whether every command's time is counted for LATENCY HISTOGRAM.
+    pub latency_tracking: bool,
+    pub enable_debug: DebugAccess,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: bool,
+    /// Wall clock at the start, seconds since 1970.
+    pub started_unix_s: i64,
     /// Monotonic time of the start, for the uptime.
     pub started_ns: u64,
 }
@@ -64,6 +107,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            file: None,
             port: 6379,
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: PathBuf::from("quoring-data"),
@@ -79,6 +123,15 @@ impl Default for Config {
             poll_us: 0,
             proto_max_bulk_len: engine::limits::STRING_BYTES_MAX,
             encoding: EncodingLimits::default(),
+            query_buffer_bytes_max: QUERY_BUFFER_BYTES_MAX,
+            output_limits: OutputLimits::default(),
+            slowlog_slower_than_us: 10_000,
+            slowlog_entries_max: SLOWLOG_ENTRIES_MAX,
+            latency_threshold_ms: 0,
+            latency_tracking: false,
+            enable_debug: DebugAccess::No,
+            active_expire: true,
+            started_unix_s: 0,
             started_ns: 0,
         }
     }
@@ -89,7 +142,7 @@ impl Config {
         Settings {
             encoding: self.encoding,
             string_bytes_max: self.proto_max_bulk_len,
-            active_expire: true,
+            active_expire: self.active_expire,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Settings by name, as CONFIG GET and CONFIG SET see them.
 
+use super::memory_text::parse_memory;
 use super::{Config, Durability};
 
 /// Why a value was not taken, in Redis's words.
@@ -32,6 +33,11 @@ impl Config {
     }
 }
 
+/// Names that a flag, the file and CONFIG SET take.
+pub fn settable() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter(|setting| setting.set.is_some()).map(|setting| setting.name)
+}
+
 /// Whether CONFIG knows this name.
 pub fn is_known(name: &str) -> bool {
     SETTINGS.iter().any(|setting| setting.name.eq_ignore_ascii_case(name))
@@ -44,6 +50,23 @@ fn number<T: TryFrom<i64>>(value: &str, min: i64, max: i64) -> Result<T, SetErro
         return Err(format!("argument must be between {min} and {max} inclusive"));
     }
     T::try_from(parsed).map_err(|_| "argument couldn't be parsed into an integer".into())
+}
+
+/// A size with a unit, as Redis takes it.
+fn memory(value: &str, min: u64, max: u64) -> Result<usize, SetError> {
+    let bytes = parse_memory(value).ok_or("argument must be a memory value")?;
+    if !(min..=max).contains(&bytes) {
+        return Err(format!("argument must be between {min} and {max} inclusive"));
+    }
+    usize::try_from(bytes).map_err(|_| "argument must be a memory value".into())
+}
+
+fn switch(value: &str) -> Result<bool, SetError> {
+    match value.to_ascii_lowercase().as_str() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("argument must be 'yes' or 'no'".into()),
+    }
 }
 
 fn yes_no(value: bool) -> String {
@@ -63,7 +86,24 @@ macro_rules! encoding_setting {
     };
 }
 
+/// A setting of Redis's that can be only one thing here; to set it to just that is allowed.
+macro_rules! fixed {
+    ($name:literal, $value:literal) => {
+        Setting {
+            name: $name,
+            get: |_| $value.into(),
+            set: Some(|_, value| {
+                if value.eq_ignore_ascii_case($value) {
+                    return Ok(());
+                }
+                Err(concat!("this server has '", $value, "' only").into())
+            }),
+        }
+    };
+}
+
 static SETTINGS: &[Setting] = &[
+    fixed!("activedefrag", "no"),
     Setting {
         name: "appendfsync",
         get: |c| match c.durability {
@@ -84,6 +124,20 @@ static SETTINGS: &[Setting] = &[
         get: |c| c.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         set: None,
     },
+    Setting {
+        name: "client-output-buffer-limit",
+        get: |c| c.output_limits.to_string(),
+        set: Some(|c, value| c.output_limits.set(value)),
+    },
+    Setting {
+        name: "client-query-buffer-limit",
+        get: |c| c.query_buffer_bytes_max.to_string(),
+        set: Some(|c, value| {
+            c.query_buffer_bytes_max = memory(value, 1 << 20, i64::MAX as u64)?;
+            Ok(())
+        }),
+    },
+    fixed!("cluster-enabled", "no"),
     Setting { name: "cores", get: |c| c.cores.to_string(), set: None },
     Setting { name: "databases", get: |_| engine::limits::DATABASE_COUNT.to_string(), set: None },
     Setting { name: "dir", get: |c| c.dir.display().to_string(), set: None },
@@ -97,10 +151,34 @@ static SETTINGS: &[Setting] = &[
             _ => Err("argument(s) must be one of the following: sync, interval, none".into()),
         }),
     },
+    Setting { name: "enable-debug-command", get: |c| c.enable_debug.name().into(), set: None },
     encoding_setting!("hash-max-listpack-entries", hash_max_listpack_entries),
     encoding_setting!("hash-max-listpack-value", hash_max_listpack_value),
     encoding_setting!("hash-max-ziplist-entries", hash_max_listpack_entries),
     encoding_setting!("hash-max-ziplist-value", hash_max_listpack_value),
+    fixed!("hz", "10"),
+    Setting {
+        name: "latency-monitor-threshold",
+        get: |c| c.latency_threshold_ms.to_string(),
+        set: Some(|c, value| {
+            c.latency_threshold_ms = number(value, 0, i64::MAX)?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "latency-tracking",
+        get: |c| yes_no(c.latency_tracking),
+        set: Some(|c, value| {
+            c.latency_tracking = switch(value)?;
+            Ok(())
+        }),
+    },
+    fixed!("lazyfree-lazy-eviction", "yes"),
+    fixed!("lazyfree-lazy-expire", "yes"),
+    fixed!("lazyfree-lazy-server-del", "yes"),
+    fixed!("lazyfree-lazy-user-del", "yes"),
+    fixed!("lazyfree-lazy-user-flush", "yes"),
+    fixed!("list-compress-depth", "0"),
     Setting {
         name: "list-max-listpack-size",
         get: |c| c.encoding.list_max_listpack_size.to_string(),
@@ -118,15 +196,20 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         }),
     },
+    fixed!("maxmemory", "0"),
+    fixed!("maxmemory-clients", "0"),
+    fixed!("maxmemory-policy", "noeviction"),
+    Setting { name: "poll-us", get: |c| c.poll_us.to_string(), set: None },
     Setting { name: "port", get: |c| c.port.to_string(), set: None },
     Setting {
         name: "proto-max-bulk-len",
         get: |c| c.proto_max_bulk_len.to_string(),
         set: Some(|c, value| {
-            c.proto_max_bulk_len = number(value, 1 << 20, i64::from(u32::MAX / 4))?;
+            c.proto_max_bulk_len = memory(value, 1 << 20, u64::from(u32::MAX / 4))?;
             Ok(())
         }),
     },
+    Setting { name: "protected-mode", get: |c| yes_no(c.protected_mode), set: None },
     Setting {
         name: "requirepass",
         get: |c| c.requirepass.clone().unwrap_or_default(),
@@ -135,10 +218,26 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         }),
     },
-    Setting { name: "save", get: |_| String::new(), set: None },
+    fixed!("save", ""),
     encoding_setting!("set-max-intset-entries", set_max_intset_entries),
     encoding_setting!("set-max-listpack-entries", set_max_listpack_entries),
     encoding_setting!("set-max-listpack-value", set_max_listpack_value),
+    Setting {
+        name: "slowlog-log-slower-than",
+        get: |c| c.slowlog_slower_than_us.to_string(),
+        set: Some(|c, value| {
+            c.slowlog_slower_than_us = number(value, -1, i64::MAX)?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "slowlog-max-len",
+        get: |c| c.slowlog_entries_max.to_string(),
+        set: Some(|c, value| {
+            c.slowlog_entries_max = number(value, 0, i64::MAX)?;
+            Ok(())
+        }),
+    },
     Setting {
         name: "tcp-keepalive",
         get: |c| c.tcp_keepalive_s.to_string(),
@@ -155,6 +254,8 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         }),
     },
+    fixed!("tls-port", "0"),
+    fixed!("unixsocket", ""),
     encoding_setting!("zset-max-listpack-entries", zset_max_listpack_entries),
     encoding_setting!("zset-max-listpack-value", zset_max_listpack_value),
     encoding_setting!("zset-max-ziplist-entries", zset_max_listpack_entries),

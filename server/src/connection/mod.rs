@@ -7,7 +7,6 @@ pub mod table;
 use std::net::SocketAddr;
 
 use engine::args::OwnedArgs;
-use engine::command::call::NothingReply;
 use engine::reply::Protocol;
 
 use crate::core::io::{ConnId, Now};
@@ -35,6 +34,8 @@ pub enum Waiting {
     Shards { command: OwnedArgs },
     /// A blocking command waits for a key.
     Key(BlockedCommand),
+    /// Its command waits until CLIENT PAUSE is over.
+    Pause { command: OwnedArgs },
     /// An answer of another core must arrive before anything else may run.
     Answer,
 }
@@ -49,7 +50,6 @@ pub struct BlockedCommand {
     pub keys: Vec<usize>,
     /// Monotonic nanoseconds; `None` waits for ever.
     pub deadline_ns: Option<u64>,
-    pub on_timeout: NothingReply,
     /// It was woken and its command is on the way to the shards.
     pub retrying: bool,
 }
@@ -105,6 +105,8 @@ pub struct Connection {
     /// On the core's list of connections with commands to run.
     pub runnable: bool,
     pub receive_paused: bool,
+    /// Since when more is unread than the soft `client-output-buffer-limit` allows.
+    pub soft_limit_since_ns: Option<u64>,
     pub created_ns: u64,
     pub last_active_ns: u64,
     pub last_command: &'static str,
@@ -148,6 +150,7 @@ impl Connection {
             dirty: false,
             runnable: false,
             receive_paused: false,
+            soft_limit_since_ns: None,
             created_ns: now.mono_ns,
             last_active_ns: now.mono_ns,
             last_command: "NULL",
@@ -160,6 +163,31 @@ impl Connection {
     /// Whether the next command may run now.
     pub fn may_run(&self) -> bool {
         matches!(self.waiting, Waiting::Nothing) && !self.closing
+    }
+
+    /// Whether more replies are on their way from shards, without a client's doing.
+    pub fn awaits_shards(&self) -> bool {
+        match self.replies.has_held() {
+            true => self.replies.awaits_answer_soon(),
+            false => matches!(self.waiting, Waiting::Shards { .. }),
+        }
+    }
+
+    /// CLIENT REPLY OFF or SKIP: what its commands answer is not sent.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skipping)
+    }
+
+    /// Keeps a place for the answer to a command, which stays empty if the client wants none.
+    pub fn expect_answer(&mut self, ticket: u64, soon: bool) {
+        let silent = self.is_silent();
+        self.replies.expect_answer(ticket, soon, silent);
+    }
+
+    /// What it takes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        let queued = self.transaction.as_ref().map_or(0, |t| t.bytes);
+        self.query.capacity() + queued + self.replies.unsent_bytes() + size_of::<Connection>()
     }
 
     /// What one client can make this core hold, for limits and CLIENT LIST.

@@ -2,28 +2,69 @@
 
 use std::collections::VecDeque;
 
+use crate::limits::IDLE_BUFFER_BYTES_MAX;
+
 /// Why replies do not leave yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// Until this entry of this shard is released.
     Release { shard: u16, index: u64 },
-    /// Until another core, a gathering or a blocked command answers under this ticket.
-    Answer { ticket: u64 },
+    /// Until another core, a gathering or a blocked command answers under this ticket. `soon`:
+    /// nothing but work of our own stands between.
+    Answer { ticket: u64, soon: bool },
     /// Behind what stands before it, no longer held by itself.
     Open,
 }
 
+/// Replies are sent by themselves from here on, though more is about to come.
+const WORTH_A_SEND_BYTES: usize = 16 * 1024;
+
+/// Used bytes in front of `later` are given up from here on, though more is held behind them.
+const LATER_USED_BYTES_MAX: usize = 64 * 1024;
+
+/// One stretch of replies. Its bytes are `later` up to `end` from where the one before it ends,
+/// followed by `answer`.
 #[derive(Debug)]
 struct Held {
     hold: Hold,
-    bytes: Vec<u8>,
+    /// A position, counted since the connection began. Not yet known of the last one, which goes
+    /// on to the end of `later`.
+    end: u64,
+    /// An answer that came before what stands in front of it may leave.
+    answer: Vec<u8>,
+    /// The answer that comes is not wanted.
+    silent: bool,
 }
 
+impl Held {
+    /// Nothing but an answer may stand here.
+    fn is_for_an_answer(&self) -> bool {
+        matches!(self.hold, Hold::Answer { .. }) || !self.answer.is_empty()
+    }
+}
+
+/// Where a part of several replies begins; see [`Replies::begin_part`].
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Part(u64);
+
 /// What is to be sent, what is held, what is on its way.
+///
+/// Invariant: `later` is empty while nothing is held.
 #[derive(Debug, Default)]
 pub struct Replies {
     ready: Vec<u8>,
     held: VecDeque<Held>,
+    /// The bytes of what is held, but for early answers, in one buffer.
+    later: Vec<u8>,
+    /// How much of `later` has become ready.
+    later_used: usize,
+    /// The position of the first byte of `later`.
+    later_base: u64,
+    /// Bytes of answers that came early.
+    early_bytes: usize,
+    /// Held stretches that have left.
+    popped: u64,
     /// Held places without their answer.
     expected: usize,
     /// Size of the buffer now being sent; 0 when none is.
@@ -35,34 +76,76 @@ pub struct Replies {
 impl Replies {
     /// Where the next reply is written: behind everything before it. Returns where it begins.
     pub fn begin(&mut self) -> (&mut Vec<u8>, usize) {
-        if self.held.back().is_some_and(|held| matches!(held.hold, Hold::Answer { .. })) {
-            self.held.push_back(Held { hold: Hold::Open, bytes: Vec::new() });
+        if self.held.back().is_some_and(Held::is_for_an_answer) {
+            self.push_held(Hold::Open, self.later.len());
         }
-        let buffer = match self.held.back_mut() {
-            Some(held) => &mut held.bytes,
-            None => &mut self.ready,
-        };
+        let buffer = self.last_buffer();
         let start = buffer.len();
         (buffer, start)
     }
 
-    /// Ends the reply that `begin` started at `start`: it waits for this entry.
-    pub fn hold_from(&mut self, start: usize, hold: Hold) {
+    /// Ends the reply that `begin` started at `start`: it waits for this entry too. Returns where
+    /// it begins now, for the next thing that it waits for.
+    #[must_use]
+    pub fn hold_from(&mut self, start: usize, hold: Hold) -> usize {
         if self.held.back().is_some_and(|held| held.hold == hold) {
-            return;
+            return start;
         }
-        let buffer = match self.held.back_mut() {
-            Some(held) => &mut held.bytes,
-            None => &mut self.ready,
-        };
-        let bytes = buffer.split_off(start);
-        self.held.push_back(Held { hold, bytes });
+        if self.held.is_empty() {
+            self.later.extend_from_slice(&self.ready[start..]);
+            self.ready.truncate(start);
+            self.push_held(hold, 0);
+            return 0;
+        }
+        self.push_held(hold, start);
+        start
     }
 
-    /// Keeps a place for the answer that comes under this ticket.
-    pub fn expect_answer(&mut self, ticket: u64) {
+    /// Begins a part that may have several replies and places for answers, as a transaction has.
+    pub fn begin_part(&mut self) -> Part {
+        self.push_held(Hold::Open, self.later.len());
+        Part(self.popped + self.held.len() as u64 - 1)
+    }
+
+    /// Everything of a part that began in this turn waits for this entry too.
+    pub fn hold_part(&mut self, part: Part, hold: Hold) {
+        let at = (part.0 - self.popped) as usize;
+        if at > 0 && self.held[at - 1].hold == hold {
+            // It stands behind what waits for the same.
+            return;
+        }
+        if self.held[at].hold == Hold::Open {
+            self.held[at].hold = hold;
+            return;
+        }
+        let end = self.start_of(at);
+        self.held.insert(at, Held { hold, end, answer: Vec::new(), silent: false });
+    }
+
+    /// Takes back what was written of a part: CLIENT REPLY OFF and SKIP.
+    pub fn discard_part(&mut self, part: Part) {
+        let at = (part.0 - self.popped) as usize;
+        let start = self.start_of(at);
+        self.held.iter_mut().skip(at).for_each(|held| held.end = start);
+        self.later.truncate((start - self.later_base) as usize);
+    }
+
+    /// The position at which a stretch begins.
+    fn start_of(&self, at: usize) -> u64 {
+        match at.checked_sub(1) {
+            Some(before) => self.held[before].end,
+            None => self.later_base + self.later_used as u64,
+        }
+    }
+
+    /// Keeps a place for the answer that comes under this ticket; `soon`, see [`Hold::Answer`].
+    /// Where the answer is not wanted, the place keeps the order and stays empty.
+    pub fn expect_answer(&mut self, ticket: u64, soon: bool, silent: bool) {
         self.expected += 1;
-        self.held.push_back(Held { hold: Hold::Answer { ticket }, bytes: Vec::new() });
+        self.push_held(Hold::Answer { ticket, soon }, self.later.len());
+        if let Some(place) = self.held.back_mut() {
+            place.silent = silent;
+        }
     }
 
     /// Puts an answer into its place; it may leave once what stands before it has left, and once
@@ -70,12 +153,21 @@ impl Replies {
     pub fn answer(&mut self, ticket: u64, hold: Hold, bytes: &[u8]) -> bool {
         let place = self
             .held
-            .iter_mut()
-            .find(|held| matches!(held.hold, Hold::Answer { ticket: t } if t == ticket));
-        let Some(held) = place else { return false };
-        held.bytes.extend_from_slice(bytes);
-        held.hold = hold;
+            .iter()
+            .position(|held| matches!(held.hold, Hold::Answer { ticket: t, .. } if t == ticket));
+        let Some(place) = place else { return false };
         self.expected -= 1;
+        let bytes = if self.held[place].silent { b"" } else { bytes };
+        if place == 0 && hold == Hold::Open {
+            self.pop_held();
+            self.ready.extend_from_slice(bytes);
+            self.open(|_| 0);
+            return true;
+        }
+        self.early_bytes += bytes.len();
+        let held = &mut self.held[place];
+        held.answer.extend_from_slice(bytes);
+        held.hold = hold;
         true
     }
 
@@ -86,19 +178,63 @@ impl Replies {
 
     /// Moves replies that nothing holds any more to what is sent next.
     pub fn open(&mut self, released: impl Fn(u16) -> u64) {
-        while let Some(front) = self.held.front_mut() {
+        while let Some(front) = self.held.front() {
             match front.hold {
                 Hold::Release { shard, index } if released(shard) < index => break,
                 Hold::Answer { .. } => break,
-                _ => {}
+                _ => self.pop_held(),
             }
-            if self.ready.is_empty() {
-                std::mem::swap(&mut self.ready, &mut front.bytes);
-            } else {
-                self.ready.extend_from_slice(&front.bytes);
-            }
-            self.held.pop_front();
         }
+    }
+
+    /// A new last stretch, which begins at `start` of `later`.
+    fn push_held(&mut self, hold: Hold, start: usize) {
+        let position = self.later_base + start as u64;
+        if let Some(last) = self.held.back_mut() {
+            last.end = position;
+        }
+        self.held.push_back(Held { hold, end: position, answer: Vec::new(), silent: false });
+    }
+
+    /// The first stretch may leave.
+    fn pop_held(&mut self) {
+        let Some(front) = self.held.pop_front() else { return };
+        self.popped += 1;
+        let end = match self.held.is_empty() {
+            true => self.later.len(),
+            false => (front.end - self.later_base) as usize,
+        };
+        if self.ready.is_empty() && self.later_used == 0 && end == self.later.len() {
+            std::mem::swap(&mut self.ready, &mut self.later);
+            self.later_base += end as u64;
+        } else {
+            self.ready.extend_from_slice(&self.later[self.later_used..end]);
+            self.later_used = end;
+        }
+        self.early_bytes -= front.answer.len();
+        self.ready.extend_from_slice(&front.answer);
+        if self.later_used == self.later.len() || self.later_used > LATER_USED_BYTES_MAX {
+            self.later.drain(..self.later_used);
+            self.later_base += self.later_used as u64;
+            self.later_used = 0;
+            if self.later.is_empty() {
+                self.later.shrink_to(IDLE_BUFFER_BYTES_MAX);
+            }
+        }
+    }
+
+    fn last_buffer(&mut self) -> &mut Vec<u8> {
+        if self.held.is_empty() { &mut self.ready } else { &mut self.later }
+    }
+
+    /// Whether the next reply in line comes from our own work elsewhere, without a client's doing.
+    pub fn awaits_answer_soon(&self) -> bool {
+        self.held.front().is_some_and(|held| matches!(held.hold, Hold::Answer { soon: true, .. }))
+    }
+
+    /// Whether there is enough to be worth a send of its own.
+    pub fn is_ready_plenty(&self) -> bool {
+        self.ready.len() >= WORTH_A_SEND_BYTES
     }
 
     pub fn has_ready(&self) -> bool {
@@ -130,7 +266,7 @@ impl Replies {
 
     pub fn on_sent(&mut self, mut buffer: Vec<u8>) {
         self.sending_bytes = 0;
-        if buffer.capacity() <= crate::limits::IDLE_BUFFER_BYTES_MAX {
+        if buffer.capacity() <= IDLE_BUFFER_BYTES_MAX {
             buffer.clear();
             self.spare = buffer;
         }
@@ -138,7 +274,7 @@ impl Replies {
 
     /// Bytes that the client has not been sent: for the output buffer limits.
     pub fn unsent_bytes(&self) -> usize {
-        let held: usize = self.held.iter().map(|held| held.bytes.len()).sum();
+        let held = self.later.len() - self.later_used + self.early_bytes;
         self.ready.len() + held + self.sending_bytes
     }
 
@@ -148,10 +284,7 @@ impl Replies {
 
     /// Takes back the reply that `begin` started: CLIENT REPLY OFF and SKIP.
     pub fn discard_from(&mut self, start: usize) {
-        match self.held.back_mut() {
-            Some(held) => held.bytes.truncate(start),
-            None => self.ready.truncate(start),
-        }
+        self.last_buffer().truncate(start);
     }
 }
 
@@ -162,9 +295,7 @@ mod tests {
     fn write(replies: &mut Replies, bytes: &[u8], hold: Option<Hold>) {
         let (buffer, start) = replies.begin();
         buffer.extend_from_slice(bytes);
-        if let Some(hold) = hold {
-            replies.hold_from(start, hold);
-        }
+        hold.map(|hold| replies.hold_from(start, hold));
     }
 
     fn release(index: u64) -> Option<Hold> {
@@ -177,7 +308,7 @@ mod tests {
         write(&mut replies, b"a", None);
         write(&mut replies, b"b", release(1));
         write(&mut replies, b"c", None);
-        replies.expect_answer(7);
+        replies.expect_answer(7, true, false);
         write(&mut replies, b"d", release(2));
         replies.open(|_| 0);
         assert_eq!(replies.take_ready().as_deref(), Some(&b"a"[..]));
@@ -194,6 +325,123 @@ mod tests {
         assert_eq!(replies.take_ready().as_deref(), Some(&b"xd"[..]));
         replies.on_sent(Vec::new());
         assert!(replies.is_empty());
+    }
+
+    /// Random use against a plain list of replies, each with what it waits for.
+    #[test]
+    fn a_part_with_answers_is_held_as_one() {
+        let mut replies = Replies::default();
+        write(&mut replies, b"before", None);
+        let part = replies.begin_part();
+        write(&mut replies, b"[", None);
+        replies.expect_answer(1, false, false);
+        write(&mut replies, b"]", None);
+        replies.expect_answer(2, false, true);
+        replies.hold_part(part, Hold::Release { shard: 0, index: 3 });
+        replies.hold_part(part, Hold::Release { shard: 1, index: 4 });
+        write(&mut replies, b"after", None);
+        assert!(replies.answer(1, Hold::Open, b"x"));
+        assert!(replies.answer(2, Hold::Open, b"unwanted"));
+        replies.open(|_| 2);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"before"[..]));
+        replies.on_sent(Vec::new());
+        replies.open(|_| 3);
+        assert!(!replies.has_ready());
+        replies.open(|_| 4);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"[x]after"[..]));
+        replies.on_sent(Vec::new());
+        let part = replies.begin_part();
+        write(&mut replies, b"unwanted", None);
+        replies.expect_answer(3, false, true);
+        write(&mut replies, b"unwanted", None);
+        replies.discard_part(part);
+        write(&mut replies, b"wanted", None);
+        assert!(replies.answer(3, Hold::Open, b"unwanted"));
+        replies.open(|_| 4);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"wanted"[..]));
+        replies.on_sent(Vec::new());
+        assert!(replies.is_empty());
+    }
+
+    #[test]
+    fn parts_that_wait_for_the_same_share_a_stretch() {
+        let mut replies = Replies::default();
+        for _ in 0..4 {
+            let part = replies.begin_part();
+            write(&mut replies, b"+OK\r\n", None);
+            replies.hold_part(part, Hold::Release { shard: 0, index: 9 });
+        }
+        write(&mut replies, b"+OK\r\n", release(9));
+        assert_eq!(replies.held.len(), 1);
+        replies.open(|_| 9);
+        assert_eq!(replies.take_ready().map(|bytes| bytes.len()), Some(25));
+    }
+
+    #[test]
+    fn any_order_of_events_gives_the_replies_in_order() {
+        let mut rng = engine::rng::Rng::new(7);
+        for _ in 0..300 {
+            let mut replies = Replies::default();
+            let (mut said, mut sent) = (Vec::new(), Vec::new());
+            let (mut tickets, mut released, mut ticket) = (Vec::new(), 0, 0);
+            for step in 0..200u64 {
+                let text = format!("{step};").repeat(rng.below(4) as usize + 1).into_bytes();
+                match rng.below(6) {
+                    0 => write(&mut replies, &text, None),
+                    1 | 2 => write(&mut replies, &text, release(step / 8)),
+                    3 => {
+                        ticket += 1;
+                        replies.expect_answer(ticket, true, false);
+                        tickets.push((ticket, text.clone()));
+                    }
+                    4 if !tickets.is_empty() => {
+                        let place = rng.below(tickets.len() as u64) as usize;
+                        let (ticket, text) = tickets.remove(place);
+                        assert!(replies.answer(ticket, Hold::Open, &text));
+                        continue;
+                    }
+                    _ => {
+                        released = step / 8;
+                        replies.open(|_| released);
+                        if let Some(bytes) = replies.take_ready() {
+                            sent.extend_from_slice(&bytes);
+                            replies.on_sent(bytes);
+                        }
+                        continue;
+                    }
+                }
+                said.extend_from_slice(&text);
+            }
+            assert!(said.starts_with(&sent));
+            let waiting: usize = tickets.iter().map(|(_, text)| text.len()).sum();
+            assert_eq!(replies.unsent_bytes(), said.len() - sent.len() - waiting);
+            for (ticket, text) in tickets {
+                assert!(replies.answer(ticket, Hold::Open, &text));
+            }
+            replies.open(|_| u64::MAX);
+            sent.extend(replies.take_ready().unwrap_or_default());
+            replies.on_sent(Vec::new());
+            assert!(sent == said);
+            assert!(replies.is_empty() && replies.unsent_bytes() == 0 && released < 200);
+        }
+    }
+
+    #[test]
+    fn a_reply_may_wait_for_several_entries() {
+        let mut replies = Replies::default();
+        write(&mut replies, b"before", None);
+        let (buffer, start) = replies.begin();
+        buffer.extend_from_slice(b"reply");
+        let start = replies.hold_from(start, Hold::Release { shard: 0, index: 1 });
+        let start = replies.hold_from(start, Hold::Release { shard: 1, index: 1 });
+        replies.discard_from(start + 4);
+        replies.open(|_| 0);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"before"[..]));
+        replies.on_sent(Vec::new());
+        replies.open(|shard| u64::from(shard == 0));
+        assert!(!replies.has_ready());
+        replies.open(|_| 1);
+        assert_eq!(replies.take_ready().as_deref(), Some(&b"repl"[..]));
     }
 
     #[test]

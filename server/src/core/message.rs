@@ -1,6 +1,7 @@
 //! What the cores of one node say to each other. Only pointers and small values move.
 
-use engine::args::OwnedArgs;
+use engine::args::{ArgsBatch, OwnedArgs};
+use engine::command::spec::CommandSpec;
 use engine::keyspace::Shard;
 use engine::keyspace::waiters::Waiter;
 use engine::reply::Protocol;
@@ -8,14 +9,10 @@ use engine::reply::Protocol;
 use super::io::ConnId;
 
 pub enum Message {
-    /// Run a command on one of the receiver's shards and answer under the ticket.
-    Run(Box<ForwardedCommand>),
-    /// The answer: released, ready to be sent.
-    Answer {
-        conn: ConnId,
-        ticket: u64,
-        bytes: Vec<u8>,
-    },
+    /// Run commands on the receiver's shards and answer each under its ticket.
+    Run(Box<ForwardedCommands>),
+    /// Answers: released, ready to be sent.
+    Answers(Box<Answers>),
     /// A gathering on its way through the owners, in ascending order.
     Gather(Box<Gather>),
     /// Shards come home. `gathering` is told when what it left in them is released.
@@ -40,6 +37,11 @@ pub enum Message {
     },
     /// Ends watches on keys of the receiver's shards.
     Unwatch(Vec<UnwatchedKey>),
+    /// A command that the sender ran for the receiver's client was slow.
+    Slow {
+        conn: ConnId,
+        slow: Box<crate::admin::slowlog::SlowCommand>,
+    },
     /// Something for every core: settings, statistics, clients.
     Ask {
         from: u16,
@@ -55,14 +57,67 @@ pub enum Message {
 /// A watch that ends.
 pub type UnwatchedKey = crate::connection::WatchedKey;
 
-pub struct ForwardedCommand {
+/// The commands of one turn for shards of one other core, in the order in which they came.
+#[derive(Default)]
+pub struct ForwardedCommands {
     pub from: u16,
+    pub heads: Vec<ForwardedHead>,
+    pub words: ArgsBatch,
+}
+
+/// One forwarded command, without its words.
+#[derive(Clone, Copy)]
+pub struct ForwardedHead {
+    pub spec: &'static CommandSpec,
     pub conn: ConnId,
     pub ticket: u64,
     pub shard: u16,
     pub db: u16,
     pub protocol: Protocol,
-    pub command: OwnedArgs,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// Its words in the batch: number of the command and how many they are.
+    pub words: (u32, u32),
+}
+
+/// Answers to forwarded commands, for connections of one core.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    heads: Vec<AnswerHead>,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AnswerHead {
+    conn: ConnId,
+    ticket: u64,
+    len: usize,
+}
+
+impl Answers {
+    pub fn push(&mut self, conn: ConnId, ticket: u64, answer: &[u8]) {
+        self.heads.push(AnswerHead { conn, ticket, len: answer.len() });
+        self.bytes.extend_from_slice(answer);
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn clear(&mut self) {
+        self.heads.clear();
+        self.bytes.clear();
+    }
+
+    /// Each answer with its connection and ticket, in the order in which they were pushed.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, u64, &[u8])> {
+        let mut start = 0;
+        self.heads.iter().map(move |head| {
+            let from = start;
+            start += head.len;
+            (head.conn, head.ticket, &self.bytes[from..start])
+        })
+    }
 }
 
 pub struct Gather {

@@ -1,10 +1,12 @@
 //! A core's logic: deterministic, no I/O, clock, thread or chance of its own.
 //!
 //! # Layout
-//! - [`io`]: what goes in and comes out; [`message`]: what cores say to each other.
+//! - [`io`]: what goes in and comes out; [`message`]: what cores say to each other;
+//!   [`host`]: the few things that cannot wait for the end of the turn.
 //! - [`Core`]: the state, and [`turn`]: its turn, the second thing to read after README.
 //! - The rest of a core's work is in `dispatch`, `connection`, `commit` and `admin`.
 
+pub mod host;
 pub mod io;
 pub mod message;
 pub mod turn;
@@ -18,12 +20,16 @@ use engine::rng::Rng;
 use engine::settings::Settings;
 use replication::log::{LogOperation, LogWriter};
 
+use crate::admin::measure::Measures;
+use crate::admin::pause::Pause;
 use crate::admin::stats::CoreStats;
+use crate::admin::wait::DurableWaits;
 use crate::commit::gate::{Gate, Waiter};
 use crate::config::Config;
 use crate::connection::table::Connections;
 use crate::dispatch::gathering::Gatherings;
 use crate::dispatch::parked::Parked;
+use host::Host;
 use io::{ConnId, Now, Output};
 use message::Message;
 
@@ -58,6 +64,10 @@ pub struct Core {
     pub(crate) blocked: std::collections::HashMap<u64, ConnId>,
     /// Server-wide questions under way.
     pub(crate) asked: crate::admin::everywhere::Asked,
+    pub(crate) host: Box<dyn Host>,
+    pub(crate) measures: Measures,
+    pub(crate) pause: Pause,
+    pub(crate) durable_waits: DurableWaits,
     pub(crate) last_ticket: u64,
     pub(crate) last_client: u64,
     pub(crate) stats: CoreStats,
@@ -65,6 +75,7 @@ pub struct Core {
     pub(crate) draining: bool,
     pub(crate) stopped: bool,
     pub(crate) next_housekeeping_ns: u64,
+    pub(crate) next_segment_retry_ns: u64,
     /// Housekeeping stopped at its bound: it goes on in the next turn.
     pub(crate) more_housekeeping: bool,
     /// Blocked clients with a timeout, soonest first: (monotonic nanoseconds, ticket).
@@ -74,6 +85,10 @@ pub struct Core {
     /// Some client was stopped because too much waits for the log or for another core.
     pub(crate) was_pressed: bool,
     pub(crate) told: Vec<Waiter>,
+    /// The commands of the client now served.
+    pub(crate) ahead: crate::dispatch::ahead::Ahead,
+    /// What is collected for other cores in this turn.
+    pub(crate) forwards: crate::dispatch::forward::Forwards,
     /// A blocking command's wish, passed from the engine to dispatch.
     pub(crate) block: Option<Block>,
 }
@@ -87,6 +102,7 @@ pub struct CoreStart {
     pub hasher: Hasher64,
     pub log: Option<LogWriter>,
     pub seed: u64,
+    pub host: Box<dyn Host>,
 }
 
 impl Core {
@@ -96,6 +112,8 @@ impl Core {
             shards.put(shard);
         }
         let cores = start.config.cores;
+        let mut measures = Measures::default();
+        measures.configure(&start.config);
         Core {
             id: start.id,
             settings: start.config.engine_settings(),
@@ -117,17 +135,24 @@ impl Core {
             parked: (0..start.shard_count).map(|_| VecDeque::new()).collect(),
             blocked: std::collections::HashMap::new(),
             asked: Default::default(),
+            host: start.host,
+            measures,
+            pause: Pause::default(),
+            durable_waits: DurableWaits::default(),
             last_ticket: 0,
             last_client: 0,
             stats: CoreStats::default(),
             draining: false,
             stopped: false,
             next_housekeeping_ns: 0,
+            next_segment_retry_ns: 0,
             more_housekeeping: false,
             deadlines: std::collections::BTreeSet::new(),
             mesh_pressed: false,
             was_pressed: false,
             told: Vec::new(),
+            ahead: Default::default(),
+            forwards: crate::dispatch::forward::Forwards::new(cores),
             block: None,
             shards,
         }
@@ -168,6 +193,7 @@ impl Core {
 
     pub(crate) fn send_message(&mut self, to: u16, message: Message) {
         debug_assert_ne!(to, self.id);
+        self.flush_mesh();
         self.outputs.push(Output::Mesh { to, message });
     }
 }

@@ -20,6 +20,7 @@ impl Machine for Core {
         self.now = now;
         if self.config.started_ns == 0 {
             self.config.started_ns = now.mono_ns;
+            self.config.started_unix_s = now.unix_us / 1_000_000;
         }
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
@@ -43,7 +44,10 @@ impl Machine for Core {
         self.run_runnable();
         self.do_housekeeping();
         self.close_entries();
+        self.note_durable_waits();
         self.push_log_operations();
+        // Before any reply: whoever reads one may act on it anywhere.
+        self.flush_mesh();
         self.send_replies();
         self.stop_if_drained();
         outputs.append(&mut self.outputs);
@@ -124,8 +128,8 @@ impl Core {
     fn tell(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Connection(conn) => self.mark_dirty(conn),
-            Waiter::Answer { core, conn, ticket, bytes } => {
-                self.send_message(core, Message::Answer { conn, ticket, bytes });
+            Waiter::Answers { core, answers } => {
+                self.send_message(core, Message::Answers(answers));
             }
             Waiter::Gathering { core, id } if core == self.id => self.on_gathering_released(id),
             Waiter::Gathering { core, id } => {
@@ -143,10 +147,18 @@ impl Core {
     }
 
     fn send_reply(&mut self, conn: ConnId) {
+        let limit = self.output_limit();
+        if limit.is_set() && self.close_if_unread(conn, limit) {
+            return;
+        }
         let released = &self.released;
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.dirty = false;
         connection.replies.open(|shard| released[usize::from(shard)]);
+        if connection.awaits_shards() && !connection.replies.is_ready_plenty() {
+            // More comes in a moment: one send for all.
+            return;
+        }
         if let Some(bytes) = connection.replies.take_ready() {
             // Whoever has more to say or to run must hear when this is out.
             let await_sent = connection.closing

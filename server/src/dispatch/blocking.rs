@@ -6,7 +6,7 @@ use engine::command::call::Block;
 use engine::keyspace::waiters::Waiter;
 use engine::reply::Reply;
 
-use super::local::find_command;
+use super::local::{Caller, find_command};
 use super::parked::Parked;
 use super::route::{Route, ShardSet};
 use crate::connection::{BlockedCommand, Connection, Waiting};
@@ -41,7 +41,6 @@ impl Core {
             ticket,
             keys: block.keys,
             deadline_ns,
-            on_timeout: block.on_timeout,
             retrying: false,
         });
     }
@@ -89,7 +88,7 @@ impl Core {
         let Ok(spec) = find_command(command.as_args()) else { return };
         let needed = self.shards_needed(spec, command.as_args());
         if self.route(&needed) == Route::Here {
-            self.retry_blocked(conn, &mut Vec::new());
+            self.retry_blocked(conn);
         } else {
             self.set_retrying(conn, true);
             self.gather_again(conn, needed);
@@ -106,7 +105,7 @@ impl Core {
 
     /// Runs a blocked client's command again: its shards are in hand. Where it finds nothing
     /// again, the client keeps its place in line.
-    pub(crate) fn retry_blocked(&mut self, conn: ConnId, replies: &mut Vec<(ConnId, u64)>) {
+    pub(crate) fn retry_blocked(&mut self, conn: ConnId) {
         let Some(mut connection) = self.connections.take(conn) else { return };
         let Waiting::Key(blocked) = std::mem::take(&mut connection.waiting) else {
             return self.settle(connection);
@@ -117,16 +116,14 @@ impl Core {
         self.begin_observing(&needed);
         let mut bytes = Vec::new();
         let reply = Reply::new(&mut bytes, connection.protocol);
-        self.run_engine(spec, args, connection.db, reply);
+        self.run_engine(spec, args, Caller::of(&connection), reply);
         if self.block.take().is_some() {
             connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
             return self.connections.put_back(connection);
         }
         let foreign = needed.iter().any(|shard| !self.is_home(usize::from(*shard)));
         if foreign {
-            let ticket = self.next_ticket();
-            connection.replies.expect_answer(ticket);
-            replies.push((conn, ticket));
+            self.await_homes(&mut connection);
         }
         let (out, start) = connection.replies.begin();
         out.extend_from_slice(&bytes);
@@ -146,7 +143,7 @@ impl Core {
         self.forget(connection.db, &blocked);
         self.reply_with(&mut connection, |reply| match error {
             Some(error) => reply.error(error),
-            None => blocked.on_timeout.write(reply),
+            None => reply.null_array(),
         });
         self.settle(connection);
         true

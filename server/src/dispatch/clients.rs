@@ -6,14 +6,15 @@ use engine::args::Args;
 use engine::reply::Reply;
 use replication::log::LogWriter;
 
+use super::ahead::{Ahead, Next};
 use crate::connection::{Connection, ReplyMode, Waiting};
 use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::limits::{
-    COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX, IDLE_BUFFER_BYTES_MAX,
-    LOG_QUEUED_BYTES_MAX, QUERY_BUFFER_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
+    COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX,
+    IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
 };
-use crate::resp::parser::{ParseLimits, Parsed, ProtocolError};
+use crate::resp::parser::{ParseLimits, ProtocolError};
 
 impl Core {
     pub(crate) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, local: SocketAddr) {
@@ -52,7 +53,7 @@ impl Core {
         } else {
             keep(&mut connection, bytes);
         }
-        if connection.query_bytes() > QUERY_BUFFER_BYTES_MAX {
+        if connection.query_bytes() > self.config.query_buffer_bytes_max {
             tracing::warn!(client = %connection.peer, "closed: query buffer limit reached");
             connection.closing = true;
             connection.query = Vec::new();
@@ -136,40 +137,36 @@ impl Core {
 
     /// Runs the whole commands at the start of `bytes`; returns the bytes used.
     fn run_commands(&mut self, connection: &mut Connection, bytes: &[u8]) -> usize {
+        let mut ahead = std::mem::take(&mut self.ahead);
         let mut used = 0;
         let mut commands = 0;
         while used < bytes.len() && connection.may_run() {
-            if commands == COMMANDS_PER_CLIENT_AND_TURN_MAX || self.is_pressed(connection) {
+            if commands >= COMMANDS_PER_CLIENT_AND_TURN_MAX || self.is_pressed(connection) {
                 break;
             }
-            let limits = ParseLimits {
-                authenticated: connection.authenticated,
-                bulk_bytes_max: self.settings.string_bytes_max as i64,
-            };
-            match connection.parser.parse(&bytes[used..], limits) {
-                Ok(Parsed::Incomplete) => {
+            let rest = &bytes[used..];
+            let (read, next) = self.read_ahead(connection, &mut ahead, rest);
+            let run = self.run_ahead(connection, &ahead, rest);
+            commands += run + 1;
+            if run < ahead.count() {
+                used += ahead.start_of(run);
+                connection.parser.reset();
+                break;
+            }
+            used += read;
+            match next {
+                Next::More => {}
+                // What was read of it is known to the parser; may it run later or not.
+                Next::Incomplete => {
                     connection.needs_bytes = true;
                     break;
                 }
-                Ok(Parsed::Empty { consumed }) => {
-                    connection.parser.reset();
+                _ if !self.may_go_on(connection) => connection.parser.reset(),
+                Next::Inline { consumed } => {
+                    self.run_inline(connection);
                     used += consumed;
                 }
-                Ok(Parsed::Command { consumed, inline }) => {
-                    commands += 1;
-                    let ranges = std::mem::take(&mut connection.parser.ranges);
-                    if inline {
-                        let words = std::mem::take(&mut connection.parser.inline_words);
-                        self.run_command(connection, Args::new(&words, &ranges));
-                        connection.parser.inline_words = words;
-                    } else {
-                        self.run_command(connection, Args::new(&bytes[used..], &ranges));
-                    }
-                    connection.parser.ranges = ranges;
-                    connection.parser.reset();
-                    used += consumed;
-                }
-                Err(ProtocolError(text)) => {
+                Next::Broken(ProtocolError(text)) => {
                     let (out, _) = connection.replies.begin();
                     let text = format!("ERR Protocol error: {text}");
                     Reply::new(out, connection.protocol).error(&text);
@@ -178,10 +175,54 @@ impl Core {
                 }
             }
         }
-        if connection.reply_mode == ReplyMode::Skipping {
+        self.ahead = ahead;
+        // A command that still waits has yet to be silent.
+        if connection.reply_mode == ReplyMode::Skipping && connection.may_run() {
             connection.reply_mode = ReplyMode::On;
         }
         used
+    }
+
+    fn read_ahead(
+        &mut self,
+        connection: &mut Connection,
+        ahead: &mut Ahead,
+        bytes: &[u8],
+    ) -> (usize, Next) {
+        let limits = ParseLimits {
+            authenticated: connection.authenticated,
+            bulk_bytes_max: self.settings.string_bytes_max as i64,
+        };
+        // AUTH changes how what follows it may look.
+        let commands_max = if connection.authenticated { COMMANDS_AHEAD_MAX } else { 1 };
+        let read = ahead.read(&mut connection.parser, bytes, limits, commands_max);
+        self.prefetch_ahead(ahead, bytes, connection.db);
+        read
+    }
+
+    /// Runs the commands read ahead, as long as the client's next may run; returns how many.
+    fn run_ahead(&mut self, connection: &mut Connection, ahead: &Ahead, bytes: &[u8]) -> usize {
+        for place in 0..ahead.count() {
+            if !self.may_go_on(connection) {
+                return place;
+            }
+            let (args, _) = ahead.get(place, bytes);
+            self.run_command(connection, args);
+        }
+        ahead.count()
+    }
+
+    fn run_inline(&mut self, connection: &mut Connection) {
+        let ranges = std::mem::take(&mut connection.parser.ranges);
+        let words = std::mem::take(&mut connection.parser.inline_words);
+        self.run_command(connection, Args::new(&words, &ranges));
+        connection.parser.inline_words = words;
+        connection.parser.ranges = ranges;
+        connection.parser.reset();
+    }
+
+    fn may_go_on(&mut self, connection: &Connection) -> bool {
+        connection.may_run() && !self.is_pressed(connection)
     }
 
     pub(crate) fn on_receive_ended(&mut self, conn: ConnId) {
@@ -191,6 +232,10 @@ impl Core {
             // As in Redis, a client that goes away stops waiting; what runs is run to its end.
             Waiting::Key(_) => {
                 self.stop_waiting(&mut connection);
+                connection.closing = true;
+            }
+            Waiting::Pause { .. } => {
+                connection.waiting = Waiting::Nothing;
                 connection.closing = true;
             }
             Waiting::Nothing if !connection.runnable => connection.closing = true,

@@ -1,88 +1,194 @@
-//! Commands whose only shard is another core's: one message there and one back.
+//! Commands whose only shard is another core's. What a turn has for a core goes there in one
+//! message, and the answers come back in one.
 
-use engine::args::{Args, OwnedArgs};
+use engine::args::Args;
+use engine::command::spec::CommandSpec;
 use engine::reply::Reply;
 
-use super::local::{find_command, write_reply};
+use super::local::Caller;
 use super::parked::Parked;
 use super::route::ShardSet;
-use crate::commit::gate::Waiter;
 use crate::connection::Connection;
 use crate::connection::replies::Hold;
 use crate::core::Core;
-use crate::core::io::ConnId;
-use crate::core::message::{ForwardedCommand, Message};
+use crate::core::message::{Answers, ForwardedCommands, ForwardedHead, Message};
+use crate::limits::{COMMANDS_AHEAD_MAX, FORWARDED_BYTES_MAX};
+
+/// What this core collects in a turn for the others.
+pub struct Forwards {
+    commands: Vec<Option<Box<ForwardedCommands>>>,
+    answers: Vec<Option<Box<Answers>>>,
+    /// Something is collected.
+    pending: bool,
+    /// Batches that were received and are used again to be sent.
+    spare_commands: Vec<Box<ForwardedCommands>>,
+    spare_answers: Vec<Box<Answers>>,
+    /// Where the reply to a forwarded command is written before it is known where it goes.
+    reply: Vec<u8>,
+}
+
+impl Forwards {
+    pub fn new(cores: usize) -> Forwards {
+        Forwards {
+            commands: (0..cores).map(|_| None).collect(),
+            answers: (0..cores).map(|_| None).collect(),
+            pending: false,
+            spare_commands: Vec::new(),
+            spare_answers: Vec::new(),
+            reply: Vec::new(),
+        }
+    }
+
+    fn add_command(&mut self, to: u16, from: u16, mut head: ForwardedHead, args: Args<'_>) -> bool {
+        self.pending = true;
+        let batch = self.commands[usize::from(to)]
+            .get_or_insert_with(|| self.spare_commands.pop().unwrap_or_default());
+        batch.from = from;
+        head.words = (batch.words.push(args), args.len() as u32);
+        batch.heads.push(head);
+        batch.words.bytes() > FORWARDED_BYTES_MAX
+    }
+
+    fn add_answer(&mut self, to: u16, head: &ForwardedHead, answer: &[u8]) {
+        self.pending = true;
+        self.answers[usize::from(to)]
+            .get_or_insert_with(|| self.spare_answers.pop().unwrap_or_default())
+            .push(head.conn, head.ticket, answer);
+    }
+
+    fn keep_commands(&mut self, mut batch: Box<ForwardedCommands>) {
+        let small = batch.words.bytes() <= FORWARDED_BYTES_MAX / 4;
+        if small && self.spare_commands.len() < self.commands.len() {
+            batch.heads.clear();
+            batch.words.clear();
+            self.spare_commands.push(batch);
+        }
+    }
+
+    fn keep_answers(&mut self, mut batch: Box<Answers>) {
+        let small = batch.bytes() <= FORWARDED_BYTES_MAX / 4;
+        if small && self.spare_answers.len() < self.answers.len() {
+            batch.clear();
+            self.spare_answers.push(batch);
+        }
+    }
+}
 
 impl Core {
     /// Sends a command to its shard's core and keeps a place for the answer.
     pub(crate) fn forward(
         &mut self,
         connection: &mut Connection,
-        core: u16,
-        shard: u16,
+        (core, shard): (u16, u16),
+        spec: &'static CommandSpec,
         args: Args<'_>,
     ) {
         let ticket = self.next_ticket();
-        connection.replies.expect_answer(ticket);
-        let command = ForwardedCommand {
-            from: self.id,
+        connection.expect_answer(ticket, true);
+        let head = ForwardedHead {
+            spec,
             conn: connection.id,
             ticket,
             shard,
             db: connection.db,
             protocol: connection.protocol,
-            command: OwnedArgs::copy_of(args),
+            no_touch: connection.no_touch,
+            words: (0, 0),
         };
         self.stats.forwarded += 1;
-        self.send_message(core, Message::Run(Box::new(command)));
+        if self.forwards.add_command(core, self.id, head, args) {
+            self.flush_mesh();
+        }
     }
 
-    /// Another core's client wants something of a shard of ours.
-    pub(crate) fn on_run(&mut self, forwarded: Box<ForwardedCommand>) {
-        if !self.shards.holds(usize::from(forwarded.shard)) {
-            let shard = usize::from(forwarded.shard);
-            self.parked[shard].push_back(Parked::Forwarded(forwarded));
+    /// Sends what was collected for other cores. Done before any other message, to whatever core,
+    /// and before any reply: nothing may overtake a command that was forwarded before it.
+    pub(crate) fn flush_mesh(&mut self) {
+        if !std::mem::take(&mut self.forwards.pending) {
             return;
         }
-        let args = forwarded.command.as_args();
-        let needed = ShardSet::from_slice(&[forwarded.shard]);
-        let bytes = match find_command(args) {
-            Ok(spec) => {
-                self.stats.commands += 1;
-                self.begin_observing(&needed);
-                let mut bytes = Vec::new();
-                let reply = Reply::new(&mut bytes, forwarded.protocol);
-                let failed = self.run_engine(spec, args, forwarded.db, reply);
-                self.stats.errors += u64::from(failed);
-                bytes
+        for to in 0..self.forwards.commands.len() {
+            if let Some(commands) = self.forwards.commands[to].take() {
+                self.send_message(to as u16, Message::Run(commands));
             }
-            Err(error) => write_reply(forwarded.protocol, |reply| reply.error(&error.0)),
+            if let Some(answers) = self.forwards.answers[to].take() {
+                self.send_message(to as u16, Message::Answers(answers));
+            }
+        }
+    }
+
+    /// Another core's clients want something of shards of ours.
+    pub(crate) fn on_run(&mut self, forwarded: &ForwardedCommands) {
+        for heads in forwarded.heads.chunks(COMMANDS_AHEAD_MAX) {
+            let args = |head: &ForwardedHead| forwarded.words.get(head.words.0, head.words.1);
+            self.shards.prefetch(heads[0].db, heads.iter().filter_map(|head| args(head).get(1)));
+            for head in heads {
+                self.run_or_park(forwarded.from, head, args(head));
+            }
+        }
+    }
+
+    fn run_or_park(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
+        if self.shards.holds(usize::from(head.shard)) {
+            self.run_forwarded(from, head, args);
+        } else {
+            let command = Parked::forwarded(from, *head, args);
+            self.parked[usize::from(head.shard)].push_back(command);
+        }
+    }
+
+    /// Runs one command of another core's client: its shard is in hand.
+    pub(crate) fn run_forwarded(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
+        self.stats.commands += 1;
+        let began_ns = self.start_timing(head.spec, args);
+        let needed = ShardSet::from_slice(&[head.shard]);
+        self.begin_observing(&needed);
+        let mut reply = std::mem::take(&mut self.forwards.reply);
+        let &ForwardedHead { db, protocol, no_touch, .. } = head;
+        let who = Caller { db, protocol, no_touch };
+        let failed = self.run_engine(head.spec, args, who, Reply::new(&mut reply, protocol));
+        self.stats.errors += u64::from(failed);
+        self.stop_timing_for(began_ns, (from, head.conn), head.spec, args);
+        let place = (head.conn, head.ticket);
+        let held = match self.fence_of(head.shard) {
+            Some((_, open)) => self.gate.wait_with_answer(from, place, &reply, open),
+            None => false,
         };
-        let ForwardedCommand { from, conn, ticket, shard, .. } = *forwarded;
-        let answer = Waiter::Answer { core: from, conn, ticket, bytes };
-        let unheld = match self.fence_of(shard) {
-            Some((_, open)) => self.gate.wait(answer, open).err(),
-            None => Some(answer),
-        };
-        if let Some(Waiter::Answer { core, conn, ticket, bytes }) = unheld {
-            self.send_message(core, Message::Answer { conn, ticket, bytes });
+        if !held {
+            self.forwards.add_answer(from, head, &reply);
+        }
+        if reply.capacity() <= FORWARDED_BYTES_MAX {
+            reply.clear();
+            self.forwards.reply = reply;
         }
         self.serve_ready(&needed);
     }
 
-    /// The answer to a command that was forwarded.
-    pub(crate) fn on_answer(&mut self, conn: ConnId, ticket: u64, bytes: &[u8]) {
-        let Some(mut connection) = self.connections.take(conn) else { return };
-        connection.replies.answer(ticket, Hold::Open, bytes);
-        self.settle(connection);
-        self.mark_dirty(conn);
+    /// The answers to commands that were forwarded.
+    pub(crate) fn on_answers(&mut self, answers: &Answers) {
+        let mut answers = answers.iter().peekable();
+        while let Some((conn, ticket, answer)) = answers.next() {
+            let Some(mut connection) = self.connections.take(conn) else { continue };
+            connection.replies.answer(ticket, Hold::Open, answer);
+            while let Some((_, ticket, answer)) = answers.next_if(|next| next.0 == conn) {
+                connection.replies.answer(ticket, Hold::Open, answer);
+            }
+            self.settle(connection);
+            self.mark_dirty(conn);
+        }
     }
 
     /// What another core says.
     pub(crate) fn on_message(&mut self, _from: u16, message: Message) {
         match message {
-            Message::Run(forwarded) => self.on_run(forwarded),
-            Message::Answer { conn, ticket, bytes } => self.on_answer(conn, ticket, &bytes),
+            Message::Run(forwarded) => {
+                self.on_run(&forwarded);
+                self.forwards.keep_commands(forwarded);
+            }
+            Message::Answers(answers) => {
+                self.on_answers(&answers);
+                self.forwards.keep_answers(answers);
+            }
             Message::Gather(gather) => self.on_gather(gather),
             Message::Home { shards, origin, gathering } => {
                 self.on_home(shards, origin, gathering);
@@ -91,6 +197,7 @@ impl Core {
             Message::Wake { ticket } => self.on_wake(ticket),
             Message::Forget { db, keys, waiter } => self.on_forget(db, &keys, waiter),
             Message::Unwatch(keys) => self.on_unwatch(keys),
+            Message::Slow { conn, slow } => self.on_slow(conn, *slow),
             Message::Ask { from, ticket, question } => self.on_ask(from, ticket, question),
             Message::Told { ticket, answer } => self.on_told(ticket, answer),
         }

@@ -26,6 +26,8 @@ pub struct Gatherings {
     collecting: Option<(u64, ShardSet)>,
     /// Shards that the operation now running changed or read, and the entry to wait for.
     foreign: BTreeMap<u16, u64>,
+    /// Whose replies wait until what the trip that now runs did is released at every home.
+    replies: Vec<(ConnId, u64)>,
     /// Trips whose effects are not released everywhere: who is to be told, and how many homes
     /// have not answered.
     unreleased: HashMap<u64, Unreleased>,
@@ -79,12 +81,16 @@ impl Core {
         self.on_gather(Box::new(Gather { origin: self.id, id, wanted, collected: Vec::new() }));
     }
 
-    /// A gathering is here: takes our shards that it wants, and goes on to the next owner or home.
+    /// A gathering is here: takes our shards that it wants, and goes on to the next owner, by way
+    /// of its origin, or home.
     pub(crate) fn on_gather(&mut self, mut gather: Box<Gather>) {
         while let Some(&shard) = gather.wanted.first() {
             let home = self.homes[usize::from(shard)];
             if home != self.id {
-                return self.send_message(home, Message::Gather(gather));
+                // Every request for shards leaves from the origin, so that it stays behind the
+                // commands that the origin forwarded to that home before.
+                let next = if gather.origin == self.id { home } else { gather.origin };
+                return self.send_message(next, Message::Gather(gather));
             }
             if !self.shards.holds(usize::from(shard)) {
                 self.parked[usize::from(shard)].push_back(Parked::Gather(gather));
@@ -118,54 +124,48 @@ impl Core {
         for shard in gather.collected {
             self.shards.put(shard);
         }
-        let mut replies = Vec::new();
         let queue = std::mem::take(&mut self.gatherings.queue);
         for (conn, needed) in queue {
             let fits = needed.iter().all(|shard| held.contains(shard));
-            if !fits || replies.len() == GATHERED_OPERATIONS_MAX {
+            if !fits || self.gatherings.replies.len() >= GATHERED_OPERATIONS_MAX {
                 self.gatherings.queue.push_back((conn, needed));
                 continue;
             }
-            self.run_gathered_operation(conn, &mut replies);
+            self.run_gathered_operation(conn);
         }
-        self.send_home(gather.id, &held, replies);
+        self.send_home(gather.id, &held);
     }
 
-    fn run_gathered_operation(&mut self, conn: ConnId, replies: &mut Vec<(ConnId, u64)>) {
+    fn run_gathered_operation(&mut self, conn: ConnId) {
         let Some(mut connection) = self.connections.take(conn) else { return };
         let command = match std::mem::take(&mut connection.waiting) {
             Waiting::Shards { command } => command,
             waiting => {
                 connection.waiting = waiting;
                 self.connections.put_back(connection);
-                return self.retry_blocked(conn, replies);
+                return self.retry_blocked(conn);
             }
         };
-        self.with_answer_place(&mut connection, replies, |core, connection| {
-            let args = command.as_args();
-            if let Ok(spec) = super::local::find_command(args) {
-                core.run_here(connection, spec, args);
-            }
-        });
+        self.await_homes(&mut connection);
+        let args = command.as_args();
+        if let Ok(spec) = super::local::find_command(args) {
+            let needed = self.shards_needed(spec, args);
+            self.run_here(&mut connection, spec, args, &needed);
+        }
         self.settle(connection);
     }
 
-    /// Runs something whose reply waits for foreign shards: the reply goes into a place of its own
-    /// which the last release opens.
-    pub(crate) fn with_answer_place(
-        &mut self,
-        connection: &mut Connection,
-        replies: &mut Vec<(ConnId, u64)>,
-        run: impl FnOnce(&mut Core, &mut Connection),
-    ) {
+    /// The reply that comes next stands behind a place that the last home's release opens. Only
+    /// while a trip runs: no one else has foreign shards in hand.
+    pub(crate) fn await_homes(&mut self, connection: &mut Connection) {
         let ticket = self.next_ticket();
-        connection.replies.expect_answer(ticket);
-        run(self, connection);
-        replies.push((connection.id, ticket));
+        connection.expect_answer(ticket, true);
+        self.gatherings.replies.push((connection.id, ticket));
     }
 
     /// Gives the shards back. The replies leave once every home has released what was done.
-    fn send_home(&mut self, id: u64, held: &ShardSet, replies: Vec<(ConnId, u64)>) {
+    fn send_home(&mut self, id: u64, held: &ShardSet) {
+        let replies = std::mem::take(&mut self.gatherings.replies);
         let foreign = std::mem::take(&mut self.gatherings.foreign);
         let mut homes: BTreeMap<u16, (Vec<Box<Shard>>, bool)> = BTreeMap::new();
         for &shard in held {

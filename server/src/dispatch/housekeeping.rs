@@ -2,14 +2,18 @@
 //! deleted, the end of a drain.
 
 use engine::limits::DATABASE_COUNT;
+use replication::log::LogWriter;
 
 use crate::connection::Waiting;
 use crate::core::Core;
 use crate::core::io::Output;
-use crate::limits::{EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, HOUSEKEEPING_PERIOD_NS};
+use crate::limits::{
+    EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, FULL_DISK_RETRY_NS, HOUSEKEEPING_PERIOD_NS,
+};
 
 impl Core {
     pub(crate) fn do_housekeeping(&mut self) {
+        self.end_pause_if_over();
         self.start_gathering();
         self.end_overdue_waits();
         let mut more = false;
@@ -18,8 +22,15 @@ impl Core {
         }
         if self.now.mono_ns >= self.next_housekeeping_ns {
             self.next_housekeeping_ns = self.now.mono_ns + HOUSEKEEPING_PERIOD_NS;
+            let began_ns = self.measures.records_events().then(|| self.host.monotonic_ns());
             more |= self.expire_slice();
+            if let Some(began_ns) = began_ns {
+                let ns = self.host.monotonic_ns().saturating_sub(began_ns);
+                self.measures.note_event("expire-cycle", ns, self.now.unix_us / 1_000_000);
+            }
             self.close_idle_clients();
+            self.close_unread_clients();
+            self.retry_full_disk();
         }
         self.more_housekeeping = more;
     }
@@ -45,7 +56,7 @@ impl Core {
 
     /// Deletes keys whose time is over, in our shards. Returns whether more are due.
     fn expire_slice(&mut self) -> bool {
-        if !self.settings.active_expire {
+        if !self.settings.active_expire || self.pause.is_on() {
             return false;
         }
         let mut budget = EXPIRED_PER_TURN_MAX;
@@ -81,6 +92,15 @@ impl Core {
         }
     }
 
+    /// Asks once a second for the segment that there was no space for.
+    fn retry_full_disk(&mut self) {
+        let Some(log) = self.log.as_mut().filter(|log| log.lacks_space()) else { return };
+        if self.now.mono_ns >= self.next_segment_retry_ns {
+            self.next_segment_retry_ns = self.now.mono_ns + FULL_DISK_RETRY_NS;
+            log.retry_segment();
+        }
+    }
+
     /// When this core wants its next turn although nothing may happen.
     pub(crate) fn next_wake_ns(&self) -> Option<u64> {
         if !self.runnable.is_empty() || self.more_housekeeping {
@@ -89,9 +109,11 @@ impl Core {
         let next_deadline = self.deadlines.first().map(|(at, _)| *at);
         let idle = self.shards.held().all(|shard| !shard.has_volatile())
             && self.config.timeout_s == 0
+            && self.output_limit().soft_bytes == 0
+            && !self.log.as_ref().is_some_and(LogWriter::lacks_space)
             && !self.draining;
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
-        [next_deadline, housekeeping].into_iter().flatten().min()
+        [next_deadline, housekeeping, self.pause.ends_ns()].into_iter().flatten().min()
     }
 
     /// After SIGTERM: once every acknowledged write is durable and every reply out, the core stops.

@@ -3,17 +3,18 @@
 use engine::args::{Args, OwnedArgs};
 use engine::command::call::{self, Call, Run, ServerCommand};
 use engine::command::spec::CommandSpec;
-use engine::command::spec::flag::{BLOCKING, DENYOOM, WRITE};
+use engine::command::spec::flag::{BLOCKING, DENYOOM, NO_AUTH, NO_MULTI, PROTECTED, WRITE};
 use engine::command::table;
-use engine::error::CommandError;
+use engine::error::{CommandError, c_text};
 use engine::keyspace::Space;
 use engine::reply::{Protocol, Reply};
 
 use super::route::{Route, ShardSet};
 use crate::commit::gate::Waiter;
-use crate::connection::replies::Hold;
+use crate::connection::replies::{Hold, Part};
 use crate::connection::{Connection, ReplyMode};
 use crate::core::Core;
+use crate::core::io::ConnId;
 
 /// Longest part of an unknown command's arguments that its error repeats, as in Redis.
 const ECHOED_ARGUMENTS_BYTES_MAX: usize = 128;
@@ -38,6 +39,20 @@ impl Core {
             }
         };
         connection.last_command = spec.name;
+        if self.pause.is_on() && self.is_paused(connection, spec) {
+            return self.postpone(connection, args);
+        }
+        self.admit(connection, spec, args);
+    }
+
+    /// A checked command runs, goes to where it runs, or is queued.
+    #[inline]
+    pub(crate) fn admit(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) {
         if connection.transaction.is_some() && !runs_inside_multi(spec) {
             return self.queue_command(connection, args);
         }
@@ -53,16 +68,16 @@ impl Core {
     ) {
         let exec = matches!(spec.run, Run::Server(ServerCommand::Exec | ServerCommand::Watch));
         if self.shards.count() == 1 && self.shards.holds(0) {
-            return self.run_here(connection, spec, args);
+            return self.run_here(connection, spec, args, &ShardSet::from_slice(&[0]));
         }
         let needed = match exec {
             true => self.shards_of_session_command(connection, spec, args),
             false => self.shards_needed(spec, args),
         };
         match self.route(&needed) {
-            Route::Here => self.run_here(connection, spec, args),
+            Route::Here => self.run_here(connection, spec, args, &needed),
             Route::Core { core, shard } if !exec && !spec.has(BLOCKING) => {
-                self.forward(connection, core, shard, args);
+                self.forward(connection, (core, shard), spec, args);
             }
             Route::Away(shard) => self.park(connection, shard, args),
             Route::Core { shard, .. } => {
@@ -72,37 +87,31 @@ impl Core {
         }
     }
 
-    /// Runs a command now: its shards are in hand.
+    /// Runs a command now: the shards that it needs are in hand.
     pub(crate) fn run_here(
         &mut self,
         connection: &mut Connection,
         spec: &'static CommandSpec,
         args: Args<'_>,
+        needed: &ShardSet,
     ) {
         self.stats.commands += 1;
+        let began_ns = self.start_timing(spec, args);
         if let Run::Server(command) = spec.run {
-            return self.run_server_command(connection, command, spec, args);
+            self.run_server_command(connection, command, spec, args);
+            return self.stop_timing(began_ns, connection, spec, args);
         }
-        let needed = self.shards_here(spec, args);
-        self.begin_observing(&needed);
+        self.begin_observing(needed);
+        let who = Caller::of(connection);
         let (out, start) = connection.replies.begin();
-        let (db, protocol) = (connection.db, connection.protocol);
-        let failed = self.run_engine(spec, args, db, Reply::new(out, protocol));
+        let failed = self.run_engine(spec, args, who, Reply::new(out, who.protocol));
         self.stats.errors += u64::from(failed);
-        self.hold_reply(connection, start, &needed);
-        self.silence(connection, start);
+        self.hold_reply(connection, start, needed);
+        self.stop_timing(began_ns, connection, spec, args);
         if let Some(block) = self.block.take() {
             self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
         }
-        self.serve_ready(&needed);
-    }
-
-    /// The shards that a command running here may touch.
-    fn shards_here(&self, spec: &CommandSpec, args: Args<'_>) -> ShardSet {
-        match self.shards.count() {
-            1 => ShardSet::from_slice(&[0]),
-            _ => self.shards_needed(spec, args),
-        }
+        self.serve_ready(needed);
     }
 
     pub(crate) fn begin_observing(&mut self, needed: &ShardSet) {
@@ -118,7 +127,7 @@ impl Core {
         &mut self,
         spec: &CommandSpec,
         args: Args<'_>,
-        db: u16,
+        who: Caller,
         reply: Reply<'_>,
     ) -> bool {
         let Run::Engine(handler) = spec.run else { return false };
@@ -129,7 +138,9 @@ impl Core {
             reply.error(&refusal);
             return true;
         }
-        let space = Space::new(&mut self.shards, &self.settings, db, self.now.unix_ms);
+        let mut space = Space::new(&mut self.shards, &self.settings, who.db, self.now.unix_ms);
+        space.notes_access = !who.no_touch || spec.name == "touch";
+        space.keeps_expired = self.pause.is_on() && !spec.has(WRITE);
         let mut call = Call { args, space, reply, rng: &mut self.rng, block: None };
         let failed = call::run(handler, &mut call);
         self.block = call.block.take();
@@ -146,12 +157,39 @@ impl Core {
         })
     }
 
-    /// Holds the reply that begins at `start` until everything it tells is released.
+    /// Holds the reply that begins at `start` until everything it tells is released; takes it back
+    /// if the client wants none.
     pub(crate) fn hold_reply(
         &mut self,
         connection: &mut Connection,
         start: usize,
         needed: &ShardSet,
+    ) {
+        self.silence(connection, start);
+        let (id, silent) = (connection.id, connection.is_silent());
+        let mut start = start;
+        self.for_each_fence(id, silent, needed, |hold| {
+            start = connection.replies.hold_from(start, hold);
+        });
+    }
+
+    /// As [`Core::hold_reply`] for a part of several replies.
+    pub(crate) fn hold_part(&mut self, connection: &mut Connection, part: Part, needed: &ShardSet) {
+        let (id, silent) = (connection.id, connection.is_silent());
+        if silent {
+            connection.replies.discard_part(part);
+        }
+        self.for_each_fence(id, silent, needed, |hold| connection.replies.hold_part(part, hold));
+    }
+
+    /// What the client's reply has to wait for, shard by shard.
+    #[inline]
+    fn for_each_fence(
+        &mut self,
+        id: ConnId,
+        silent: bool,
+        needed: &ShardSet,
+        mut hold: impl FnMut(Hold),
     ) {
         for &shard in needed {
             let Some((index, open)) = self.fence_of(shard) else { continue };
@@ -160,8 +198,8 @@ impl Core {
                 self.gatherings.note_foreign(shard, index);
                 continue;
             }
-            if self.gate.wait(Waiter::Connection(connection.id), open).is_ok() {
-                connection.replies.hold_from(start, Hold::Release { shard, index });
+            if !silent && self.gate.wait(Waiter::Connection(id), open).is_ok() {
+                hold(Hold::Release { shard, index });
             }
         }
     }
@@ -181,7 +219,7 @@ impl Core {
 
     /// CLIENT REPLY OFF and SKIP: takes the reply back.
     pub(crate) fn silence(&self, connection: &mut Connection, start: usize) {
-        if connection.reply_mode != ReplyMode::On && connection.reply_mode != ReplyMode::SkipNext {
+        if connection.is_silent() {
             connection.replies.discard_from(start);
         }
     }
@@ -207,15 +245,54 @@ impl Core {
         connection: &Connection,
         args: Args<'_>,
     ) -> Result<&'static CommandSpec, CommandError> {
-        let spec = find_command(args)?;
-        if !spec.arity_fits(args.len()) {
-            return Err(engine::error::wrong_arity(&full_name(spec, args)));
-        }
-        if !connection.authenticated && !spec.has(engine::command::spec::flag::NO_AUTH) {
+        let spec = match find_command(args) {
+            Ok(spec) if spec.arity_fits(args.len()) => spec,
+            Ok(spec) if spec.has(PROTECTED) && args.len() > 1 => {
+                self.check_protected(connection)?;
+                return Err(unknown_or_arity(args));
+            }
+            Ok(spec) => return Err(engine::error::wrong_arity(&full_name(spec, args))),
+            Err(error) => {
+                if table::find(args.at(0)).is_some_and(|parent| parent.has(PROTECTED)) {
+                    self.check_protected(connection)?;
+                    return Err(unknown_or_arity(args));
+                }
+                return Err(error);
+            }
+        };
+        if !connection.authenticated && !spec.has(NO_AUTH) {
             return Err(CommandError::new("NOAUTH Authentication required."));
+        }
+        if spec.has(PROTECTED) {
+            self.check_protected(connection)?;
+        }
+        if spec.has(NO_MULTI) && connection.transaction.is_some() {
+            return Err(CommandError::new("ERR Command not allowed inside a transaction"));
         }
         Ok(spec)
     }
+}
+
+/// For whom an engine command runs.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    pub db: u16,
+    pub protocol: Protocol,
+    pub no_touch: bool,
+}
+
+impl Caller {
+    pub fn of(connection: &Connection) -> Caller {
+        Caller { db: connection.db, protocol: connection.protocol, no_touch: connection.no_touch }
+    }
+}
+
+/// A container that does not tell apart what it does not know from what has too few words.
+pub fn unknown_or_arity(args: Args<'_>) -> CommandError {
+    let name = args.at(0).to_ascii_uppercase();
+    let sub = truncated(args.at(1), ECHOED_ARGUMENTS_BYTES_MAX);
+    let before = &b"ERR unknown subcommand or wrong number of arguments for '"[..];
+    CommandError::from_text([before, sub, b"'. Try ", &name, b" HELP."].concat())
 }
 
 fn runs_inside_multi(spec: &CommandSpec) -> bool {
@@ -239,30 +316,29 @@ pub fn find_command(args: Args<'_>) -> Result<&'static CommandSpec, CommandError
         return Ok(spec);
     }
     table::find_subcommand(spec, args.at(1)).ok_or_else(|| {
-        let sub = String::from_utf8_lossy(truncated(args.at(1)));
         let name = spec.name.to_uppercase();
-        CommandError::from_text(format!("ERR unknown subcommand '{sub}'. Try {name} HELP."))
+        let sub = truncated(args.at(1), ECHOED_ARGUMENTS_BYTES_MAX);
+        let parts = [&b"ERR unknown subcommand '"[..], sub, b"'. Try ", name.as_bytes(), b" HELP."];
+        CommandError::from_text(parts.concat())
     })
 }
 
-fn truncated(text: &[u8]) -> &[u8] {
-    &text[..text.len().min(ECHOED_ARGUMENTS_BYTES_MAX)]
+fn truncated(text: &[u8], len_max: usize) -> &[u8] {
+    c_text(&text[..text.len().min(len_max)])
 }
 
 fn unknown_command(args: Args<'_>) -> CommandError {
-    let mut echoed = String::new();
+    let name = truncated(args.at(0), ECHOED_ARGUMENTS_BYTES_MAX);
+    let mut text = [&b"ERR unknown command '"[..], name, b"', with args beginning with: "].concat();
+    let start = text.len();
     for word in args.iter_from(1) {
-        let room = ECHOED_ARGUMENTS_BYTES_MAX.saturating_sub(echoed.len());
+        let room = ECHOED_ARGUMENTS_BYTES_MAX.saturating_sub(text.len() - start);
         if room == 0 {
             break;
         }
-        let word = String::from_utf8_lossy(&word[..word.len().min(room)]).into_owned();
-        echoed.push_str(&format!("'{word}' "));
+        text.extend_from_slice(&[b"'", truncated(word, room), b"' "].concat());
     }
-    let name = String::from_utf8_lossy(truncated(args.at(0))).into_owned();
-    CommandError::from_text(format!(
-        "ERR unknown command '{name}', with args beginning with: {echoed}"
-    ))
+    CommandError::from_text(text)
 }
 
 /// `name`, or `container|sub` for a subcommand, as errors give it.

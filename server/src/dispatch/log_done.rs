@@ -15,6 +15,7 @@ pub enum LogDone {
 impl Core {
     pub(crate) fn on_log_done(&mut self, done: LogDone) {
         let Some(log) = &mut self.log else { return };
+        let lacked_space = log.lacks_space();
         let outcome = match done {
             LogDone::Written { id, buffer, result } => {
                 log.on_write_done(id, buffer, result.map_err(|e| e.0))
@@ -23,8 +24,22 @@ impl Core {
                 log.on_segment_ready(number, result.map_err(|e| e.0))
             }
         };
+        let lacks_space = log.lacks_space();
+        if lacks_space && !lacked_space {
+            tracing::error!(
+                core = self.id,
+                directory = %self.config.dir.display(),
+                "no space for the next segment of the log: once this one is used up, writes are \
+                 refused until there is; free some, it is asked for every second"
+            );
+        } else if lacked_space && !lacks_space {
+            tracing::info!(core = self.id, "the log has space again");
+        }
         match outcome {
-            Ok(durable) => self.release_durable(durable),
+            Ok(durable) => {
+                self.release_durable(durable);
+                self.tell_durable();
+            }
             // What follows would be a guess: after a failed write or sync nothing is known of the
             // device, so no reply may leave any more (design §7).
             Err(failed) => panic!("log of core {}: {failed}; the server stops", self.id),

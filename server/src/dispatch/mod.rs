@@ -2,12 +2,15 @@
 //!
 //! # Layout
 //! - [`clients`]: connections come, send, read and go.
+//! - [`ahead`]: a pipeline is read some commands ahead.
 //! - [`route`]: which shards a command needs.
 //! - [`local`]: a command runs here; [`transaction`]: MULTI, EXEC, WATCH.
 //! - [`forward`]: its one shard is another core's; [`gathering`]: its shards are several cores'.
 //! - [`blocking`]: it waits for a key; [`parked`]: it waits for a shard that is away.
 //! - [`log_done`]: the log answers; [`housekeeping`]: what is done between commands.
+//! - [`unread`]: clients that leave too much unread.
 
+pub mod ahead;
 pub mod blocking;
 pub mod clients;
 pub mod forward;
@@ -18,3 +21,4 @@ pub mod log_done;
 pub mod parked;
 pub mod route;
 pub mod transaction;
+pub mod unread;

@@ -7,12 +7,17 @@ use super::local::find_command;
 use crate::connection::{Connection, Waiting};
 use crate::core::Core;
 use crate::core::io::ConnId;
-use crate::core::message::{ForwardedCommand, Gather, UnwatchedKey};
+use crate::core::message::{ForwardedHead, Gather, UnwatchedKey};
 
 pub enum Parked {
     /// A client of this core; its command is in its connection.
     Client(ConnId),
-    Forwarded(Box<ForwardedCommand>),
+    /// A client of another core.
+    Forwarded {
+        from: u16,
+        head: ForwardedHead,
+        command: OwnedArgs,
+    },
     /// A gathering passing through, holding the shards it has collected.
     Gather(Box<Gather>),
     /// Clients that gave up waiting, or watching.
@@ -22,6 +27,12 @@ pub enum Parked {
         waiter: Waiter,
     },
     Unwatch(Vec<UnwatchedKey>),
+}
+
+impl Parked {
+    pub fn forwarded(from: u16, head: ForwardedHead, args: Args<'_>) -> Parked {
+        Parked::Forwarded { from, head, command: OwnedArgs::copy_of(args) }
+    }
 }
 
 impl Core {
@@ -37,7 +48,9 @@ impl Core {
             match self.parked[place].pop_front() {
                 None => break,
                 Some(Parked::Client(conn)) => self.run_waiting(conn),
-                Some(Parked::Forwarded(forwarded)) => self.on_run(forwarded),
+                Some(Parked::Forwarded { from, head, command }) => {
+                    self.run_forwarded(from, &head, command.as_args());
+                }
                 Some(Parked::Gather(gather)) => self.on_gather(gather),
                 Some(Parked::Forget { db, keys, waiter }) => self.on_forget(db, &keys, waiter),
                 Some(Parked::Unwatch(keys)) => self.on_unwatch(keys),
@@ -51,7 +64,8 @@ impl Core {
         if let Waiting::Shards { command } = std::mem::take(&mut connection.waiting) {
             let args = command.as_args();
             if let Ok(spec) = find_command(args) {
-                self.run_here(&mut connection, spec, args);
+                let needed = self.shards_needed(spec, args);
+                self.run_here(&mut connection, spec, args, &needed);
             }
         }
         self.settle(connection);

@@ -3,7 +3,7 @@
 use engine::args::Args;
 use engine::command::keys::{key_positions, needs_all_shards};
 use engine::command::scan;
-use engine::command::spec::CommandSpec;
+use engine::command::spec::{Begin, CommandSpec, Find, KeySpec};
 use smallvec::SmallVec;
 
 use crate::core::Core;
@@ -31,6 +31,10 @@ impl Core {
             needed.extend(0..self.shards.count() as u16);
             return needed;
         }
+        if let Some(at) = single_key_at(spec).filter(|at| *at < args.len()) {
+            needed.push(self.shards.shard_of(args.at(at)) as u16);
+            return needed;
+        }
         if spec.name == "scan" {
             let cursor = scan::parse_cursor(args.at(1)).unwrap_or(0);
             needed.push(scan::shard_of_cursor(cursor, self.shards.count()) as u16);
@@ -52,6 +56,14 @@ impl Core {
             [shard] => Route::Core { core: self.homes[usize::from(*shard)], shard: *shard },
             _ => Route::Gather(needed.clone()),
         }
+    }
+}
+
+/// Where the key stands of a command that has just one, whatever its arguments: the usual case.
+fn single_key_at(spec: &CommandSpec) -> Option<usize> {
+    match spec.keys {
+        [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }] => Some(*at),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use engine::command::spec::CommandSpec;
 use engine::keyspace::Space;
 use engine::reply::Reply;
 
-use super::local::find_command;
+use super::local::{Caller, find_command};
 use super::parked::Parked;
 use super::route::{ShardSet, add_shard};
 use crate::connection::{Connection, Transaction, WatchedKey};
@@ -148,7 +148,7 @@ impl Core {
             });
         }
         self.begin_observing(&needed);
-        let (_, start) = connection.replies.begin();
+        let part = connection.replies.begin_part();
         if self.watched_keys_hold(connection) {
             self.reply_with(connection, |reply| reply.array(transaction.commands.len()));
             for command in &transaction.commands {
@@ -157,8 +157,7 @@ impl Core {
         } else {
             self.reply_with(connection, |reply| reply.null_array());
         }
-        self.hold_reply(connection, start, &needed);
-        self.silence(connection, start);
+        self.hold_part(connection, part, &needed);
         self.serve_ready(&needed);
     }
 
@@ -166,16 +165,20 @@ impl Core {
         let args = command.as_args();
         let Ok(spec) = find_command(args) else { return };
         self.stats.commands += 1;
+        let began_ns = self.start_timing(spec, args);
         if let Run::Server(server) = spec.run {
-            return self.run_server_command(connection, server, spec, args);
+            self.run_server_command(connection, server, spec, args);
+            return self.stop_timing(began_ns, connection, spec, args);
         }
-        let (db, protocol) = (connection.db, connection.protocol);
+        let who = Caller::of(connection);
+        let protocol = who.protocol;
         let (out, _) = connection.replies.begin();
-        let failed = self.run_engine(spec, args, db, Reply::new(out, protocol));
+        let failed = self.run_engine(spec, args, who, Reply::new(out, protocol));
         self.stats.errors += u64::from(failed);
+        self.stop_timing(began_ns, connection, spec, args);
         if let Some(block) = self.block.take() {
             let (out, _) = connection.replies.begin();
-            block.on_timeout.write(&mut Reply::new(out, protocol));
+            block.in_transaction.write(&mut Reply::new(out, protocol));
         }
     }
 }

@@ -17,7 +17,7 @@
 //! - `driver`: one core's loop. `ring`: the queues. `token`: what a completion belongs to.
 //! - `buffers`: memory for receives. `socket`: listeners. `connections`: the clients of a core.
 //! - `mesh`: rings between cores, hand-over of clients. `wake`: how a sleeping core is woken.
-//! - `timer`: clocks and deadlines.
+//! - `timer`: clocks and deadlines. [`host`]: what a machine may ask for in the middle of a turn.
 //! - [`file`]: log writes and segment preparation through the ring. [`disk`]: blocking reads at
 //!   start,
 //!   the data directory's lock.
@@ -36,6 +36,7 @@ pub mod disk;
 mod driver;
 pub mod error;
 pub mod file;
+pub mod host;
 pub mod limits;
 mod mesh;
 pub mod probe;

@@ -1,23 +1,26 @@
 //! From flags to running cores: settings, the data directory, recovery, threads.
 //!
 //! - [`identity`]: whose directory this is. [`recovery`]: shards from logs. [`segments`]: where
-//!   those lie.
+//!   those lie. [`replay`]: entries become shards.
+//! - [`starts`]: shards and logs are dealt out to the cores.
 
 pub mod identity;
 pub mod recovery;
+pub mod replay;
 pub mod segments;
+pub mod starts;
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use engine::hash::Hasher64;
 use engine::keyspace::Shards;
-use replication::ids::Incarnation;
 use replication::log::segment::SegmentHeader;
-use replication::log::{LogIdentity, LogWriter, Tail};
+use replication::log::{LogIdentity, Tail};
 
 use crate::config::{Config, Durability};
-use crate::core::{Core, CoreStart, home_of};
+use crate::core::host::Host;
+use crate::core::{Core, CoreStart};
 use crate::runtime::config::LogSync;
 use crate::runtime::disk::{DataLock, create_segment};
 use crate::runtime::{self, LogConfig, Running};
@@ -81,7 +84,7 @@ struct Prepared {
 
 impl Prepared {
     fn empty(shard_count: usize, hasher: Hasher64) -> Prepared {
-        let shards = recovery::empty_shards(shard_count, hasher);
+        let shards = replay::empty_shards(shard_count, hasher);
         Prepared { shards, tails: Vec::new(), identity: None, entries: 0 }
     }
 
@@ -104,34 +107,14 @@ impl Prepared {
         Ok(Prepared { shards, tails, identity: Some(identity), entries })
     }
 
-    fn into_starts(mut self, config: &Config, seed: u64) -> Vec<CoreStart> {
-        let shard_count = self.shards.count();
-        let hasher = self.shards.hasher();
-        let highest = self.tails.iter().map(|tail| tail.incarnation).max().unwrap_or_default();
-        let incarnation = Incarnation(highest.0 + 1);
-        (0..config.cores as u16)
-            .map(|id| {
-                let owned = (0..shard_count)
-                    .filter(|shard| home_of(*shard, shard_count, config.cores) == id)
-                    .filter_map(|shard| self.shards.take(shard))
-                    .collect();
-                let log = self.identity.as_ref().map(|identity| {
-                    let tail = self.tails.get(usize::from(id)).copied().unwrap_or_default();
-                    let identity =
-                        LogIdentity { cluster: identity.cluster, node: identity.node, core: id };
-                    LogWriter::new(identity, config.log_segment_bytes, tail, incarnation)
-                });
-                CoreStart {
-                    id,
-                    config: config.clone(),
-                    shard_count,
-                    shards: owned,
-                    hasher: hasher.clone(),
-                    log,
-                    seed: seed.wrapping_add(u64::from(id)),
-                }
-            })
-            .collect()
+    fn into_starts(self, config: &Config, seed: u64) -> Vec<CoreStart> {
+        let log = self.identity.map(|identity| LogIdentity {
+            cluster: identity.cluster,
+            node: identity.node,
+            core: 0,
+        });
+        let host = || Box::new(runtime::host::Machine) as Box<dyn Host>;
+        starts::deal_out(config, self.shards, &self.tails, log, seed, host)
     }
 }
 

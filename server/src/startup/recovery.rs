@@ -5,14 +5,14 @@
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use engine::effect::apply::apply;
 use engine::hash::Hasher64;
-use engine::keyspace::{Shard, Shards};
+use engine::keyspace::Shards;
 use engine::settings::Settings;
 use replication::log::{LogIdentity, Tail, recover};
 
 use super::StartError;
 use super::identity::Identity;
+use super::replay::{EntryStream, OwnedEntry, apply_in_order, empty_shards};
 use super::segments::{SegmentFiles, core_directories};
 use crate::runtime::disk::remove_leftovers;
 
@@ -27,20 +27,6 @@ pub struct Recovered {
 /// the most that a log's reader is ahead.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCHES_MAX: usize = 4;
-
-struct OwnedEntry {
-    shard: u16,
-    index: u64,
-    payload: Vec<u8>,
-}
-
-pub fn empty_shards(shard_count: usize, hasher: Hasher64) -> Shards {
-    let mut shards = Shards::new(shard_count, hasher.clone());
-    for id in 0..shard_count as u16 {
-        shards.put(Box::new(Shard::new(id, hasher.clone())));
-    }
-    shards
-}
 
 pub fn recover_directory(
     directory: &Path,
@@ -107,12 +93,13 @@ fn read_log(
     Ok(tail)
 }
 
+/// What a log's reader hands over.
 struct Log {
     receiver: Receiver<Vec<OwnedEntry>>,
     batch: std::iter::Peekable<std::vec::IntoIter<OwnedEntry>>,
 }
 
-impl Log {
+impl EntryStream for Log {
     fn peek(&mut self) -> Option<(u16, u64)> {
         loop {
             if let Some(entry) = self.batch.peek() {
@@ -121,60 +108,8 @@ impl Log {
             self.batch = self.receiver.recv().ok()?.into_iter().peekable();
         }
     }
-}
 
-/// Takes entries from the logs as long as one of them has the next entry of some shard.
-fn apply_in_order(
-    logs: &mut [Log],
-    shards: &mut Shards,
-    settings: &Settings,
-) -> Result<u64, StartError> {
-    let mut last_index = vec![0u64; shards.count()];
-    let mut entries = 0;
-    loop {
-        let mut progressed = false;
-        let mut stuck = None;
-        for (core, log) in logs.iter_mut().enumerate() {
-            while let Some((shard, index)) = log.peek() {
-                let place = usize::from(shard);
-                let Some(last) = last_index.get_mut(place) else {
-                    return Err(format!(
-                        "the log of core {core} has a shard {shard}, which this \
-                                        directory does not have"
-                    )
-                    .into());
-                };
-                if index != *last + 1 {
-                    stuck = Some((core, shard, index, *last));
-                    break;
-                }
-                if let Some(entry) = log.batch.next() {
-                    apply(shards, place, settings, &entry.payload).map_err(|error| {
-                        format!("the log of core {core}, shard {shard}, entry {index}: {error}")
-                    })?;
-                }
-                *last = index;
-                entries += 1;
-                progressed = true;
-            }
-        }
-        match stuck {
-            None => break,
-            Some(_) if progressed => {}
-            Some((core, shard, index, last)) => {
-                return Err(format!(
-                    "the log of core {core} has entry {index} of shard {shard}, but no log has \
-                     entry {}; a log file is missing or from another time",
-                    last + 1
-                )
-                .into());
-            }
-        }
+    fn next(&mut self) -> Option<OwnedEntry> {
+        self.batch.next()
     }
-    for (place, last) in last_index.into_iter().enumerate() {
-        if let Some(shard) = shards.get_mut(place) {
-            shard.resume_after(last);
-        }
-    }
-    Ok(entries)
 }

@@ -29,13 +29,13 @@ pub fn binary() -> Result<PathBuf> {
         // Tests run in their package's directory; the name is relative to the workspace.
         return Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path));
     }
-    let test = std::env::current_exe().context("where this test is")?;
-    let profile = test.ancestors().nth(2).context("the test lies in target/PROFILE/deps")?;
-    let path = profile.join("quoring");
-    if !path.exists() {
-        bail!("{} is not there; build it with: cargo test --workspace", path.display());
+    let test = std::env::current_exe().context("where this program is")?;
+    // A test lies in target/PROFILE/deps, a program beside the binary.
+    let mut beside = test.ancestors().skip(1).take(2).map(|folder| folder.join("quoring"));
+    match beside.find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!("no quoring beside {}; build it with: cargo build", test.display()),
     }
-    Ok(path)
 }
 
 impl Server {
@@ -92,6 +92,11 @@ impl Server {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The process, for what /proc tells of it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn client(&self) -> Result<Client> {

@@ -58,3 +58,40 @@ fn the_number_of_members_in_one_command_chooses_the_encoding() {
         }
     }
 }
+
+#[test]
+fn a_database_s_number_is_one_of_32_bits() {
+    let mut fixture = Fixture::new(1);
+    let wide = "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n";
+    fixture.check(&[
+        ("SET k 1", "+OK\r\n"),
+        ("MOVE k 16", "-ERR DB index is out of range\r\n"),
+        ("MOVE k -1", "-ERR DB index is out of range\r\n"),
+        ("MOVE k 99999999999", wide),
+        ("MOVE k abc", "-ERR value is not an integer or out of range\r\n"),
+        ("COPY k c DB 99999999999", wide),
+        ("SWAPDB 0 99999999999", "-ERR invalid second DB index\r\n"),
+        ("SWAPDB -99999999999 0", "-ERR invalid first DB index\r\n"),
+        ("SWAPDB 0 16", "-ERR DB index is out of range\r\n"),
+    ]);
+}
+
+#[test]
+fn an_option_that_is_none_is_repeated_byte_for_byte() {
+    let mut fixture = Fixture::new(1);
+    let reply = fixture.run_words(&[b"EXPIRE", b"k", b"10", b"\xff\r\n\0x"]);
+    assert_eq!(reply, b"-ERR Unsupported option \xff  \r\n");
+}
+
+/// Redis matches `*` without looking; any other pattern fails against a name without bytes.
+#[test]
+fn the_empty_name_matches_the_star_alone() {
+    let mut fixture = Fixture::new(1);
+    fixture.run("SET \"\" x");
+    fixture.check(&[
+        ("KEYS *", "*1\r\n$0\r\n\r\n"),
+        ("KEYS **", "*0\r\n"),
+        ("SCAN 0 MATCH *", "*2\r\n$1\r\n0\r\n*1\r\n$0\r\n\r\n"),
+        ("SCAN 0 MATCH **", "*2\r\n$1\r\n0\r\n*0\r\n"),
+    ]);
+}

@@ -175,3 +175,23 @@ fn every_member_is_popped_once() {
     assert!(rest.iter().all(|member| !seen.contains(*member)));
     fixture.check(&[("EXISTS s", ":0\r\n")]);
 }
+
+/// Words of Redis 8.2: how a result was made shows in its form.
+#[test]
+fn a_difference_and_what_spop_leaves_have_redis_s_form() {
+    let mut fixture = Fixture::new(1);
+    let members = |range: std::ops::Range<u32>| range.map(|n| format!(" m{n}")).collect::<String>();
+    fixture.run(&format!("SADD big{}", members(0..150)));
+    fixture.run(&format!("SADD most{}", members(0..120)));
+    // Each member of the first is looked up in the other.
+    fixture.run("SDIFFSTORE d big most");
+    fixture.check(&[("SCARD d", ":30\r\n"), ("OBJECT ENCODING d", "$8\r\nlistpack\r\n")]);
+    // Many small ones: theirs are removed from a copy of the first, which was a table.
+    fixture.run(&format!("SADD few{}", members(0..30)));
+    fixture.run("SDIFFSTORE d big few few few few");
+    fixture.check(&[("SCARD d", ":120\r\n"), ("OBJECT ENCODING d", "$9\r\nhashtable\r\n")]);
+    fixture.run("SPOP big 100");
+    fixture.check(&[("OBJECT ENCODING big", "$9\r\nhashtable\r\n")]);
+    fixture.run("SPOP big 45");
+    fixture.check(&[("SCARD big", ":5\r\n"), ("OBJECT ENCODING big", "$8\r\nlistpack\r\n")]);
+}

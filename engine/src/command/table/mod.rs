@@ -1,6 +1,9 @@
 //! The one command table (design §6). Everything that is known of a command before it runs is
 //! said here: COMMAND, ACL, routing and the rules of MULTI derive from it.
 
+mod admin;
+pub mod complexity;
+mod debug;
 mod generic;
 mod hash;
 mod list;
@@ -26,10 +29,12 @@ static FAMILIES: &[&[CommandSpec]] = &[
     set::COMMANDS,
     zset::COMMANDS,
     server::COMMANDS,
+    admin::COMMANDS,
+    debug::COMMANDS,
 ];
 
 /// Longest name of a command or subcommand.
-const NAME_BYTES_MAX: usize = 24;
+const NAME_BYTES_MAX: usize = 32;
 
 /// Places of the lookup table: a power of two, at least twice the number of commands.
 const PLACES: usize = 1024;

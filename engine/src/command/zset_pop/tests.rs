@@ -77,3 +77,18 @@ fn in_resp3() {
         check(f, "zmpop 1 z min", "_\r\n");
     }
 }
+
+#[test]
+fn the_time_to_wait_is_read_last() {
+    let mut fixture = Fixture::new(1);
+    let negative = "-ERR timeout is negative\r\n";
+    for (pops, end) in [("BZMPOP", "MIN"), ("BLMPOP", "LEFT")] {
+        let counts = "-ERR count should be greater than 0\r\n";
+        assert_eq!(fixture.run(&format!("{pops} abc 1 k {end} COUNT 0")), counts);
+        assert_eq!(fixture.run(&format!("{pops} abc 1 k odd")), "-ERR syntax error\r\n");
+        assert_eq!(fixture.run(&format!("{pops} -1 1 k {end}")), negative);
+    }
+    let wide = "-ERR timeout is out of range\r\n";
+    fixture.check(&[("BLPOP k 1e4000", wide), ("BZPOPMIN k 9223372036854775", wide)]);
+    fixture.check(&[("BLPOP k -1e4000", negative), ("BLPOP k -inf", negative)]);
+}

@@ -231,3 +231,24 @@ fn bounds_are_read_as_c_reads_them() {
         assert_eq!(String::from_utf8(reply).unwrap(), count, "{min:?} {max:?}");
     }
 }
+
+/// Redis 7.0.15.
+#[test]
+fn bounds_and_options_at_their_edges() {
+    let mut fixture = Fixture::new(1);
+    fixture.run("zadd z 0 a 1 b 2 c 3 d");
+    let not_a_float = "-ERR min or max is not a float\r\n";
+    fixture.check(&[
+        ("zcount z ( 5", ":3\r\n"),
+        ("zcount z \"\" 5", ":4\r\n"),
+        ("zcount z (0x1 5", ":2\r\n"),
+        ("zcount z 1e-400 1e400", ":4\r\n"),
+        ("zcount z -1e400 (+1", ":1\r\n"),
+        ("zcount z ((1 5", not_a_float),
+        ("zcount z 1e 5", not_a_float),
+        ("zrange z 0 0 limit 0 -1", "*1\r\n$1\r\na\r\n"),
+        ("zrange z 1 1 byscore byscore", "-ERR syntax error\r\n"),
+        ("zrange z 1 1 bylex byscore", "-ERR syntax error\r\n"),
+        ("zrange z 0 0 rev rev", "-ERR syntax error\r\n"),
+    ]);
+}

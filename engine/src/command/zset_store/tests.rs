@@ -132,3 +132,30 @@ fn in_resp3() {
         check(f, "zdiff 2 a b", "*1\r\n$1\r\nx\r\n");
     }
 }
+
+#[test]
+fn keys_are_looked_at_before_options() {
+    let mut fixture = Fixture::new(2);
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+    fixture.check(&[
+        ("set s x", "+OK\r\n"),
+        ("zunion 2 z s odd", wrong),
+        ("zinter 2 s z weights 1 x", wrong),
+        ("zdiffstore d 2 z s odd", wrong),
+        ("zintercard 2 z s limit -1", wrong),
+        ("zunion 2 z none odd", "-ERR syntax error\r\n"),
+    ]);
+}
+
+/// As Redis 7.2: the packed form keeps an integer, and no integer is -0.
+#[test]
+fn the_packed_form_knows_no_negative_zero() {
+    let mut fixture = Fixture::new(1);
+    fixture.check(&[
+        ("zadd z -0 a", ":1\r\n"),
+        ("zscore z a", "$1\r\n0\r\n"),
+        ("zunion 1 z weights -1 withscores", "*2\r\n$1\r\na\r\n$2\r\n-0\r\n"),
+        ("zunionstore u 1 z weights -1", ":1\r\n"),
+        ("zscore u a", "$1\r\n0\r\n"),
+    ]);
+}

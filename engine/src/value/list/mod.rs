@@ -188,6 +188,15 @@ impl List {
         self.range(0..self.len())
     }
 
+    /// Packed arrays that hold the items.
+    pub fn node_count(&self) -> usize {
+        match self.repr.get() {
+            Form::A(_) => 1,
+            Form::B(nodes) => nodes.node_count(),
+            Form::C(never) => match never {},
+        }
+    }
+
     /// What the list's allocations take.
     pub fn memory_bytes(&self) -> usize {
         let inner = match self.repr.get() {

@@ -67,6 +67,10 @@ impl Nodes {
         }
     }
 
+    pub(super) fn node_count(&self) -> usize {
+        self.deque.len()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         alloc_size(self.deque.capacity() * size_of::<Node>()) + self.packed_bytes
     }
@@ -82,9 +86,12 @@ impl Nodes {
             End::Tail => self.deque.len().saturating_sub(1),
         };
         if self.deque.get(node).is_some_and(|node| node.has_room(item.len(), limit)) {
-            self.edit(node, |packed| match end {
-                End::Head => packed.push_front(item),
-                End::Tail => packed.push_back(item),
+            self.edit(node, |packed| {
+                packed.make_room(item.len(), limit.bytes_max);
+                match end {
+                    End::Head => packed.push_front(item),
+                    End::Tail => packed.push_back(item),
+                }
             });
         } else {
             let at = if end == End::Head { 0 } else { self.deque.len() };

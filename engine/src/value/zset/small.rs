@@ -13,6 +13,8 @@ pub(super) fn find(packed: PackedRef<'_>, member: &[u8]) -> Option<(usize, f64)>
 
 /// Adds a member or moves it to its new place; returns the old score.
 pub(super) fn set(packed: &mut Packed, member: &[u8], score: f64) -> Option<f64> {
+    // Redis packs -0 as the integer 0.
+    let score = if score == 0.0 { 0.0 } else { score };
     let old = find(packed.view(), member);
     if let Some((position, old)) = old {
         if old == score {

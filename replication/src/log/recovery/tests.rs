@@ -296,6 +296,38 @@ fn a_full_disk_passes_and_a_failed_write_is_final() {
 }
 
 #[test]
+fn a_full_disk_lets_a_segment_be_used_up_to_a_reserve() {
+    let (mut run, _) = Run::start(Disk::default());
+    run.submit();
+    let mut appended = 0;
+    while !run.writer.disk_full() {
+        run.append(0, vec![1; 1000]);
+        appended += 1;
+        while let Some(operation) = run.writer.poll_operation() {
+            match operation {
+                LogOperation::Write { id, buffer, .. } => {
+                    run.writer.on_write_done(id, buffer, Ok(())).unwrap();
+                }
+                LogOperation::PrepareSegment { number, .. } => {
+                    run.writer.on_segment_ready(number, Err(28)).unwrap();
+                    assert!(run.writer.lacks_space());
+                }
+            }
+        }
+        assert!(appended < 1_000, "no segment takes that many");
+    }
+    assert!(appended > 8, "half a segment was left when there was no space for the next");
+    assert_eq!(run.writer.durable(), run.writer.appended());
+    run.writer.retry_segment();
+    assert!(run.writer.disk_full(), "until the segment is there");
+    let Some(LogOperation::PrepareSegment { number, .. }) = run.writer.poll_operation() else {
+        panic!("it is asked for again")
+    };
+    run.writer.on_segment_ready(number, Ok(())).unwrap();
+    assert!(!run.writer.disk_full());
+}
+
+#[test]
 fn the_table_of_verdicts() {
     let beyond = |records, durable| Beyond { records, durable: Lsn(durable), ..Beyond::default() };
     assert_eq!(decide(Lsn(8), beyond(0, 0)), Verdict::CleanEnd);

@@ -1,0 +1,66 @@
+//! The real machine behind [`Host`]. Any core; blocks, since who asks wants to wait.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use super::timer;
+use crate::core::host::Host;
+
+pub struct Machine;
+
+impl Host for Machine {
+    fn monotonic_ns(&self) -> u64 {
+        timer::monotonic_ns()
+    }
+
+    fn sleep_ns(&self, ns: u64) {
+        std::thread::sleep(Duration::from_nanos(ns));
+    }
+
+    fn read_text(&self, path: &Path) -> io::Result<String> {
+        fs::read_to_string(path)
+    }
+
+    fn replace_text(&self, path: &Path, text: &str) -> io::Result<()> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let temporary = Path::new(&name);
+        let written = write_whole(temporary, path, text);
+        if written.is_err() {
+            // What is left of the attempt is of no use; the error that counts is the first.
+            let _ = fs::remove_file(temporary);
+        }
+        written
+    }
+}
+
+fn write_whole(temporary: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(temporary)?;
+    if let Ok(present) = fs::metadata(path) {
+        file.set_permissions(present.permissions())?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        Machine.replace_text(&path, "one").unwrap();
+        Machine.replace_text(&path, "two").unwrap();
+        assert_eq!(Machine.read_text(&path).unwrap(), "two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let missing = folder.path().join("none").join("a.toml");
+        assert!(Machine.replace_text(&missing, "one").is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! The differences that are meant, each with its reason. `server/COMPATIBILITY.md` says the same.
+
+use super::resp::Node;
+use super::step::{Words, lower, name};
+
+/// A Redis version's first two numbers.
+type Version = (u32, u32);
+
+pub struct Known {
+    /// From the first of these versions on, and before the second.
+    pub versions: (Version, Version),
+    pub why: &'static str,
+    /// Whether the difference between Redis's reply and ours, in this order, is this one.
+    pub applies: fn(&Words, &Node, &Node) -> bool,
+}
+
+const ALWAYS: Version = (0, 0);
+const NEVER: Version = (u32::MAX, 0);
+
+pub static KNOWN: &[Known] = &[
+    Known {
+        versions: (ALWAYS, NEVER),
+        why: "embstr: a short string changed in place is raw; ours is not once it was moved or \
+              copied. Redis 8 moreover counts the key in, ours is up to 44 bytes as in Redis 7",
+        applies: |words, redis, ours| is_encoding(words) && is(redis, "raw") && is(ours, "embstr"),
+    },
+    Known {
+        versions: (ALWAYS, NEVER),
+        why: "OBJECT REFCOUNT: no value is shared, the answer is 1",
+        applies: |words, redis, ours| {
+            name(words) == "object"
+                && is(ours, ":1")
+                && matches!(redis, Node::Line(l) if l[0] == b':')
+        },
+    },
+    Known {
+        versions: (ALWAYS, (7, 2)),
+        why: "7.0 does not look at the number of members in a command before it adds them",
+        applies: |words, redis, ours| {
+            is_encoding(words)
+                && (is(redis, "listpack") || is(redis, "intset"))
+                && (is(ours, "skiplist") || is(ours, "hashtable"))
+        },
+    },
+    Known {
+        versions: (ALWAYS, (7, 2)),
+        why: "7.0 has no listpack for sets and lists",
+        applies: |words, redis, ours| {
+            is_encoding(words)
+                && (is(redis, "hashtable") || is(redis, "quicklist"))
+                && is(ours, "listpack")
+        },
+    },
+    Known {
+        versions: (ALWAYS, (7, 2)),
+        why: "7.0 prints doubles with 17 digits, later ones the shortest text",
+        applies: |words, redis, ours| name(words).contains('z') && same_doubles(redis, ours),
+    },
+    Known {
+        versions: ((7, 2), NEVER),
+        why: "doubles: Redis's fast printer is at times off by one in the last digit",
+        applies: |words, redis, ours| name(words).contains('z') && same_doubles(redis, ours),
+    },
+    Known {
+        versions: (ALWAYS, (7, 2)),
+        why: "ZRANK and ZREVRANK have WITHSCORE since 7.2",
+        applies: |words, redis, _| {
+            name(words).ends_with("rank") && words.len() > 3 && redis.is_error()
+        },
+    },
+    Known {
+        versions: ((8, 0), NEVER),
+        why: "bounds of scores: Redis 8 reads neither hexadecimal nor leading spaces, 7 does",
+        applies: |words, redis, _| {
+            let odd = |word: &Vec<u8>| word.iter().any(|b| matches!(b, b'x' | b'X' | b' '));
+            is(redis, "-ERR min or max is not a float") && words.iter().any(odd)
+        },
+    },
+];
+
+fn is_encoding(words: &Words) -> bool {
+    name(words) == "object" && words.get(1).is_some_and(|word| lower(word) == "encoding")
+}
+
+fn is(node: &Node, text: &str) -> bool {
+    match node {
+        Node::Line(line) => line == text.as_bytes(),
+        other => other.text() == Some(text.as_bytes()),
+    }
+}
+
+/// The same but for the way in which doubles are printed.
+fn same_doubles(redis: &Node, ours: &Node) -> bool {
+    let double =
+        |text: Option<&[u8]>| -> Option<f64> { std::str::from_utf8(text?).ok()?.parse().ok() };
+    match (redis, ours) {
+        (Node::Many(a, x), Node::Many(b, y)) => {
+            a == b && x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same_doubles(x, y))
+        }
+        _ if redis == ours => true,
+        _ => double(redis.text()).is_some_and(|x| double(ours.text()) == Some(x)),
+    }
+}

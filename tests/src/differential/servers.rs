@@ -1,0 +1,115 @@
+//! Starts a real Redis and Quoring, both without persistence, on free ports of 127.0.0.1.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::harness::Server;
+
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// A Redis or a Valkey to compare with.
+pub struct Redis {
+    child: Child,
+    address: SocketAddr,
+    version: (u32, u32),
+    _directory: TempDir,
+}
+
+impl Redis {
+    pub fn start(program: &str) -> Result<Redis> {
+        let version = version_of(program)?;
+        let directory = TempDir::new()?;
+        // Free a moment ago; a clash shows as a server that does not answer.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let child = Command::new(program)
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--save", "", "--appendonly", "no", "--databases", "16", "--dir"])
+            .arg(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let redis = Redis { child, address, version, _directory: directory };
+        let since = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if since.elapsed() > START_MAX {
+                bail!("{program} does not answer on {address}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(redis)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its first two numbers.
+    pub fn version(&self) -> (u32, u32) {
+        self.version
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn version_of(program: &str) -> Result<(u32, u32)> {
+    let output = Command::new(program)
+        .arg("--version")
+        .output()
+        .with_context(|| format!("cannot run {program}; give one with --redis PATH"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("peer: {}", text.trim());
+    let number = text.split_whitespace().find_map(|word| word.strip_prefix("v="));
+    let number = number.with_context(|| format!("no version in: {text}"))?;
+    let mut parts = number.split('.').map(str::parse);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) if major >= 7 => Ok((major, minor)),
+        _ => bail!("{program} is version {number}; 7.0 or newer is compared with"),
+    }
+}
+
+/// Both servers.
+pub struct Servers {
+    pub redis: Redis,
+    quoring: Server,
+    directory: TempDir,
+    cores: String,
+}
+
+impl Servers {
+    pub fn start(program: &str, cores: usize) -> Result<Servers> {
+        let redis = Redis::start(program)?;
+        let cores = cores.to_string();
+        let directory = TempDir::new()?;
+        let quoring = start_quoring(&directory, &cores)?;
+        Ok(Servers { redis, quoring, directory, cores })
+    }
+
+    /// A new Quoring in place of one that ended or hangs.
+    pub fn restart(&mut self) -> Result<()> {
+        self.directory = TempDir::new()?;
+        self.quoring = start_quoring(&self.directory, &self.cores)?;
+        Ok(())
+    }
+
+    pub fn quoring(&self) -> SocketAddr {
+        self.quoring.address()
+    }
+}
+
+fn start_quoring(directory: &TempDir, cores: &str) -> Result<Server> {
+    Server::start(&PathBuf::from(directory.path()), &["--durability", "none", "--cores", cores])
+}

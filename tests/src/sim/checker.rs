@@ -1,0 +1,312 @@
+//! What the clients' histories must obey: no acknowledged write lost, every read as of some moment
+//! between its question and its answer, transactions whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::client::{Asked, Reply};
+use super::workload::{COUNTERS, LIFE_MS, Operation, QUEUES};
+
+/// Milliseconds that a clock of whole milliseconds may be off by.
+const CLOCK_GRAIN_NS: u64 = 1_000_000;
+
+#[derive(Default)]
+struct Counter {
+    seen: BTreeSet<i64>,
+    /// When increments ended, and the highest value given until then; both ascend.
+    ended: Vec<(u64, i64)>,
+}
+
+/// The values that a client's key may have: one, or more after a crash.
+type Possible = BTreeSet<Option<u64>>;
+
+/// An expiring key was set between these times.
+#[derive(Clone, Copy)]
+struct Brief {
+    value: u64,
+    from_ns: u64,
+    to_ns: u64,
+    /// A crash took the answer: perhaps it was not.
+    unsure: bool,
+}
+
+#[derive(Default)]
+struct Item {
+    pushed: Option<(u64, u64)>,
+    popped: Option<(u64, u64)>,
+    queue: u64,
+}
+
+pub struct Checker {
+    /// Whether a crash keeps what was on several shards whole.
+    whole_after_crash: bool,
+    counters: Vec<Counter>,
+    own: BTreeMap<(usize, u64), Possible>,
+    left: BTreeMap<usize, Possible>,
+    right: BTreeMap<usize, Possible>,
+    brief: BTreeMap<usize, Vec<Brief>>,
+    items: BTreeMap<u64, Item>,
+    /// Pops whose replies were lost in a crash: so many items may be gone.
+    lost_pops: usize,
+    /// A crash may have left half of a transfer.
+    halves: bool,
+}
+
+impl Checker {
+    pub fn new(whole_after_crash: bool) -> Checker {
+        Checker {
+            whole_after_crash,
+            counters: (0..COUNTERS).map(|_| Counter::default()).collect(),
+            own: BTreeMap::new(),
+            left: BTreeMap::new(),
+            right: BTreeMap::new(),
+            brief: BTreeMap::new(),
+            items: BTreeMap::new(),
+            lost_pops: 0,
+            halves: false,
+        }
+    }
+
+    /// An operation was answered.
+    pub fn on_done(&mut self, client: usize, asked: &Asked, now_ns: u64) -> Result<(), String> {
+        let span = (asked.started_ns, now_ns);
+        let reply = &asked.replies[asked.replies.len() - 1];
+        let verdict = match &asked.operation {
+            Operation::Increment { counter } => self.on_increment(*counter, reply, span),
+            Operation::SetOwn { key, value } => {
+                *self.own(client, *key) = [Some(*value)].into();
+                expect_ok(reply)
+            }
+            Operation::GetOwn { key } => read(self.own(client, *key), reply),
+            Operation::SetPair { value } => {
+                self.left.insert(client, [Some(*value)].into());
+                self.right.insert(client, [Some(*value)].into());
+                expect_ok(reply)
+            }
+            Operation::GetPair => self.on_pair(client, reply),
+            Operation::Transfer { .. } => expect_transfer(&asked.replies),
+            Operation::Audit => self.on_audit(reply),
+            Operation::Push { queue, item } => {
+                let entry = self.items.entry(*item).or_default();
+                (entry.queue, entry.pushed) = (*queue, Some(span));
+                if matches!(reply, Reply::Integer(1..)) { Ok(()) } else { Err("a length".into()) }
+            }
+            Operation::Pop { .. } => self.on_pop(reply, span),
+            Operation::SetExpiring { value } => {
+                let (from_ns, to_ns) = span;
+                self.brief
+                    .insert(client, vec![Brief { value: *value, from_ns, to_ns, unsure: false }]);
+                expect_ok(reply)
+            }
+            Operation::GetExpiring => self.on_brief(client, reply, span),
+            Operation::Noise(_) => match reply {
+                Reply::Error(text) => Err(text.clone()),
+                _ => Ok(()),
+            },
+            Operation::Rest { queue } => self.on_rest(*queue, reply),
+        };
+        verdict.map_err(|why| {
+            let Asked { operation, replies, .. } = asked;
+            format!("client {client}, {operation:?}, {span:?}: {replies:?}: {why}")
+        })
+    }
+
+    /// A crash took the answer: it was done or not.
+    pub fn on_lost(&mut self, client: usize, asked: &Asked, now_ns: u64) {
+        match &asked.operation {
+            Operation::SetOwn { key, value } => {
+                self.own(client, *key).insert(Some(*value));
+            }
+            Operation::SetPair { value } => {
+                for side in [&mut self.left, &mut self.right] {
+                    side.entry(client).or_insert_with(unset).insert(Some(*value));
+                }
+            }
+            Operation::SetExpiring { value } => {
+                let (value, from_ns) = (*value, asked.started_ns);
+                let brief = Brief { value, from_ns, to_ns: now_ns, unsure: true };
+                self.brief.entry(client).or_default().push(brief);
+            }
+            Operation::Transfer { .. } if !self.whole_after_crash => self.halves = true,
+            Operation::Pop { .. } => self.lost_pops += 1,
+            Operation::Push { queue, item } => {
+                self.items.entry(*item).or_default().queue = *queue;
+            }
+            _ => {}
+        }
+    }
+
+    fn own(&mut self, client: usize, key: u64) -> &mut Possible {
+        self.own.entry((client, key)).or_insert_with(unset)
+    }
+
+    fn on_increment(
+        &mut self,
+        counter: u64,
+        reply: &Reply,
+        span: (u64, u64),
+    ) -> Result<(), String> {
+        let Reply::Integer(value) = *reply else { return Err("not a number".into()) };
+        let counter = &mut self.counters[counter as usize];
+        if !counter.seen.insert(value) {
+            return Err("two increments gave the same value".into());
+        }
+        let before = counter.ended.partition_point(|(ended, _)| *ended < span.0);
+        if let Some((_, highest)) = before.checked_sub(1).map(|at| counter.ended[at])
+            && highest > value
+        {
+            return Err(format!("{highest} had been given before this began"));
+        }
+        let highest = counter.ended.last().map_or(value, |(_, highest)| value.max(*highest));
+        counter.ended.push((span.1, highest));
+        Ok(())
+    }
+
+    fn on_pair(&mut self, client: usize, reply: &Reply) -> Result<(), String> {
+        let Reply::Many(sides) = reply else { return Err("not two values".into()) };
+        let [left, right] = sides.as_slice() else { return Err("not two values".into()) };
+        let one_way = |possible: &Possible| possible.len() == 1;
+        let left_possible = self.left.entry(client).or_insert_with(unset);
+        let sure = one_way(left_possible);
+        read(left_possible, left)?;
+        let right_possible = self.right.entry(client).or_insert_with(unset);
+        let sure = sure && one_way(right_possible);
+        read(right_possible, right)?;
+        if left != right && (sure || self.whole_after_crash) && !self.halves {
+            return Err("half of an MSET".into());
+        }
+        // From here on this is what is there, be it half.
+        self.halves |= left != right;
+        Ok(())
+    }
+
+    fn on_audit(&self, reply: &Reply) -> Result<(), String> {
+        let Reply::Many(accounts) = reply else { return Err("no accounts".into()) };
+        let balance = |account: &Reply| match account {
+            Reply::Null => Ok(0),
+            Reply::Bulk(text) => {
+                String::from_utf8_lossy(text).parse::<i64>().map_err(|e| e.to_string())
+            }
+            other => Err(format!("no balance: {other:?}")),
+        };
+        let sum: i64 = accounts.iter().map(balance).sum::<Result<i64, String>>()?;
+        if sum != 0 && !self.halves {
+            return Err(format!("money came or went: {sum}"));
+        }
+        Ok(())
+    }
+
+    fn on_pop(&mut self, reply: &Reply, span: (u64, u64)) -> Result<(), String> {
+        let Reply::Many(pair) = reply else {
+            return if *reply == Reply::Null { Ok(()) } else { Err("no item".into()) };
+        };
+        let item = number(pair.get(1).unwrap_or(&Reply::Null))?.ok_or("no item")?;
+        let entry = self.items.entry(item).or_default();
+        if entry.popped.replace(span).is_some() {
+            return Err("popped twice".into());
+        }
+        Ok(())
+    }
+
+    fn on_brief(&mut self, client: usize, reply: &Reply, span: (u64, u64)) -> Result<(), String> {
+        let life_ns = LIFE_MS * 1_000_000;
+        let known = self.brief.get(&client).map_or(&[][..], Vec::as_slice);
+        match number(reply)? {
+            Some(value) => {
+                let brief = known.iter().find(|brief| brief.value == value);
+                let brief = brief.ok_or("a value that was not set, or overwritten")?;
+                if span.0 > brief.to_ns + life_ns + CLOCK_GRAIN_NS {
+                    return Err("it should have expired".into());
+                }
+            }
+            None => {
+                let sure = known.len() == 1 && !known[0].unsure;
+                if sure && span.1 + CLOCK_GRAIN_NS < known[0].from_ns + life_ns {
+                    return Err("it expired too early".into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The end: what is left in a queue, and what came out of it before.
+    fn on_rest(&mut self, queue: u64, reply: &Reply) -> Result<(), String> {
+        let Reply::Many(rest) = reply else { return Err("not a list".into()) };
+        for item in rest {
+            let item = number(item)?.ok_or("no item")?;
+            let entry = self.items.get_mut(&item).ok_or("an item that nobody pushed")?;
+            if entry.queue != queue || entry.popped.is_some() {
+                return Err(format!("{item} was popped, or pushed elsewhere"));
+            }
+            // As if popped at the end of time.
+            entry.popped = Some((u64::MAX, u64::MAX));
+        }
+        Ok(())
+    }
+
+    /// Once every queue's rest is known: nothing is lost, and each queue gave first what it got
+    /// first.
+    pub fn check_queues(&self) -> Result<(), String> {
+        let lost: Vec<_> = self
+            .items
+            .iter()
+            .filter(|(_, item)| item.pushed.is_some() && item.popped.is_none())
+            .map(|(number, _)| number)
+            .collect();
+        if lost.len() > self.lost_pops {
+            return Err(format!("items lost: {lost:?}; answers lost: {}", self.lost_pops));
+        }
+        for queue in 0..QUEUES {
+            let items = self.items.iter().filter(|(_, item)| item.queue == queue);
+            let items: Vec<_> = items.collect();
+            for (first, a) in &items {
+                for (second, b) in &items {
+                    let (Some(pushed_a), Some(pushed_b)) = (a.pushed, b.pushed) else { continue };
+                    let (Some(popped_a), Some(popped_b)) = (a.popped, b.popped) else { continue };
+                    if pushed_a.1 < pushed_b.0 && popped_b.1 < popped_a.0 {
+                        return Err(format!("queue {queue}: {second} came out before {first}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unset() -> Possible {
+    [None].into()
+}
+
+fn expect_ok(reply: &Reply) -> Result<(), String> {
+    if *reply == Reply::Simple("OK".into()) { Ok(()) } else { Err("not OK".into()) }
+}
+
+fn expect_transfer(replies: &[Reply]) -> Result<(), String> {
+    match replies {
+        [_, _, _, Reply::Many(balances)]
+            if matches!(balances[..], [Reply::Integer(_), Reply::Integer(_)]) =>
+        {
+            Ok(())
+        }
+        _ => Err("a transaction that did not run".into()),
+    }
+}
+
+fn number(reply: &Reply) -> Result<Option<u64>, String> {
+    match reply {
+        Reply::Null => Ok(None),
+        Reply::Bulk(text) => {
+            String::from_utf8_lossy(text).parse().map(Some).map_err(|_| "not a number".into())
+        }
+        _ => Err("not a value".into()),
+    }
+}
+
+/// A value was read: it must be a possible one, and is then the only one.
+fn read(possible: &mut Possible, reply: &Reply) -> Result<(), String> {
+    let value = number(reply)?;
+    if !possible.contains(&value) {
+        return Err(format!("possible were {possible:?}"));
+    }
+    *possible = [value].into();
+    Ok(())
+}

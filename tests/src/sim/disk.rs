@@ -1,0 +1,153 @@
+//! A virtual disk: segments as they are after a power cut, and the operations under way.
+
+use std::collections::BTreeMap;
+
+use engine::rng::Rng;
+use replication::log::{BlockBuffer, LogOperation, SegmentSource};
+
+/// What a drive writes whole.
+const SECTOR_BYTES: usize = 512;
+
+/// One core's segments by number.
+pub type Segments = BTreeMap<u64, Vec<u8>>;
+
+/// A log operation that has not ended.
+pub enum UnderWay {
+    Write { id: u64, segment: u64, offset: u64, buffer: BlockBuffer },
+    Prepare { number: u64, bytes: Vec<u8> },
+}
+
+#[derive(Default)]
+pub struct Disk {
+    /// By core.
+    logs: Vec<Segments>,
+    under_way: BTreeMap<(u16, u64), UnderWay>,
+    last_operation: u64,
+}
+
+/// What became of an operation's data when the power was cut.
+#[derive(Clone, Copy)]
+enum Damage {
+    Lost,
+    Kept,
+    Prefix,
+    SomeSectors,
+}
+
+impl Disk {
+    pub fn log(&mut self, core: u16) -> &mut Segments {
+        let place = usize::from(core);
+        if self.logs.len() <= place {
+            self.logs.resize_with(place + 1, Segments::new);
+        }
+        &mut self.logs[place]
+    }
+
+    /// Cores that ever had a log.
+    pub fn log_count(&self) -> u16 {
+        self.logs.len() as u16
+    }
+
+    /// Starts an operation; it ends with [`Disk::finish`] under the number returned.
+    pub fn start(&mut self, core: u16, operation: LogOperation) -> u64 {
+        self.last_operation += 1;
+        let under_way = match operation {
+            LogOperation::Write { id, segment, offset, buffer } => {
+                UnderWay::Write { id, segment, offset, buffer }
+            }
+            LogOperation::PrepareSegment { number, header, size_bytes } => {
+                let mut bytes = header.bytes().to_vec();
+                bytes.resize(size_bytes as usize, 0);
+                UnderWay::Prepare { number, bytes }
+            }
+        };
+        self.under_way.insert((core, self.last_operation), under_way);
+        self.last_operation
+    }
+
+    /// Ends an operation well: its data is on stable storage.
+    pub fn finish(&mut self, core: u16, operation: u64) -> UnderWay {
+        let ended = self.under_way.remove(&(core, operation)).expect("it ends once");
+        match &ended {
+            UnderWay::Write { segment, offset, buffer, .. } => {
+                let bytes = buffer.bytes();
+                self.target(core, *segment, *offset, bytes.len()).copy_from_slice(bytes);
+            }
+            UnderWay::Prepare { number, bytes } => {
+                self.log(core).insert(*number, bytes.clone());
+            }
+        }
+        ended
+    }
+
+    /// The power goes: each operation under way meets its damage.
+    pub fn cut_power(&mut self, rng: &mut Rng) {
+        for ((core, _), operation) in std::mem::take(&mut self.under_way) {
+            let damage = match rng.below(4) {
+                0 => Damage::Lost,
+                1 => Damage::Kept,
+                2 => Damage::Prefix,
+                _ => Damage::SomeSectors,
+            };
+            match operation {
+                // A segment gets its name when all of it is on stable storage.
+                UnderWay::Prepare { number, bytes } if matches!(damage, Damage::Kept) => {
+                    self.log(core).insert(number, bytes);
+                }
+                UnderWay::Prepare { .. } => {}
+                UnderWay::Write { segment, offset, buffer, .. } => {
+                    self.damage(core, segment, offset, buffer.bytes(), damage, rng);
+                }
+            }
+        }
+    }
+
+    fn damage(
+        &mut self,
+        core: u16,
+        segment: u64,
+        offset: u64,
+        bytes: &[u8],
+        damage: Damage,
+        rng: &mut Rng,
+    ) {
+        let sectors = bytes.len() / SECTOR_BYTES;
+        let prefix = rng.below(sectors as u64 + 1) as usize;
+        let target = self.target(core, segment, offset, bytes.len());
+        for sector in 0..sectors {
+            let kept = match damage {
+                Damage::Lost => false,
+                Damage::Kept => true,
+                Damage::Prefix => sector < prefix,
+                Damage::SomeSectors => rng.below(2) == 0,
+            };
+            if kept {
+                let range = sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES;
+                target[range.clone()].copy_from_slice(&bytes[range]);
+            }
+        }
+    }
+
+    fn target(&mut self, core: u16, segment: u64, offset: u64, len: usize) -> &mut [u8] {
+        let bytes = self.log(core).get_mut(&segment).expect("segments are prepared, then written");
+        &mut bytes[offset as usize..offset as usize + len]
+    }
+}
+
+/// One core's log for recovery.
+pub struct LogSource<'a>(pub &'a Segments);
+
+impl SegmentSource for LogSource<'_> {
+    type Error = String;
+
+    fn segments(&mut self) -> Result<Vec<(u64, u64)>, String> {
+        Ok(self.0.iter().map(|(number, bytes)| (*number, bytes.len() as u64)).collect())
+    }
+
+    fn read(&mut self, segment: u64, offset: u64, out: &mut [u8]) -> Result<(), String> {
+        let bytes = self.0.get(&segment).ok_or("no such segment")?;
+        let range = offset as usize..offset as usize + out.len();
+        out.copy_from_slice(bytes.get(range).ok_or("past the end")?);
+        Ok(())
+    }
+}

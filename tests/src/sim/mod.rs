@@ -1,0 +1,17 @@
+//! The simulator: a node's real `Core`s on a virtual disk, network and clock, in one thread, from
+//! one seed. A seed that fails is a bug report: the same seed fails again.
+//!
+//! # Layout
+//! - [`disk`]: what was synced apart from what is being written. [`node`]: cores, mesh and clock.
+//! - [`client`]: virtual clients that speak RESP. [`workload`]: what they do.
+//! - [`checker`]: what their histories must obey. [`world`]: one seed, from start to verdict.
+
+pub mod checker;
+pub mod client;
+pub mod disk;
+pub mod node;
+pub mod workload;
+pub mod world;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! A node: its cores, the mesh between them, its disk. Time and order of events come from the
+//! world.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use engine::hash::Hasher64;
+use engine::rng::Rng;
+use replication::log::{LogIdentity, LogOperation, Tail, recover};
+use server::config::Config;
+use server::core::Core;
+use server::core::host::Host;
+use server::core::io::{ConnId, Input, Machine, Now, Output};
+use server::core::message::Message;
+use server::dispatch::log_done::LogDone;
+use server::startup::replay::{EntryStream, OwnedEntry, apply_in_order, empty_shards};
+use server::startup::starts::deal_out;
+
+use super::disk::{Disk, LogSource, UnderWay};
+
+const IDENTITY: LogIdentity = LogIdentity { cluster: 0x51, node: 1, core: 0 };
+
+/// The wall clock at the start of time.
+const EPOCH_MS: i64 = 1_700_000_000_000;
+
+/// What waits for a core's next turn.
+pub enum Waiting {
+    Accepted(ConnId),
+    Received(ConnId, Vec<u8>),
+    Ended(ConnId),
+    Sent(ConnId, Vec<u8>),
+    Log(LogDone),
+}
+
+/// What a turn asks of the world.
+pub enum Effect {
+    /// Bytes for a client, and whether the core waits to hear that they are out.
+    Send {
+        conn: ConnId,
+        bytes: Vec<u8>,
+    },
+    Close(ConnId),
+    /// Another core has a message.
+    Mesh(u16),
+    /// A disk operation has begun.
+    Disk(u64),
+    /// The core wants a turn at this time.
+    Wake(u64),
+}
+
+struct Seat {
+    core: Core,
+    mesh: VecDeque<(u16, Message)>,
+    waiting: VecDeque<Waiting>,
+    stopped: bool,
+}
+
+pub struct Node {
+    seats: Vec<Seat>,
+    pub disk: Disk,
+}
+
+/// A machine without files, on which nothing takes time.
+struct NoHost;
+
+impl Host for NoHost {
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+
+    fn sleep_ns(&self, _ns: u64) {}
+
+    fn read_text(&self, path: &Path) -> io::Result<String> {
+        Err(io::Error::new(io::ErrorKind::NotFound, path.display().to_string()))
+    }
+
+    fn replace_text(&self, path: &Path, _text: &str) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, path.display().to_string()))
+    }
+}
+
+struct Entries(std::iter::Peekable<std::vec::IntoIter<OwnedEntry>>);
+
+impl EntryStream for Entries {
+    fn peek(&mut self) -> Option<(u16, u64)> {
+        self.0.peek().map(|entry| (entry.shard, entry.index))
+    }
+
+    fn next(&mut self) -> Option<OwnedEntry> {
+        self.0.next()
+    }
+}
+
+impl Node {
+    /// Starts from what is on the disk, as the server does.
+    pub fn start(config: &Config, mut disk: Disk, rng: &mut Rng) -> Result<Node, String> {
+        let hasher = Hasher64::new(std::array::from_fn(|_| rng.next_u64()));
+        let mut shards = empty_shards(config.shards.unwrap_or(config.cores), hasher);
+        let (mut logs, mut tails) = (Vec::new(), Vec::<Tail>::new());
+        for core in 0..disk.log_count() {
+            let mut entries = Vec::new();
+            let identity = LogIdentity { core, ..IDENTITY };
+            let tail = recover(&mut LogSource(disk.log(core)), identity, &mut |entry| {
+                entries.push(OwnedEntry {
+                    shard: entry.shard.0,
+                    index: entry.index.0,
+                    payload: entry.payload.to_vec(),
+                });
+                Ok(())
+            });
+            tails.push(tail.map_err(|error| format!("log of core {core}: {error}"))?);
+            logs.push(Entries(entries.into_iter().peekable()));
+        }
+        apply_in_order(&mut logs, &mut shards, &config.engine_settings())
+            .map_err(|error| error.to_string())?;
+        let (seed, host) = (rng.next_u64(), || Box::new(NoHost) as Box<dyn Host>);
+        let starts = deal_out(config, shards, &tails, Some(IDENTITY), seed, host);
+        let seat =
+            |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
+        let seats = starts.into_iter().map(|start| seat(Core::new(start))).collect();
+        Ok(Node { seats, disk })
+    }
+
+    pub fn cores(&self) -> u16 {
+        self.seats.len() as u16
+    }
+
+    pub fn add(&mut self, core: u16, input: Waiting) {
+        self.seats[usize::from(core)].waiting.push_back(input);
+    }
+
+    /// Ends a disk operation of a core.
+    pub fn finish_disk(&mut self, core: u16, operation: u64) {
+        let done = match self.disk.finish(core, operation) {
+            UnderWay::Write { id, buffer, .. } => LogDone::Written { id, buffer, result: Ok(()) },
+            UnderWay::Prepare { number, .. } => LogDone::SegmentReady { number, result: Ok(()) },
+        };
+        self.add(core, Waiting::Log(done));
+    }
+
+    /// One turn of a core with everything that waits for it, as the runtime gives it: other cores'
+    /// messages first.
+    pub fn turn(&mut self, core: u16, now_ns: u64) -> Vec<Effect> {
+        let cores = self.seats.len();
+        let seat = &mut self.seats[usize::from(core)];
+        if seat.stopped {
+            return Vec::new();
+        }
+        let since_ms = (now_ns / 1_000_000) as i64;
+        let unix_us = EPOCH_MS * 1000 + (now_ns / 1000) as i64;
+        let now = Now { unix_ms: EPOCH_MS + since_ms, unix_us, mono_ns: now_ns };
+        seat.core.begin_turn(now, &vec![0; cores]);
+        for (from, message) in seat.mesh.drain(..) {
+            seat.core.on_input(Input::Mesh { from, message });
+        }
+        let own = |input: &Waiting| matches!(input, Waiting::Log(_) | Waiting::Sent(..));
+        let (own, clients): (Vec<_>, Vec<_>) = seat.waiting.drain(..).partition(own);
+        for input in own.into_iter().chain(clients) {
+            deliver(&mut seat.core, input);
+        }
+        let mut outputs = Vec::new();
+        let wake = seat.core.end_turn(&mut outputs);
+        let mut effects: Vec<Effect> =
+            outputs.into_iter().filter_map(|output| self.carry_out(core, output)).collect();
+        effects.extend(wake.map(Effect::Wake));
+        effects
+    }
+
+    fn carry_out(&mut self, core: u16, output: Output<Message, LogOperation>) -> Option<Effect> {
+        match output {
+            Output::Send { conn, bytes, await_sent: _ } => Some(Effect::Send { conn, bytes }),
+            Output::Close { conn } => Some(Effect::Close(conn)),
+            // What was received already may still arrive, so nothing is held up here.
+            Output::PauseReceive { .. } | Output::ResumeReceive { .. } => None,
+            Output::Mesh { to, message } => {
+                self.seats[usize::from(to)].mesh.push_back((core, message));
+                Some(Effect::Mesh(to))
+            }
+            Output::Log(operation) => Some(Effect::Disk(self.disk.start(core, operation))),
+            Output::Stop => {
+                self.seats[usize::from(core)].stopped = true;
+                None
+            }
+        }
+    }
+}
+
+fn deliver(core: &mut Core, input: Waiting) {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    core.on_input(match &input {
+        Waiting::Accepted(conn) => Input::Accepted { conn: *conn, peer: address, local: address },
+        Waiting::Received(conn, bytes) => Input::Received { conn: *conn, bytes },
+        Waiting::Ended(conn) => Input::ReceiveEnded { conn: *conn, error: None },
+        Waiting::Sent(..) | Waiting::Log(_) => {
+            return core.on_input(match input {
+                Waiting::Sent(conn, buffer) => Input::Sent { conn, buffer },
+                Waiting::Log(done) => Input::Log(done),
+                _ => unreachable!("matched above"),
+            });
+        }
+    });
+}

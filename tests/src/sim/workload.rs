@@ -1,0 +1,130 @@
+//! What virtual clients do: operations whose outcomes can be checked, over shards of every core.
+
+use engine::rng::Rng;
+
+pub const COUNTERS: u64 = 3;
+pub const OWN_KEYS: u64 = 3;
+pub const ACCOUNTS: u64 = 5;
+pub const QUEUES: u64 = 3;
+
+/// How long an expiring key lives.
+pub const LIFE_MS: u64 = 20;
+
+/// One operation of one client. Values are never used twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Increment {
+        counter: u64,
+    },
+    /// Keys that no other client writes.
+    SetOwn {
+        key: u64,
+        value: u64,
+    },
+    GetOwn {
+        key: u64,
+    },
+    /// Two keys of the client at once, mostly on different shards.
+    SetPair {
+        value: u64,
+    },
+    GetPair,
+    /// MULTI: from one account to another; the sum over all stays 0.
+    Transfer {
+        from: u64,
+        to: u64,
+        amount: u64,
+    },
+    Audit,
+    Push {
+        queue: u64,
+        item: u64,
+    },
+    /// BLPOP from one or two queues.
+    Pop {
+        queues: Vec<u64>,
+        timeout_ms: u64,
+    },
+    SetExpiring {
+        value: u64,
+    },
+    GetExpiring,
+    /// Commands that ask every shard or scan; they only have to be answered.
+    Noise(&'static str),
+    /// What is left in a queue at the end.
+    Rest {
+        queue: u64,
+    },
+}
+
+const NOISE: [&str; 6] =
+    ["DBSIZE", "KEYS *", "SCAN 0 COUNT 3", "RANDOMKEY", "CLIENT LIST", "EXISTS a b c d"];
+
+impl Operation {
+    /// A random one; `value` is new.
+    pub fn random(rng: &mut Rng, value: u64) -> Operation {
+        match rng.below(24) {
+            0..=3 => Operation::Increment { counter: rng.below(COUNTERS) },
+            4..=6 => Operation::SetOwn { key: rng.below(OWN_KEYS), value },
+            7..=8 => Operation::GetOwn { key: rng.below(OWN_KEYS) },
+            9..=10 => Operation::SetPair { value },
+            11 => Operation::GetPair,
+            12..=14 => {
+                let from = rng.below(ACCOUNTS);
+                let to = (from + 1 + rng.below(ACCOUNTS - 1)) % ACCOUNTS;
+                Operation::Transfer { from, to, amount: 1 + rng.below(9) }
+            }
+            15..=16 => Operation::Audit,
+            17..=18 => Operation::Push { queue: rng.below(QUEUES), item: value },
+            19..=20 => {
+                let first = rng.below(QUEUES);
+                let mut queues = vec![first];
+                if rng.below(2) == 0 {
+                    queues.push((first + 1) % QUEUES);
+                }
+                Operation::Pop { queues, timeout_ms: 1 + rng.below(30) }
+            }
+            21 => Operation::SetExpiring { value },
+            22 => Operation::GetExpiring,
+            _ => Operation::Noise(NOISE[rng.below(NOISE.len() as u64) as usize]),
+        }
+    }
+
+    pub fn reply_count(&self) -> usize {
+        if matches!(self, Operation::Transfer { .. }) { 4 } else { 1 }
+    }
+
+    /// The commands, as the client sends them.
+    pub fn encode(&self, client: usize, out: &mut Vec<u8>) {
+        let accounts = || (0..ACCOUNTS).map(|n| format!(" account:{n}")).collect::<String>();
+        let commands = match self {
+            Operation::Increment { counter } => format!("INCR counter:{counter}"),
+            Operation::SetOwn { key, value } => format!("SET own:{client}:{key} {value}"),
+            Operation::GetOwn { key } => format!("GET own:{client}:{key}"),
+            Operation::SetPair { value } => {
+                format!("MSET left:{client} {value} right:{client} {value}")
+            }
+            Operation::GetPair => format!("MGET left:{client} right:{client}"),
+            Operation::Transfer { from, to, amount } => {
+                format!("MULTI\nDECRBY account:{from} {amount}\nINCRBY account:{to} {amount}\nEXEC")
+            }
+            Operation::Audit => format!("MGET{}", accounts()),
+            Operation::Push { queue, item } => format!("RPUSH queue:{queue} {item}"),
+            Operation::Pop { queues, timeout_ms } => {
+                let names: String = queues.iter().map(|n| format!(" queue:{n}")).collect();
+                format!("BLPOP{names} {}", *timeout_ms as f64 / 1000.0)
+            }
+            Operation::SetExpiring { value } => format!("SET brief:{client} {value} PX {LIFE_MS}"),
+            Operation::GetExpiring => format!("GET brief:{client}"),
+            Operation::Noise(command) => (*command).to_owned(),
+            Operation::Rest { queue } => format!("LRANGE queue:{queue} 0 -1"),
+        };
+        for command in commands.lines() {
+            let words: Vec<_> = command.split(' ').collect();
+            out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+            for word in words {
+                out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+            }
+        }
+    }
+}
