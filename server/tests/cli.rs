@@ -27,13 +27,13 @@ fn an_unknown_name_in_the_file_is_refused() {
     let path = directory.path().join("quoring.toml");
     std::fs::write(&path, "prot = 1\n").unwrap();
     let said = refused(&["--config", path.to_str().unwrap()]);
-    assert!(said.contains("no setting 'prot'; the nearest is 'port'"), "{said}");
+    assert!(said.contains("no setting 'prot'; is 'port' meant?"), "{said}");
     std::fs::write(&path, "port = 0\nmaxclient = 5\n").unwrap();
     let said = refused(&["--config", path.to_str().unwrap()]);
-    assert!(said.contains("no setting 'maxclient'; the nearest is 'maxclients'"), "{said}");
+    assert!(said.contains("no setting 'maxclient'; is 'maxclients' meant?"), "{said}");
     std::fs::write(&path, "port = 'many'\n").unwrap();
     let said = refused(&["--config", path.to_str().unwrap()]);
-    assert!(said.contains("line 1") && said.contains("invalid type"), "{said}");
+    assert!(said.contains("invalid type"), "{said}");
 }
 
 #[test]
@@ -59,9 +59,7 @@ struct Running(Child);
 
 impl Running {
     fn start(directory: &Path) -> Running {
-        let child = command(directory).stderr(Stdio::piped()).spawn().unwrap();
-        // From here on dropping it ends the process, whatever happens.
-        let mut running = Running(child);
+        let mut running = Running(command(directory).stderr(Stdio::piped()).spawn().unwrap());
         let mut said = Vec::new();
         for line in BufReader::new(running.0.stderr.take().unwrap()).lines() {
             said.push(line.unwrap());

@@ -6,6 +6,7 @@
 //! - [`differential`]: random commands to Redis and Quoring, and where they differ.
 //! - [`transcript`]: replies of real servers, recorded and replayed.
 //! - [`fuzz`]: cases made from a seed for what reads bytes of clients and disks.
+//! - `tests/clients.rs` and the folder `clients`: real client libraries.
 //! - `tests/crash.rs`: kill -9 under load. `tests/protocol.rs`: what clients rely on.
 
 pub mod differential;

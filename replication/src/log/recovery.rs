@@ -28,6 +28,8 @@ pub struct Tail {
     pub segment: u64,
     /// Where the next write goes; 0 when there is no segment.
     pub offset: u64,
+    /// Size with which that segment was made; writes must not go beyond it.
+    pub segment_bytes: u64,
     pub last_lsn: Lsn,
     pub last_crc: u32,
     /// The last record is the seal of an orderly stop.
@@ -168,12 +170,12 @@ pub fn recover<S: SegmentSource>(
     visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
 ) -> Result<Tail, RecoveryError> {
     let segments = usable_segments(source, identity)?;
-    let Some(&(first, _)) = segments.first() else { return Ok(Tail::default()) };
+    let Some(&(first, segment_bytes)) = segments.first() else { return Ok(Tail::default()) };
     let mut scan = Scan {
         source,
         identity,
         segments,
-        tail: Tail { segment: first, offset: BLOCK_BYTES as u64, ..Tail::default() },
+        tail: Tail { segment: first, offset: BLOCK_BYTES as u64, segment_bytes, ..Tail::default() },
         ends: Vec::new(),
         last: (first, 0),
         assembler: Assembler::default(),
@@ -292,7 +294,6 @@ impl<S: SegmentSource> Scan<'_, S> {
             let (number, size) = self.segments[place];
             let mut window = Window::new(number, size, &self.identity);
             let mut offset = BLOCK_BYTES as u64;
-            let mut found = false;
             while let Some((header, end, crc)) = self.next_record(&mut window, offset)? {
                 let start = offset;
                 let payload_at = start + HEADER_BYTES as u64;
@@ -300,7 +301,6 @@ impl<S: SegmentSource> Scan<'_, S> {
                 self.assembler.take(&header, payload, visit).map_err(|message| {
                     RecoveryError::Refused { file: file_name(number), offset: start, message }
                 })?;
-                found = true;
                 self.last = (number, start);
                 offset = end;
                 self.tail.last_lsn = header.lsn;
@@ -308,16 +308,15 @@ impl<S: SegmentSource> Scan<'_, S> {
                 self.tail.sealed = header.kind == RecordKind::Seal;
                 self.tail.incarnation = header.incarnation;
                 self.tail.segment = number;
+                self.tail.segment_bytes = size;
                 self.tail.offset = offset.next_multiple_of(BLOCK_BYTES as u64);
                 // Within a write records follow each other; the next write begins a block.
                 if !self.continues(&mut window, offset)? {
                     offset = self.tail.offset;
                 }
             }
+            // One without a record is passed over: what came first was too large for it.
             self.ends.push(offset);
-            if !found {
-                break;
-            }
         }
         Ok(())
     }

@@ -88,7 +88,10 @@ enum NextSegment {
 pub struct LogWriter {
     identity: LogIdentity,
     checksum_start: u32,
+    /// Size of segments to be made.
     segment_bytes: u64,
+    /// Size of the segment being written, which another start may have made.
+    current_bytes: u64,
     incarnation: Incarnation,
     appended: Lsn,
     durable: Lsn,
@@ -124,6 +127,7 @@ impl LogWriter {
             identity,
             checksum_start: identity.checksum_start(),
             segment_bytes,
+            current_bytes: tail.segment_bytes,
             incarnation,
             appended: tail.last_lsn,
             durable: tail.last_lsn,
@@ -268,11 +272,12 @@ impl LogWriter {
         if len == 0 {
             return None;
         }
-        if self.offset + len > self.segment_bytes {
+        if self.offset + len > self.current_bytes {
             if self.next_segment != NextSegment::Ready {
                 return None;
             }
             self.segment += 1;
+            self.current_bytes = self.segment_bytes;
             self.offset = BLOCK_BYTES as u64;
             self.next_segment = NextSegment::NotAsked;
         }
@@ -292,8 +297,8 @@ impl LogWriter {
     fn poll_segment(&mut self) -> Option<LogOperation> {
         let next_len = self.waiting.front().map_or(0, |batch| batch.buffer.capacity() as u64);
         let due = self.offset == 0
-            || self.offset >= self.segment_bytes / 2
-            || self.offset + next_len > self.segment_bytes;
+            || self.offset >= self.current_bytes / 2
+            || self.offset + next_len > self.current_bytes;
         if !due || self.next_segment != NextSegment::NotAsked {
             return None;
         }
@@ -345,6 +350,7 @@ impl LogWriter {
         match result {
             Ok(()) if self.offset == 0 => {
                 self.segment = number;
+                self.current_bytes = self.segment_bytes;
                 self.offset = BLOCK_BYTES as u64;
                 self.next_segment = NextSegment::NotAsked;
             }

@@ -140,6 +140,7 @@ fn make_first_segments(
         create_segment(&directory, 1, block.bytes(), config.log_segment_bytes)?;
         tail.segment = 1;
         tail.offset = block.len() as u64;
+        tail.segment_bytes = config.log_segment_bytes;
     }
     Ok(())
 }

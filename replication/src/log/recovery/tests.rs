@@ -62,7 +62,11 @@ struct Run {
 }
 
 impl Run {
-    fn start(mut disk: Disk) -> (Run, Entries) {
+    fn start(disk: Disk) -> (Run, Entries) {
+        Run::start_with(disk, SEGMENT_BYTES_MIN)
+    }
+
+    fn start_with(mut disk: Disk, segment_bytes: u64) -> (Run, Entries) {
         let (entries, tail) = read_all(&mut disk).expect("a crash never looks like corruption");
         let incarnation = Incarnation(tail.incarnation.0 + 1);
         let mut indexes = [0; 3];
@@ -70,7 +74,7 @@ impl Run {
             assert_eq!(*index, indexes[usize::from(*shard)] + 1, "no entry is missing or doubled");
             indexes[usize::from(*shard)] = *index;
         }
-        let mut writer = LogWriter::new(IDENTITY, SEGMENT_BYTES_MIN, tail, incarnation);
+        let mut writer = LogWriter::new(IDENTITY, segment_bytes, tail, incarnation);
         writer.set_writes_in_flight_max(2);
         (Run { disk, writer, in_flight: Vec::new(), appended: Vec::new(), indexes }, entries)
     }
@@ -423,4 +427,41 @@ fn records_that_a_client_wrote_are_none() {
     let (disk, acknowledged, _) = run.crash([Damage::TornBefore(8), Damage::Lost]);
     let (_, found) = Run::start(disk);
     assert_eq!(found, acknowledged);
+}
+
+/// The segment that a start goes on in has the size that it was made with.
+#[test]
+fn another_size_of_segments_is_for_new_ones() {
+    let (mut disk, mut expected) = (Disk::default(), Entries::new());
+    for factor in [1, 8, 2, 1, 4] {
+        let (mut run, found) = Run::start_with(disk, SEGMENT_BYTES_MIN * factor);
+        assert_eq!(found.len(), expected.len());
+        for number in 0..20 {
+            step(&mut run, number);
+        }
+        while run.writer.durable() < run.writer.appended() {
+            run.submit();
+            (0..run.in_flight.len()).for_each(|_| run.complete(0));
+        }
+        let (after, acknowledged, unsure) = run.crash([Damage::Lost; 2]);
+        assert!(unsure.is_empty());
+        (disk, expected) = (after, [found, acknowledged].concat());
+    }
+    assert!(read_all(&mut disk).expect("it is sound").0 == expected);
+}
+
+#[test]
+fn an_empty_segment_too_small_for_the_first_write_is_passed_over() {
+    let (mut run, _) = Run::start(Disk::default());
+    run.submit();
+    let (disk, ..) = run.crash([Damage::Lost; 2]);
+    let (mut run, _) = Run::start_with(disk, 8 * SEGMENT_BYTES_MIN);
+    run.append(0, vec![1; 150_000]);
+    while run.writer.durable() < run.writer.appended() {
+        run.submit();
+        (0..run.in_flight.len()).for_each(|_| run.complete(0));
+    }
+    let (mut disk, acknowledged, _) = run.crash([Damage::Lost; 2]);
+    assert!(read_all(&mut disk).expect("it is sound").0 == acknowledged);
+    assert_eq!(acknowledged.len(), 1);
 }

@@ -43,7 +43,6 @@ pub struct History {
     left: Vec<Disk>,
     /// Segment and range of this start's last write that ended.
     last_write: (u64, std::ops::Range<usize>),
-    segment_bytes: u64,
     writer: Option<Running>,
 }
 
@@ -58,18 +57,12 @@ struct Running {
 }
 
 impl History {
-    pub fn new(rng: &mut Rng) -> History {
-        let segment_bytes = match rng.below(30) {
-            0 => 2 << 20,
-            1..=6 => 256 << 10,
-            _ => SEGMENT_BYTES_MIN,
-        };
+    pub fn new() -> History {
         History {
             disk: Disk::default(),
             timelines: Vec::new(),
             left: Vec::new(),
             last_write: (0, 0..0),
-            segment_bytes,
             writer: None,
         }
     }
@@ -111,7 +104,7 @@ impl History {
         self.left.push(self.disk.clone());
         let found = recover_all(&mut self.disk);
         let (entries, tail) = found.expect("checked after the crash");
-        let mut running = Running::new(self.segment_bytes, &entries, tail);
+        let mut running = Running::new(segment_bytes(rng), &entries, tail);
         running.writer.set_writes_in_flight_max(1 + rng.below(3) as usize);
         let certain = entries.len();
         self.timelines.push(Timeline { entries, certain, witnessed: 0 });
@@ -250,6 +243,16 @@ impl Running {
     }
 }
 
+/// Each start may be told another size of segments.
+fn segment_bytes(rng: &mut Rng) -> u64 {
+    match rng.below(30) {
+        0 => 2 << 20,
+        1..=6 => 256 << 10,
+        7..=10 => SEGMENT_BYTES_MIN + 8192,
+        _ => SEGMENT_BYTES_MIN,
+    }
+}
+
 /// A write that was under way: sectors of 512 bytes land or do not, each whole.
 fn tear(rng: &mut Rng, target: &mut [u8], bytes: &[u8]) {
     const SECTOR_BYTES: usize = 512;
@@ -321,16 +324,14 @@ fn forged(rng: &mut Rng, len: usize, appended: Lsn) -> Vec<u8> {
 
 /// Appends behind what a recovery found. Returns what the next one finds, and what it should.
 pub fn go_on(rng: &mut Rng, disk: Disk, found: &Entries, tail: Tail) -> (Entries, Entries) {
-    let segment_bytes = disk.segments.values().map(Vec::len).max().unwrap_or(0) as u64;
     let mut history = History {
         disk,
         timelines: vec![Timeline { entries: found.clone(), certain: 0, witnessed: 0 }],
         last_write: (0, 0..0),
-        segment_bytes: segment_bytes.max(SEGMENT_BYTES_MIN),
         left: Vec::new(),
         writer: None,
     };
-    history.writer = Some(Running::new(history.segment_bytes, found, tail));
+    history.writer = Some(Running::new(segment_bytes(rng), found, tail));
     for _ in 0..3 {
         history.turn(rng);
     }

@@ -19,7 +19,7 @@ use history::{Entries, History};
 
 pub fn case(seed: u64) {
     let mut rng = Rng::new(seed);
-    let mut history = History::new(&mut rng);
+    let mut history = History::new();
     for _ in 0..1 + rng.below(4) {
         history.run(&mut rng);
         history.end(&mut rng);
