@@ -67,8 +67,8 @@ pub enum RecoveryError {
     DamagedHeader {
         file: String,
     },
-    /// Segments are made whole: the end of this one is gone.
-    Truncated {
+    /// Segments are made whole: the end of this one is gone, or its header is another's.
+    WrongSize {
         file: String,
         size: u64,
         whole: u64,
@@ -107,10 +107,11 @@ impl std::fmt::Display for RecoveryError {
                 "{file} is corrupt at offset 0: its header is damaged. Nothing was changed. \
                  Restore the file from a backup"
             ),
-            RecoveryError::Truncated { file, size, whole } => write!(
+            RecoveryError::WrongSize { file, size, whole } => write!(
                 f,
-                "{file} is corrupt at offset {size}: it ends there, but was made with {whole} \
-                 bytes. Nothing was changed. Restore the file from a backup"
+                "{file} is corrupt at offset {}: it has {size} bytes, but its header says \
+                 {whole}. Nothing was changed. Restore the file from a backup",
+                size.min(whole)
             ),
             RecoveryError::Missing { file } => {
                 write!(f, "{file} is missing, but later segments are there. Restore the file")
@@ -228,8 +229,8 @@ fn usable_segments<S: SegmentSource>(
                 if found != identity || header.number != number {
                     return Err(RecoveryError::Foreign { file, found });
                 }
-                if size < header.size_bytes {
-                    return Err(RecoveryError::Truncated { file, size, whole: header.size_bytes });
+                if size != header.size_bytes {
+                    return Err(RecoveryError::WrongSize { file, size, whole: header.size_bytes });
                 }
                 checked.push((number, header.size_bytes));
             }

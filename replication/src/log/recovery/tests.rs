@@ -380,6 +380,7 @@ fn a_segment_cut_short_or_without_its_header_is_refused() {
             refused(|segments| segments.get_mut(&last).unwrap().truncate(len));
         }
     }
+    refused(|segments| segments.get_mut(&last).unwrap().extend([0; 4096]));
     let text = refused(|segments| {
         segments.remove(&(last + 1));
         segments.get_mut(&last).unwrap()[..4096].fill(0);
