@@ -139,6 +139,18 @@ fn transactions_are_whole_and_watch_sees_changes() {
 }
 
 #[test]
+fn a_transaction_of_reads_is_answered_at_once() {
+    with_cores(|server| {
+        let mut client = server.client().unwrap();
+        for _ in 0..300 {
+            check(&mut client, "MULTI", Value::ok());
+            check(&mut client, "GET k", Value::Simple("QUEUED".into()));
+            check(&mut client, "EXEC", Value::Array(vec![Value::Null]));
+        }
+    });
+}
+
+#[test]
 fn blocking_commands_wake_in_order_and_time_out() {
     with_cores(|server| {
         let mut pusher = server.client().unwrap();

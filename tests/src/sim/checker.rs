@@ -85,6 +85,12 @@ impl Checker {
             Operation::GetPair => self.on_pair(client, reply),
             Operation::Transfer { .. } => expect_transfer(&asked.replies),
             Operation::Audit => self.on_audit(reply),
+            Operation::ReadOnly { key } => match reply {
+                Reply::Many(values) if values.len() == 1 => {
+                    read(self.own(client, *key), &values[0])
+                }
+                _ => Err("not one value".into()),
+            },
             Operation::Push { queue, item } => {
                 let entry = self.items.entry(*item).or_default();
                 (entry.queue, entry.pushed) = (*queue, Some(span));

@@ -36,6 +36,10 @@ pub enum Operation {
         amount: u64,
     },
     Audit,
+    /// MULTI around a read: nothing of it waits for the log.
+    ReadOnly {
+        key: u64,
+    },
     Push {
         queue: u64,
         item: u64,
@@ -63,7 +67,7 @@ const NOISE: [&str; 6] =
 impl Operation {
     /// A random one; `value` is new.
     pub fn random(rng: &mut Rng, value: u64) -> Operation {
-        match rng.below(24) {
+        match rng.below(26) {
             0..=3 => Operation::Increment { counter: rng.below(COUNTERS) },
             4..=6 => Operation::SetOwn { key: rng.below(OWN_KEYS), value },
             7..=8 => Operation::GetOwn { key: rng.below(OWN_KEYS) },
@@ -86,12 +90,17 @@ impl Operation {
             }
             21 => Operation::SetExpiring { value },
             22 => Operation::GetExpiring,
+            23..=24 => Operation::ReadOnly { key: rng.below(OWN_KEYS) },
             _ => Operation::Noise(NOISE[rng.below(NOISE.len() as u64) as usize]),
         }
     }
 
     pub fn reply_count(&self) -> usize {
-        if matches!(self, Operation::Transfer { .. }) { 4 } else { 1 }
+        match self {
+            Operation::Transfer { .. } => 4,
+            Operation::ReadOnly { .. } => 3,
+            _ => 1,
+        }
     }
 
     /// The commands, as the client sends them.
@@ -109,6 +118,7 @@ impl Operation {
                 format!("MULTI\nDECRBY account:{from} {amount}\nINCRBY account:{to} {amount}\nEXEC")
             }
             Operation::Audit => format!("MGET{}", accounts()),
+            Operation::ReadOnly { key } => format!("MULTI\nGET own:{client}:{key}\nEXEC"),
             Operation::Push { queue, item } => format!("RPUSH queue:{queue} {item}"),
             Operation::Pop { queues, timeout_ms } => {
                 let names: String = queues.iter().map(|n| format!(" queue:{n}")).collect();
