@@ -66,3 +66,6 @@ pub const EXPECTED_ANSWERS_MAX: usize = 64;
 
 /// Bytes of commands collected for another core in a turn that are sent on at once.
 pub const FORWARDED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Places of words that are kept between commands.
+pub const IDLE_RANGES_MAX: usize = IDLE_BUFFER_BYTES_MAX / size_of::<engine::args::ArgRange>();

@@ -85,3 +85,30 @@ fn ten_thousand_clients_and_one_that_sends_a_byte_at_a_time() {
         server.stop().unwrap();
     }
 }
+
+/// Each client moves what it gets on to the next one: one push serves them all.
+#[test]
+fn a_chain_of_blocked_moves_as_long_as_the_crowd() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--cores", "1"]).unwrap();
+    let mut crowd: Vec<TcpStream> = (1..crowd_size()).map(|_| connect(&server)).collect();
+    for (n, stream) in crowd.iter_mut().enumerate() {
+        write!(stream, "BLMOVE k{n} k{} LEFT RIGHT 0\r\n", n + 1).unwrap();
+    }
+    let mut client = server.client().unwrap();
+    let waiting = format!("blocked_clients:{}\r\n", crowd.len());
+    let all_wait = |value: &Value| match value {
+        Value::Bulk(text) => String::from_utf8_lossy(text).contains(&waiting),
+        _ => false,
+    };
+    while !all_wait(&client.run("INFO clients").unwrap()) {
+        std::thread::yield_now();
+    }
+    assert_eq!(client.run("LPUSH k0 x").unwrap(), Value::Integer(1));
+    for stream in &mut crowd {
+        expect(stream, b"$1\r\nx\r\n");
+    }
+    let last = format!("LLEN k{}", crowd.len());
+    assert_eq!(client.run(&last).unwrap(), Value::Integer(1));
+    server.stop().unwrap();
+}

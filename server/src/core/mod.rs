@@ -62,6 +62,10 @@ pub struct Core {
     pub(crate) parked: Vec<VecDeque<Parked>>,
     /// Blocked connections by ticket.
     pub(crate) blocked: std::collections::HashMap<u64, ConnId>,
+    /// Own or gathered shards with keys that waiting clients may be served from.
+    pub(crate) to_serve: VecDeque<u16>,
+    /// They are being served.
+    pub(crate) serving: bool,
     /// Server-wide questions under way.
     pub(crate) asked: crate::admin::everywhere::Asked,
     pub(crate) host: Box<dyn Host>,
@@ -134,6 +138,8 @@ impl Core {
             gatherings: Gatherings::default(),
             parked: (0..start.shard_count).map(|_| VecDeque::new()).collect(),
             blocked: std::collections::HashMap::new(),
+            to_serve: VecDeque::new(),
+            serving: false,
             asked: Default::default(),
             host: start.host,
             measures,

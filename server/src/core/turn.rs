@@ -143,6 +143,8 @@ impl Core {
         for conn in dirty.drain(..) {
             self.send_reply(conn);
         }
+        // A connection that was closed may have let others go on: they send in the next turn.
+        dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
 

@@ -5,7 +5,7 @@ use engine::args::{ArgRange, Args};
 use smallvec::SmallVec;
 
 use crate::core::Core;
-use crate::limits::COMMANDS_AHEAD_MAX;
+use crate::limits::{COMMANDS_AHEAD_MAX, IDLE_RANGES_MAX};
 use crate::resp::parser::{ParseLimits, Parsed, Parser, ProtocolError};
 
 /// Whole commands at the start of a client's bytes, parsed but not run.
@@ -48,6 +48,7 @@ impl Ahead {
         commands_max: usize,
     ) -> (usize, Next) {
         self.ranges.clear();
+        self.ranges.shrink_to(IDLE_RANGES_MAX);
         self.commands.clear();
         let mut start = 0;
         while start < bytes.len() && self.commands.len() < commands_max {

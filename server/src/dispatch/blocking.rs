@@ -45,18 +45,27 @@ impl Core {
         });
     }
 
-    /// Serves whoever waits for keys that received something, first come first served.
+    /// Serves whoever waits for keys that received something, first come first served. What a
+    /// served client gives to others (BLMOVE) is served in the same loop, as deep as the chain may
+    /// be.
     pub(crate) fn serve_ready(&mut self, shards: &ShardSet) {
         for &shard in shards {
-            while let Some(held) = self.shards.get_mut(usize::from(shard)) {
-                if !held.waiters.has_ready() {
-                    break;
-                }
-                for (db, key) in held.waiters.take_ready() {
-                    self.serve_key(usize::from(shard), db, &key);
-                }
+            let held = self.shards.get(usize::from(shard));
+            if held.is_some_and(|held| held.waiters.has_ready()) && !self.to_serve.contains(&shard)
+            {
+                self.to_serve.push_back(shard);
             }
         }
+        if std::mem::replace(&mut self.serving, true) {
+            return;
+        }
+        while let Some(shard) = self.to_serve.pop_front() {
+            let Some(held) = self.shards.get_mut(usize::from(shard)) else { continue };
+            for (db, key) in held.waiters.take_ready() {
+                self.serve_key(usize::from(shard), db, &key);
+            }
+        }
+        self.serving = false;
     }
 
     fn serve_key(&mut self, shard: usize, db: u16, key: &[u8]) {

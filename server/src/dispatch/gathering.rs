@@ -45,6 +45,11 @@ impl Gatherings {
         *last = (*last).max(index);
     }
 
+    /// Operations wait and no trip is under way.
+    pub fn can_start(&self) -> bool {
+        self.collecting.is_none() && !self.queue.is_empty()
+    }
+
     /// Nothing is under way or waiting.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.collecting.is_none() && self.unreleased.is_empty()
@@ -67,7 +72,7 @@ impl Core {
     /// Sets out for the shards of all queued operations, if no trip is under way. Called once a
     /// turn, so that the operations of a turn share it.
     pub(crate) fn start_gathering(&mut self) {
-        if self.gatherings.collecting.is_some() || self.gatherings.queue.is_empty() {
+        if !self.gatherings.can_start() {
             return;
         }
         let mut needed = ShardSet::new();

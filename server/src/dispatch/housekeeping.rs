@@ -103,7 +103,12 @@ impl Core {
 
     /// When this core wants its next turn although nothing may happen.
     pub(crate) fn next_wake_ns(&self) -> Option<u64> {
-        if !self.runnable.is_empty() || self.more_housekeeping {
+        // What came up after its place in this turn: a client that goes at its end lets others on.
+        let left = !self.runnable.is_empty()
+            || !self.dirty.is_empty()
+            || !self.touched.is_empty()
+            || self.gatherings.can_start();
+        if left || self.more_housekeeping {
             return Some(self.now.mono_ns);
         }
         let next_deadline = self.deadlines.first().map(|(at, _)| *at);

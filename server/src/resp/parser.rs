@@ -6,12 +6,9 @@ use memchr::memchr;
 
 use super::inline;
 use crate::limits::{
-    IDLE_BUFFER_BYTES_MAX, INLINE_BYTES_MAX, UNAUTHENTICATED_BULK_BYTES_MAX,
+    IDLE_BUFFER_BYTES_MAX, IDLE_RANGES_MAX, INLINE_BYTES_MAX, UNAUTHENTICATED_BULK_BYTES_MAX,
     UNAUTHENTICATED_WORDS_MAX, WORDS_MAX,
 };
-
-/// Places of words that are kept between commands.
-const IDLE_RANGES_MAX: usize = IDLE_BUFFER_BYTES_MAX / size_of::<ArgRange>();
 
 /// What a client did wrong; it is told so and then disconnected. The text follows
 /// `ERR Protocol error: `.
