@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -15,6 +16,9 @@ const CROWD: u64 = 10_000;
 const RESERVED: u64 = 300;
 /// What an idle client may cost the server: its state and the kernel's completions of it.
 const IDLE_CLIENT_BYTES_MAX: u64 = 4096;
+
+/// Held by a test while it has a crowd: descriptors are there for one.
+static ONE_CROWD: Mutex<()> = Mutex::new(());
 
 fn crowd_size() -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -44,6 +48,7 @@ fn resident_bytes(server: &Server) -> u64 {
 
 #[test]
 fn ten_thousand_clients_and_one_that_sends_a_byte_at_a_time() {
+    let _crowd = ONE_CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     for cores in ["1", "2"] {
         let directory = tempfile::tempdir().unwrap();
         let server = Server::start(directory.path(), &["--cores", cores]).unwrap();
@@ -89,6 +94,7 @@ fn ten_thousand_clients_and_one_that_sends_a_byte_at_a_time() {
 /// Each client moves what it gets on to the next one: one push serves them all.
 #[test]
 fn a_chain_of_blocked_moves_as_long_as_the_crowd() {
+    let _crowd = ONE_CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), &["--cores", "1"]).unwrap();
     let mut crowd: Vec<TcpStream> = (1..crowd_size()).map(|_| connect(&server)).collect();

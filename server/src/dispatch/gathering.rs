@@ -22,8 +22,7 @@ use crate::limits::GATHERED_OPERATIONS_MAX;
 pub struct Gatherings {
     /// Clients whose operation waits for the next trip, and the shards it needs.
     queue: VecDeque<(ConnId, ShardSet)>,
-    /// The trip under way: what it collects.
-    collecting: Option<(u64, ShardSet)>,
+    collecting: Option<Trip>,
     /// Shards that the operation now running changed or read, and the entry to wait for.
     foreign: BTreeMap<u16, u64>,
     /// Whose replies wait until what the trip that now runs did is released at every home.
@@ -32,6 +31,13 @@ pub struct Gatherings {
     /// have not answered.
     unreleased: HashMap<u64, Unreleased>,
     last_id: u64,
+}
+
+/// The trip under way.
+struct Trip {
+    needed: ShardSet,
+    /// So many of the queued operations were there when it set out.
+    departed_with: usize,
 }
 
 struct Unreleased {
@@ -76,13 +82,14 @@ impl Core {
             return;
         }
         let mut needed = ShardSet::new();
-        for (_, shards) in self.gatherings.queue.iter().take(GATHERED_OPERATIONS_MAX) {
+        let departed_with = self.gatherings.queue.len().min(GATHERED_OPERATIONS_MAX);
+        for (_, shards) in self.gatherings.queue.iter().take(departed_with) {
             shards.iter().for_each(|shard| add_shard(&mut needed, *shard));
         }
         self.gatherings.last_id += 1;
         let id = self.gatherings.last_id;
         let wanted = needed.to_vec();
-        self.gatherings.collecting = Some((id, needed));
+        self.gatherings.collecting = Some(Trip { needed, departed_with });
         self.on_gather(Box::new(Gather { origin: self.id, id, wanted, collected: Vec::new() }));
     }
 
@@ -123,15 +130,20 @@ impl Core {
         }
     }
 
-    /// Every shard is in hand: runs all queued operations that need no more than these.
+    /// Every shard is in hand: runs all queued operations that need no more than these. One that
+    /// came after the trip had set out runs only if nothing that its client sent before is under
+    /// way: that may wait for the very shards that are here.
     fn run_gathered(&mut self, gather: Gather) {
-        let Some((_, held)) = self.gatherings.collecting.take() else { return };
+        let Some(Trip { needed: held, departed_with }) = self.gatherings.collecting.take() else {
+            return;
+        };
         for shard in gather.collected {
             self.shards.put(shard);
         }
         let queue = std::mem::take(&mut self.gatherings.queue);
-        for (conn, needed) in queue {
-            let fits = needed.iter().all(|shard| held.contains(shard));
+        for (place, (conn, needed)) in queue.into_iter().enumerate() {
+            let in_order = place < departed_with || !self.awaits_answers(conn);
+            let fits = in_order && needed.iter().all(|shard| held.contains(shard));
             if !fits || self.gatherings.replies.len() >= GATHERED_OPERATIONS_MAX {
                 self.gatherings.queue.push_back((conn, needed));
                 continue;
@@ -139,6 +151,10 @@ impl Core {
             self.run_gathered_operation(conn);
         }
         self.send_home(gather.id, &held);
+    }
+
+    fn awaits_answers(&mut self, conn: ConnId) -> bool {
+        self.connections.get_mut(conn).is_some_and(|c| c.replies.expected_answers() > 0)
     }
 
     fn run_gathered_operation(&mut self, conn: ConnId) {

@@ -31,6 +31,8 @@ fn seeds_that_failed_before() {
         Plan { seed: 168, clients: 6, operations: 400, crashes: 0 },
         // A transaction whose reply waits for several shards was held at the wrong place.
         Plan { seed: 7, clients: 6, operations: 400, crashes: 3 },
+        // A transaction joined a trip that had set out before its client's last command did.
+        Plan { seed: 1_795_600_985_820_613_631, clients: 6, operations: 400, crashes: 3 },
     ];
     for plan in plans {
         run(plan).unwrap();

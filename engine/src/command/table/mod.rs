@@ -10,7 +10,9 @@ mod list;
 mod server;
 mod set;
 mod string;
+mod transaction;
 mod zset;
+mod zset_range;
 
 use std::sync::OnceLock;
 
@@ -28,7 +30,9 @@ static FAMILIES: &[&[CommandSpec]] = &[
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    zset_range::COMMANDS,
     server::COMMANDS,
+    transaction::COMMANDS,
     admin::COMMANDS,
     debug::COMMANDS,
 ];

@@ -1,11 +1,11 @@
 //! Rows of the command table.
 
 use crate::command::call::{Run, ServerCommand};
-use crate::command::spec::category::{CONNECTION, DANGEROUS, TRANSACTION};
+use crate::command::spec::CommandSpec;
+use crate::command::spec::category::{CONNECTION, DANGEROUS};
 use crate::command::spec::flag::{
-    ADMIN, ALLOW_BUSY, FAST, LOADING, NO_AUTH, NO_MULTI, NOSCRIPT, SKIP_SLOWLOG, STALE,
+    ADMIN, ALLOW_BUSY, FAST, LOADING, NO_AUTH, NO_MULTI, NOSCRIPT, STALE,
 };
-use crate::command::spec::{Begin, CommandSpec, Find, KeySpec};
 
 pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -428,19 +428,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         ],
     },
     CommandSpec {
-        name: "discard",
-        arity: 1,
-        flags: NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY,
-        categories: TRANSACTION,
-        keys: &[],
-        tips: &[],
-        since: "2.0.0",
-        group: "transactions",
-        summary: "Gives a transaction up.",
-        run: Run::Server(ServerCommand::Discard),
-        subcommands: &[],
-    },
-    CommandSpec {
         name: "echo",
         arity: 2,
         flags: LOADING | STALE | FAST,
@@ -451,19 +438,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: "connection",
         summary: "Returns its argument.",
         run: Run::Server(ServerCommand::Echo),
-        subcommands: &[],
-    },
-    CommandSpec {
-        name: "exec",
-        arity: 1,
-        flags: NOSCRIPT | LOADING | STALE | SKIP_SLOWLOG,
-        categories: TRANSACTION,
-        keys: &[],
-        tips: &[],
-        since: "1.2.0",
-        group: "transactions",
-        summary: "Runs a transaction.",
-        run: Run::Server(ServerCommand::Exec),
         subcommands: &[],
     },
     CommandSpec {
@@ -490,19 +464,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: "server",
         summary: "Tells about the server.",
         run: Run::Server(ServerCommand::Info),
-        subcommands: &[],
-    },
-    CommandSpec {
-        name: "multi",
-        arity: 1,
-        flags: NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY,
-        categories: TRANSACTION,
-        keys: &[],
-        tips: &[],
-        since: "1.2.0",
-        group: "transactions",
-        summary: "Begins a transaction.",
-        run: Run::Server(ServerCommand::Multi),
         subcommands: &[],
     },
     CommandSpec {
@@ -581,36 +542,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         group: "server",
         summary: "Returns the time.",
         run: Run::Server(ServerCommand::Time),
-        subcommands: &[],
-    },
-    CommandSpec {
-        name: "unwatch",
-        arity: 1,
-        flags: NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY,
-        categories: TRANSACTION,
-        keys: &[],
-        tips: &[],
-        since: "2.2.0",
-        group: "transactions",
-        summary: "Forgets all watched keys.",
-        run: Run::Server(ServerCommand::Unwatch),
-        subcommands: &[],
-    },
-    CommandSpec {
-        name: "watch",
-        arity: -2,
-        flags: NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY,
-        categories: TRANSACTION,
-        keys: &[KeySpec {
-            flags: &["RO"],
-            begin: Begin::Index(1),
-            find: Find::Range { last: -1, step: 1, limit: 0 },
-        }],
-        tips: &[],
-        since: "2.2.0",
-        group: "transactions",
-        summary: "Watches keys until EXEC.",
-        run: Run::Server(ServerCommand::Watch),
         subcommands: &[],
     },
 ];
