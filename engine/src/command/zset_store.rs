@@ -193,6 +193,10 @@ fn combine(
         }
         inputs.push(scores);
     }
+    if operation != Operation::Difference {
+        // Sums of doubles depend on their order. Redis takes the smallest set first.
+        inputs.sort_by_key(Vec::len);
+    }
     let mut inputs = inputs.into_iter();
     let mut result: Scores = inputs.next().unwrap_or_default().into_iter().collect();
     for input in inputs {

@@ -159,3 +159,16 @@ fn the_packed_form_knows_no_negative_zero() {
         ("zscore u a", "$1\r\n0\r\n"),
     ]);
 }
+
+/// (0.1 + 0.2) + 0.3 is another double than (0.2 + 0.3) + 0.1.
+#[test]
+fn scores_are_added_from_the_smallest_set_on() {
+    let mut fixture = Fixture::new(2);
+    fixture.check(&[
+        ("zadd a 0.1 x 1 y", ":2\r\n"),
+        ("zadd b 0.2 x", ":1\r\n"),
+        ("zadd c 0.3 x", ":1\r\n"),
+        ("zunion 3 a b c withscores", "*4\r\n$1\r\nx\r\n$3\r\n0.6\r\n$1\r\ny\r\n$1\r\n1\r\n"),
+        ("zinter 3 a b c withscores", "*2\r\n$1\r\nx\r\n$3\r\n0.6\r\n"),
+    ]);
+}
