@@ -295,7 +295,7 @@ impl<S: SegmentSource> Scan<'_, S> {
             let (number, size) = self.segments[place];
             let mut window = Window::new(number, size, &self.identity);
             let mut offset = BLOCK_BYTES as u64;
-            while let Some((header, end, crc)) = self.next_record(&mut window, offset)? {
+            while let Some((header, end, crc)) = self.advance(&mut window, &mut offset)? {
                 let start = offset;
                 let payload_at = start + HEADER_BYTES as u64;
                 let payload = window.bytes(payload_at, header.payload_len as usize);
@@ -311,10 +311,6 @@ impl<S: SegmentSource> Scan<'_, S> {
                 self.tail.segment = number;
                 self.tail.segment_bytes = size;
                 self.tail.offset = offset.next_multiple_of(BLOCK_BYTES as u64);
-                // Within a write records follow each other; the next write begins a block.
-                if !self.continues(&mut window, offset)? {
-                    offset = self.tail.offset;
-                }
             }
             // One without a record is passed over: what came first was too large for it.
             self.ends.push(offset);
@@ -322,9 +318,20 @@ impl<S: SegmentSource> Scan<'_, S> {
         Ok(())
     }
 
-    /// Whether a record of the chain stands right behind the last one.
-    fn continues(&mut self, window: &mut Window, offset: u64) -> Result<bool, RecoveryError> {
-        Ok(self.next_record(window, offset)?.is_some())
+    /// The next record of the chain: at `offset`, as within a write records follow each other, or
+    /// where the next write begins. Moves `offset` there.
+    fn advance(
+        &mut self,
+        window: &mut Window,
+        offset: &mut u64,
+    ) -> Result<Option<(RecordHeader, u64, u32)>, RecoveryError> {
+        let found = self.next_record(window, *offset)?;
+        let block = offset.next_multiple_of(BLOCK_BYTES as u64);
+        if found.is_some() || block == *offset {
+            return Ok(found);
+        }
+        *offset = block;
+        self.next_record(window, block)
     }
 
     /// The record at this place if it continues the chain: header, end, checksum.
