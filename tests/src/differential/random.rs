@@ -1,23 +1,21 @@
-//! Random numbers that a seed determines (SplitMix64, Steele, Lea and Flood 2014).
+//! Choices that a seed determines.
 
-pub struct Random(u64);
+use engine::rng::Rng;
+
+pub struct Random(Rng);
 
 impl Random {
     pub fn new(seed: u64) -> Random {
-        Random(seed)
+        Random(Rng::new(seed))
     }
 
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `bound`, which is above 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next_u64() % bound as u64) as usize
+        self.0.below(bound as u64) as usize
     }
 
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
