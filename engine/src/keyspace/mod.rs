@@ -27,7 +27,7 @@ pub mod zset;
 
 pub use entry::{Entry, Value, ValueRef};
 pub use shard::Shard;
-pub use shards::Shards;
+pub use shards::{KeyPlace, Shards};
 pub use space::Space;
 pub use string::Expiry;
 pub use update::{Missing, Update};

@@ -10,16 +10,42 @@ use super::entry::Entry;
 use super::shard::Shard;
 use crate::table::Table;
 
+/// Where a key belongs: the same on every core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyPlace {
+    pub shard: u16,
+    pub hash: u64,
+}
+
 /// One place for each shard of the node; empty where another core holds it.
 pub struct Shards {
     places: Vec<Option<Box<Shard>>>,
     hasher: Hasher64,
+    known: Known,
+}
+
+/// A key whose place was computed before, known by where it lies.
+#[derive(Clone, Copy)]
+struct Known {
+    address: usize,
+    len: usize,
+    place: KeyPlace,
+}
+
+impl Known {
+    const NOTHING: Known = Known { address: 0, len: 0, place: KeyPlace { shard: 0, hash: 0 } };
+
+    #[inline]
+    fn is(&self, key: &[u8]) -> bool {
+        self.address == key.as_ptr().addr() && self.len == key.len()
+    }
 }
 
 impl Shards {
     pub fn new(shard_count: usize, hasher: Hasher64) -> Shards {
         assert!(shard_count > 0);
-        Shards { places: (0..shard_count).map(|_| None).collect(), hasher }
+        let places = (0..shard_count).map(|_| None).collect();
+        Shards { places, hasher, known: Known::NOTHING }
     }
 
     /// Number of shards of the node, held here or not.
@@ -27,15 +53,36 @@ impl Shards {
         self.places.len()
     }
 
+    #[inline]
     pub fn shard_of(&self, key: &[u8]) -> usize {
         match self.places.len() {
             1 => 0,
+            _ if self.known.is(key) => usize::from(self.known.place.shard),
             count => shard_of_slot(slot_of(key), count),
         }
     }
 
+    #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash(key)
+        if self.known.is(key) { self.known.place.hash } else { self.hasher.hash(key) }
+    }
+
+    #[inline]
+    pub fn locate(&self, key: &[u8]) -> KeyPlace {
+        KeyPlace { shard: self.shard_of(key) as u16, hash: self.hash(key) }
+    }
+
+    /// Says where a key of the next command belongs, so that it is not computed again. Until
+    /// `forget_known` the bytes of the key must stay as and where they are.
+    #[inline]
+    pub fn know(&mut self, key: &[u8], place: KeyPlace) {
+        debug_assert_eq!(self.hasher.hash(key), place.hash);
+        self.known = Known { address: key.as_ptr().addr(), len: key.len(), place };
+    }
+
+    #[inline]
+    pub fn forget_known(&mut self) {
+        self.known = Known::NOTHING;
     }
 
     pub fn hasher(&self) -> Hasher64 {
@@ -73,28 +120,26 @@ impl Shards {
         self.places.iter_mut().flatten().map(|shard| &mut **shard)
     }
 
-    /// Asks the processor for what looking these keys up will touch, so that their cache misses
-    /// overlap instead of following each other. Keys of shards that are not here, and more than
+    /// Asks the processor for what looking up keys will touch, so that their cache misses overlap
+    /// instead of following each other. Keys of shards that are not here, and more than
     /// `PREFETCHED_KEYS_MAX`, are passed over.
-    pub fn prefetch<'k>(&self, db: u16, keys: impl Iterator<Item = &'k [u8]>) {
+    pub fn prefetch(&self, db: u16, keys: impl Iterator<Item = KeyPlace>) {
         let mut places: SmallVec<[(&Table<Entry>, u64); PREFETCHED_KEYS_MAX]> = SmallVec::new();
-        for key in keys.take(PREFETCHED_KEYS_MAX) {
-            if let Some(shard) = self.get(self.shard_of(key)) {
-                let (table, hash) = (&shard.database(db).table, self.hasher.hash(key));
-                table.prefetch(hash);
+        for KeyPlace { shard, hash } in keys.take(PREFETCHED_KEYS_MAX) {
+            if let Some(shard) = self.get(usize::from(shard)) {
+                let table = &shard.database(db).table;
+                table.prefetch_segment(hash);
                 places.push((table, hash));
             }
         }
-        for (table, hash) in places {
-            table.prefetch_entry(hash);
-        }
+        places.iter().for_each(|(table, hash)| table.prefetch_chunk(*hash));
+        places.iter().for_each(|(table, hash)| table.prefetch_entry(*hash));
     }
 
     /// The shard of a key. Dispatch runs a command only where its shards are held.
     pub(crate) fn of_key(&mut self, key: &[u8]) -> (&mut Shard, u64) {
-        let shard = self.shard_of(key);
-        let hash = self.hasher.hash(key);
-        let held = self.places[shard].as_deref_mut();
+        let KeyPlace { shard, hash } = self.locate(key);
+        let held = self.places[usize::from(shard)].as_deref_mut();
         (held.expect("a command runs where its shards are held"), hash)
     }
 }

@@ -130,7 +130,7 @@ impl<'a> Space<'a> {
     /// Asks the processor for what looking these keys up will touch, so that their cache misses
     /// overlap instead of following each other.
     pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
-        self.shards.prefetch(self.db, keys);
+        self.shards.prefetch(self.db, keys.map(|key| self.shards.locate(key)));
     }
 
     pub fn contains(&mut self, key: &[u8]) -> bool {

@@ -182,13 +182,20 @@ impl<E: Entry> Table<E> {
         self.chunk_bytes + segments + directory
     }
 
-    /// Asks for the cache line where a lookup of this hash begins.
+    /// Asks for the segment where a lookup of this hash begins. A batch of lookups asks for all
+    /// its segments, then for all its chunks, then for all its entries.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
+    pub fn prefetch_segment(&self, hash: u64) {
+        self.segments.prefetch(self.index(hash));
+    }
+
+    /// Asks for the home chunk, once `prefetch_segment` has had time to bring its segment.
+    #[inline]
+    pub fn prefetch_chunk(&self, hash: u64) {
         self.segment(hash).prefetch_chunk(hash);
     }
 
-    /// Asks for the entry, once `prefetch` has had time to bring its chunk.
+    /// Asks for the entry, once `prefetch_chunk` has had time to bring its chunk.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         self.segment(hash).prefetch_entry(hash);

@@ -2,6 +2,8 @@
 
 use std::ops::{Index, IndexMut};
 
+use super::prefetch::prefetch_line;
+
 const PAGE_BITS: usize = 8;
 const PAGE_LEN: usize = 1 << PAGE_BITS;
 
@@ -16,6 +18,15 @@ impl<T> Slab<T> {
 
     pub(super) fn len(&self) -> usize {
         self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE_LEN + last.len())
+    }
+
+    /// Brings the lines of an item into the nearest cache.
+    #[inline]
+    pub(super) fn prefetch(&self, index: usize) {
+        let page = &self.pages[index >> PAGE_BITS];
+        let item = page.as_ptr().wrapping_add(index % PAGE_LEN);
+        prefetch_line(item);
+        prefetch_line(item.cast::<u8>().wrapping_add(size_of::<T>() - 1));
     }
 
     pub(super) fn push(&mut self, item: T) {

@@ -2,8 +2,8 @@
 
 use engine::args::{ArgsBatch, OwnedArgs};
 use engine::command::spec::CommandSpec;
-use engine::keyspace::Shard;
 use engine::keyspace::waiters::Waiter;
+use engine::keyspace::{KeyPlace, Shard};
 use engine::reply::Protocol;
 
 use super::io::ConnId;
@@ -72,6 +72,8 @@ pub struct ForwardedHead {
     pub conn: ConnId,
     pub ticket: u64,
     pub shard: u16,
+    /// Of the second word, which is the key in nearly all commands.
+    pub key_place: Option<KeyPlace>,
     pub db: u16,
     pub protocol: Protocol,
     /// CLIENT NO-TOUCH.

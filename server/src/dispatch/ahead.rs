@@ -2,6 +2,7 @@
 //! key up in a large table is mostly waiting for memory.
 
 use engine::args::{ArgRange, Args};
+use engine::keyspace::KeyPlace;
 use smallvec::SmallVec;
 
 use crate::core::Core;
@@ -21,6 +22,8 @@ struct Parsing {
     start: usize,
     end: usize,
     first_range: usize,
+    /// Of the second word, which is the key in nearly all commands.
+    place: Option<KeyPlace>,
 }
 
 /// What stands behind the commands read ahead.
@@ -57,7 +60,8 @@ impl Ahead {
                     let first_range = self.ranges.len();
                     self.ranges.append(&mut parser.ranges);
                     parser.reset();
-                    self.commands.push(Parsing { start, end: start + consumed, first_range });
+                    let end = start + consumed;
+                    self.commands.push(Parsing { start, end, first_range, place: None });
                     start += consumed;
                 }
                 Ok(Parsed::Command { consumed, inline: true }) => {
@@ -80,12 +84,16 @@ impl Ahead {
 
     /// The command at `place` and where it ends.
     pub fn get<'a>(&'a self, place: usize, bytes: &'a [u8]) -> (Args<'a>, usize) {
-        let Parsing { start, end, first_range } = self.commands[place];
+        let Parsing { start, end, first_range, .. } = self.commands[place];
         let ranges_end = match self.commands.get(place + 1) {
             Some(next) => next.first_range,
             None => self.ranges.len(),
         };
         (Args::new(&bytes[start..end], &self.ranges[first_range..ranges_end]), end)
+    }
+
+    pub fn key_place(&self, place: usize) -> Option<KeyPlace> {
+        self.commands[place].place
     }
 
     /// Where the command at `place` begins: what is not run from there on is read again.
@@ -95,12 +103,15 @@ impl Ahead {
 }
 
 impl Core {
-    /// Asks for the memory that the commands read ahead will look at. The second word is taken for
-    /// the key: it is in nearly all commands, and where it is not, nothing but a hint is wrong.
-    pub(crate) fn prefetch_ahead(&self, ahead: &Ahead, bytes: &[u8], db: u16) {
+    /// Asks for the memory that the commands read ahead will look at. Where the second word is not
+    /// a key, nothing but a hint is wrong.
+    pub(crate) fn prefetch_ahead(&self, ahead: &mut Ahead, bytes: &[u8], db: u16) {
+        for at in 0..ahead.count() {
+            let key = ahead.get(at, bytes).0.get(1);
+            ahead.commands[at].place = key.map(|key| self.shards.locate(key));
+        }
         if ahead.count() > 1 {
-            let keys = (0..ahead.count()).filter_map(|place| ahead.get(place, bytes).0.get(1));
-            self.shards.prefetch(db, keys);
+            self.shards.prefetch(db, ahead.commands.iter().filter_map(|command| command.place));
         }
     }
 }

@@ -207,7 +207,11 @@ impl Core {
                 return place;
             }
             let (args, _) = ahead.get(place, bytes);
+            if let (Some(key), Some(place)) = (args.get(1), ahead.key_place(place)) {
+                self.shards.know(key, place);
+            }
             self.run_command(connection, args);
+            self.shards.forget_known();
         }
         ahead.count()
     }

@@ -89,6 +89,7 @@ impl Core {
             spec,
             conn: connection.id,
             ticket,
+            key_place: args.get(1).map(|word| self.shards.locate(word)),
             shard,
             db: connection.db,
             protocol: connection.protocol,
@@ -120,17 +121,21 @@ impl Core {
     /// Another core's clients want something of shards of ours.
     pub(crate) fn on_run(&mut self, forwarded: &ForwardedCommands) {
         for heads in forwarded.heads.chunks(COMMANDS_AHEAD_MAX) {
-            let args = |head: &ForwardedHead| forwarded.words.get(head.words.0, head.words.1);
-            self.shards.prefetch(heads[0].db, heads.iter().filter_map(|head| args(head).get(1)));
+            self.shards.prefetch(heads[0].db, heads.iter().filter_map(|head| head.key_place));
             for head in heads {
-                self.run_or_park(forwarded.from, head, args(head));
+                let args = forwarded.words.get(head.words.0, head.words.1);
+                self.run_or_park(forwarded.from, head, args);
             }
         }
     }
 
     fn run_or_park(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
         if self.shards.holds(usize::from(head.shard)) {
+            if let (Some(key), Some(place)) = (args.get(1), head.key_place) {
+                self.shards.know(key, place);
+            }
             self.run_forwarded(from, head, args);
+            self.shards.forget_known();
         } else {
             let command = Parked::forwarded(from, *head, args);
             self.parked[usize::from(head.shard)].push_back(command);
