@@ -91,11 +91,13 @@ impl Space<'_> {
     /// Appends to the string, creating it where absent. Returns its new length.
     pub fn append_string(&mut self, key: &[u8], tail: &[u8]) -> Result<usize, CommandError> {
         let (db, max) = (self.db(), self.settings.string_bytes_max);
+        let clock = self.access_clock();
         let (shard, hash) = self.shard_of(key);
         let Some(entry) = shard.table(db).get_mut(hash, key) else {
             self.set_string(key, tail, Expiry::Clear);
             return Ok(tail.len());
         };
+        entry.set_access(clock);
         let old_len = super::space::string_of(entry.value())?.bytes().len();
         check_length(old_len, tail.len(), max)?;
         let string = entry.raw_string_mut().ok_or(WRONG_TYPE)?;
@@ -117,12 +119,14 @@ impl Space<'_> {
         bytes: &[u8],
     ) -> Result<usize, CommandError> {
         let (db, max) = (self.db(), self.settings.string_bytes_max);
+        let clock = self.access_clock();
         check_length(offset, bytes.len(), max)?;
         let (shard, hash) = self.shard_of(key);
         if shard.table(db).get(hash, key).is_none() {
             shard.insert_entry(db, hash, Entry::text(key, b"", None));
         }
         let Some(entry) = shard.table(db).get_mut(hash, key) else { return Ok(0) };
+        entry.set_access(clock);
         let string = entry.raw_string_mut().ok_or(WRONG_TYPE)?;
         let end = offset + bytes.len();
         if string.len() < end {
