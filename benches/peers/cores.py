@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """What a second core costs: CPU a request of `--cores 2` beside `--cores 1`, random keys, one endpoint.
 
-    cores.py [--quoring PATH] [--rounds 3] [--tests set,get] [--shapes 50x16] [--durability none]
+    cores.py [--quoring PATH] [--rounds 3] [--tests set,get] [--shapes 50x16] [--threads 1,2] [--durability none]
 
 Half of all commands belong to the core that did not receive them. Both servers may use both of two processors, where
-redis-benchmark runs too; they take turns within a round. Printed are medians: the server's CPU microseconds a request
-(user and system time of its process), and requests a second, which on two processors the client shares and so limits.
+redis-benchmark runs too; they take turns within a round. One thread of redis-benchmark cannot keep two cores busy: they
+sleep and wake each other the more often, which costs CPU that a busy server does not spend. Printed are medians: the
+server's CPU microseconds a request (user and system time of its process), and requests a second, which on two
+processors the client shares and so limits.
 """
-import argparse, csv, io, os, signal, socket, statistics, subprocess, tempfile, time
+import argparse, csv, io, itertools, os, signal, socket, statistics, subprocess, tempfile, time
 
 
 def free_port():
@@ -36,10 +38,10 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(process, port, test, clients, pipeline):
+def measure(process, port, test, clients, pipeline, threads):
     requests = 2_000_000 if pipeline > 1 else 300_000
     argv = ["redis-benchmark", "-p", str(port), "-c", str(clients), "-P", str(pipeline), "-n", str(requests), "-r", "1000000", "-d", "64",
-            "--csv", "-t", test]
+            "--threads", str(threads), "--csv", "-t", test]
     before = cpu_seconds(process.pid)
     out = subprocess.run(argv, capture_output=True, text=True, timeout=180)
     cpu_us = (cpu_seconds(process.pid) - before) * 1e6 / requests
@@ -53,23 +55,24 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tests", default="set,get")
     parser.add_argument("--shapes", default="50x16")
+    parser.add_argument("--threads", default="1,2", help="of redis-benchmark")
     parser.add_argument("--durability", default="none")
     options = parser.parse_args()
+    tests, shapes, threads_of_clients = (text.split(",") for text in (options.tests, options.shapes, options.threads))
     figures = {}
     for _ in range(options.rounds):
         for cores in (1, 2):
             with tempfile.TemporaryDirectory(prefix="quoring-cores-") as directory:
                 process, port = start(options.quoring, cores, options.durability, directory)
-                for test in options.tests.split(","):
-                    for shape in options.shapes.split(","):
-                        clients, pipeline = map(int, shape.split("x"))
-                        figure = measure(process, port, test, clients, pipeline)
-                        figures.setdefault((test, shape), {}).setdefault(cores, []).append(figure)
+                for test, shape, threads in itertools.product(tests, shapes, threads_of_clients):
+                    clients, pipeline = map(int, shape.split("x"))
+                    figure = measure(process, port, test, clients, pipeline, threads)
+                    figures.setdefault((test, shape, threads), {}).setdefault(cores, []).append(figure)
                 process.send_signal(signal.SIGTERM)
                 process.wait(20)
-    for (test, shape), by_cores in figures.items():
+    for (test, shape, threads), by_cores in figures.items():
         one, two = ([statistics.median(column) for column in zip(*by_cores[cores])] for cores in (1, 2))
-        print(f"{test} {shape}: CPU {one[0]:.2f} and {two[0]:.2f} us a request, ratio {two[0] / one[0]:.2f}; "
+        print(f"{test} {shape}, {threads} client threads: CPU {one[0]:.2f} and {two[0]:.2f} us a request, ratio {two[0] / one[0]:.2f}; "
               f"{one[1] / 1000:.0f} k/s and {two[1] / 1000:.0f} k/s")
 
 
