@@ -57,14 +57,14 @@ fn check_after_damage(rng: &mut Rng, history: &History) {
     if spared {
         assert!(there >= witnessed, "of {witnessed} known to be durable there are {there}");
         let known = &history.written()[..witnessed];
-        assert!(is_prefix(&known.to_vec(), &entries), "a stale entry is there");
+        assert!(is_prefix(known, &entries), "a stale entry is there");
     }
     // Whatever was found, the log can go on behind it.
     let (after, added) = history::go_on(rng, disk, &entries, tail);
     assert_eq!(after, added, "what was written behind it is there");
 }
 
-fn is_prefix(entries: &Entries, of: &Entries) -> bool {
+fn is_prefix(entries: &[Entry], of: &[Entry]) -> bool {
     entries.len() <= of.len() && entries.iter().zip(of).all(|(entry, other)| is_same(entry, other))
 }
 
