@@ -69,3 +69,6 @@ pub const FORWARDED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Places of words that are kept between commands.
 pub const IDLE_RANGES_MAX: usize = IDLE_BUFFER_BYTES_MAX / size_of::<engine::args::ArgRange>();
+
+/// A longer word is not hashed before its command runs: it need not be a key (ECHO).
+pub const HASHED_AHEAD_BYTES_MAX: usize = 4096;

@@ -6,7 +6,7 @@ use engine::keyspace::KeyPlace;
 use smallvec::SmallVec;
 
 use crate::core::Core;
-use crate::limits::{COMMANDS_AHEAD_MAX, IDLE_RANGES_MAX};
+use crate::limits::{COMMANDS_AHEAD_MAX, HASHED_AHEAD_BYTES_MAX, IDLE_RANGES_MAX};
 use crate::resp::parser::{ParseLimits, Parsed, Parser, ProtocolError};
 
 /// Whole commands at the start of a client's bytes, parsed but not run.
@@ -107,7 +107,8 @@ impl Core {
     /// a key, nothing but a hint is wrong.
     pub(crate) fn prefetch_ahead(&self, ahead: &mut Ahead, bytes: &[u8], db: u16) {
         for at in 0..ahead.count() {
-            let key = ahead.get(at, bytes).0.get(1);
+            let word = ahead.get(at, bytes).0.get(1);
+            let key = word.filter(|word| word.len() <= HASHED_AHEAD_BYTES_MAX);
             ahead.commands[at].place = key.map(|key| self.shards.locate(key));
         }
         if ahead.count() > 1 {
