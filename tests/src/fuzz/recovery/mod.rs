@@ -15,7 +15,7 @@ mod history;
 use engine::rng::Rng;
 
 use disk::recover_all;
-use history::{Entries, Entry, History};
+use history::{Entry, History};
 
 pub fn case(seed: u64) {
     let mut rng = Rng::new(seed);
