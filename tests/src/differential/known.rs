@@ -53,6 +53,13 @@ pub static KNOWN: &[Known] = &[
     },
     Known {
         versions: (ALWAYS, (7, 2)),
+        why: "of the few members that SPOP leaves 7.0 makes a set of integers where they are some",
+        applies: |words, redis, ours| {
+            is_encoding(words) && is(redis, "intset") && is(ours, "listpack")
+        },
+    },
+    Known {
+        versions: (ALWAYS, (7, 2)),
         why: "7.0 prints doubles with 17 digits, later ones the shortest text",
         applies: |words, redis, ours| name(words).contains('z') && same_doubles(redis, ours),
     },
