@@ -82,7 +82,7 @@ fn parse_conditions(call: &Call<'_, '_>) -> Result<Conditions, CommandError> {
 }
 
 pub fn ttl(call: &mut Call<'_, '_>) -> CommandResult {
-    time(call, |at_ms, now_ms| ((at_ms - now_ms).max(0) + 500) / 1000)
+    time(call, |at_ms, now_ms| rounded_seconds((at_ms - now_ms).max(0)))
 }
 
 pub fn pttl(call: &mut Call<'_, '_>) -> CommandResult {
@@ -90,11 +90,16 @@ pub fn pttl(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub fn expiretime(call: &mut Call<'_, '_>) -> CommandResult {
-    time(call, |at_ms, _| (at_ms + 500) / 1000)
+    time(call, |at_ms, _| rounded_seconds(at_ms))
 }
 
 pub fn pexpiretime(call: &mut Call<'_, '_>) -> CommandResult {
     time(call, |at_ms, _| at_ms)
+}
+
+/// To the nearest second; the last millisecond there is counts as well.
+fn rounded_seconds(ms: i64) -> i64 {
+    (ms.cast_unsigned().saturating_add(500) / 1000).cast_signed()
 }
 
 /// -2 for no such key, -1 for no time.

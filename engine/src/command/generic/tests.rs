@@ -95,3 +95,15 @@ fn the_empty_name_matches_the_star_alone() {
         ("SCAN 0 MATCH **", "*2\r\n$1\r\n0\r\n*0\r\n"),
     ]);
 }
+
+/// As Redis 7.0.15 answers.
+#[test]
+fn the_last_time_there_is_is_rounded_to_seconds() {
+    let mut fixture = Fixture::new(1);
+    fixture.check(&[
+        ("set k v", "+OK\r\n"),
+        ("pexpireat k 9223372036854775807", ":1\r\n"),
+        ("expiretime k", ":9223372036854776\r\n"),
+        ("pexpiretime k", ":9223372036854775807\r\n"),
+    ]);
+}
