@@ -51,6 +51,11 @@ pub fn zadd(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 pub fn zincrby(call: &mut Call<'_, '_>) -> CommandResult {
+    // Redis reads it as ZADD: an option in the place of the increment leaves no pair.
+    let (_, first) = parse_add_options(call);
+    if first != 2 {
+        return Err(SYNTAX);
+    }
     let by = float(call.args.at(2))?;
     let options = AddOptions { increment: true, ..AddOptions::default() };
     add_pairs(call, options, &[(by, call.args.at(3))])

@@ -190,3 +190,15 @@ fn scans_and_random_members() {
         );
     }
 }
+
+/// As Redis 7.0.15 answers.
+#[test]
+fn an_option_is_no_increment() {
+    let mut fixture = Fixture::new(1);
+    fixture.check(&[
+        ("zincrby z NX m", "-ERR syntax error\r\n"),
+        ("zincrby z incr xx", "-ERR syntax error\r\n"),
+        ("zincrby z odd m", "-ERR value is not a valid float\r\n"),
+        ("zincrby z 1 nx", "$1\r\n1\r\n"),
+    ]);
+}
