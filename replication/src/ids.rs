@@ -23,3 +23,14 @@ pub struct Lsn(pub u64);
 /// Number of a node's start; no two starts on one data directory share one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
+
+/// Names a transaction over several shards; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId {
+    /// Node, start of it and core that ran the transaction.
+    pub node: u64,
+    pub incarnation: Incarnation,
+    pub core: CoreId,
+    /// Counts from 1 within that start of that core.
+    pub counter: u64,
+}

@@ -4,6 +4,9 @@
 //! # Layout
 //! - [`ids`]: the ids and positions used throughout.
 //! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
+//! - [`release`]: which entries are released: transactions over several shards, and what a crash
+//!   leaves of them.
 
 pub mod ids;
 pub mod log;
+pub mod release;

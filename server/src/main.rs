@@ -44,6 +44,7 @@ fn announce(addresses: &[std::net::SocketAddr], banner: &Banner) {
         durability = banner.durability.name(),
         entries_recovered = banner.entries_recovered,
         records_cut = banner.records_cut,
+        entries_cut = banner.entries_cut,
         address = %addresses.join(" "),
         "ready"
     );

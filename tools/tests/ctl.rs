@@ -88,7 +88,7 @@ fn a_log_is_printed_with_its_effects() {
     let (code, said) = ctl(&["log", path.to_str().unwrap()]);
     assert_eq!(code, 0, "{said}");
     for expected in [
-        "lsn 1 incarnation 1 durable 0 entry shard 0 term 1 index 1: ",
+        "lsn 1 incarnation 1 durable 0 entry shard 0 term 1 index 1 decided 0: ",
         "db0 SET \"key:7\" \"value:7\"\n",
         "db0 RPUSH \"list\" \"a\"\n",
         "db0 SADD \"set\" \"a\"\n",
@@ -107,6 +107,24 @@ fn a_log_is_printed_with_its_effects() {
     }
     let whole = ctl(&["log", "--full", segment(directory.path(), 0).to_str().unwrap()]).1;
     assert!(whole.contains(&"x".repeat(600_000)));
+}
+
+/// MSET of keys on two cores: each log has its part, and names the other's.
+#[test]
+fn a_transaction_is_printed_with_its_entries() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--cores", "2"]).unwrap();
+    let mut client = server.client().unwrap();
+    // Slots 3300 and 15495.
+    assert_eq!(client.run("MSET b 1 a 2").unwrap(), Value::ok());
+    server.stop().unwrap();
+    for (core, effect) in [(0, "db0 SET \"b\" \"1\""), (1, "db0 SET \"a\" \"2\"")] {
+        let path = segment(directory.path(), core);
+        let (code, said) = ctl(&["log", path.to_str().unwrap()]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains(" of entries 0:1 1:1 (shard:index)\n"), "{said}");
+        assert!(said.contains(effect), "{said}");
+    }
 }
 
 #[test]

@@ -7,6 +7,10 @@ use crate::ids::Incarnation;
 use super::limits::PAYLOAD_BYTES_MAX;
 use super::record::{RecordHeader, RecordKind};
 use super::recovery::Entry;
+use super::segment::field;
+use crate::ids::Index;
+use crate::release::Transaction;
+use crate::release::resolve::Content;
 
 /// Takes the records of a log in order; each entry is handed on once its last fragment has come.
 #[derive(Default)]
@@ -27,12 +31,10 @@ impl Assembler {
             return Ok(());
         }
         let (incarnation, shard) = (header.incarnation, header.shard);
-        let entry =
-            |payload| Entry { incarnation, shard, term: header.term, index: header.index, payload };
         if header.fragment.first {
             self.partial.remove(&shard.0);
             if header.fragment.last {
-                return visit(entry(payload));
+                return visit(entry_of(header, payload)?);
             }
             self.partial.insert(shard.0, (incarnation, payload.to_vec()));
             return Ok(());
@@ -47,8 +49,33 @@ impl Assembler {
         if header.fragment.last
             && let Some((_, whole)) = self.partial.remove(&shard.0)
         {
-            return visit(entry(&whole));
+            return visit(entry_of(header, &whole)?);
         }
         Ok(())
     }
+}
+
+/// What a record, or the last one of several, and its whole payload say.
+fn entry_of<'a>(header: &RecordHeader, payload: &'a [u8]) -> Result<Entry<'a>, String> {
+    let content = match header.kind {
+        RecordKind::Void if payload.len() == 8 => {
+            Content::Void { from: Index(u64::from_le_bytes(field(payload, 0))) }
+        }
+        RecordKind::Void | RecordKind::Seal => return Err("a void of another length".into()),
+        RecordKind::Entry if header.participants == 0 => {
+            Content::Entry { transaction: None, payload }
+        }
+        RecordKind::Entry => {
+            let participants = usize::from(header.participants);
+            let transaction = Transaction::decode(payload, participants)
+                .ok_or("the transaction of an entry is malformed")?;
+            if transaction.index_in(header.shard) != Some(header.index) {
+                return Err("an entry is no part of its own transaction".into());
+            }
+            let payload = &payload[Transaction::encoded_bytes(participants)..];
+            Content::Entry { transaction: Some(transaction), payload }
+        }
+    };
+    let RecordHeader { incarnation, shard, term, index, decided, .. } = *header;
+    Ok(Entry { incarnation, shard, term, index, decided, content })
 }

@@ -1,4 +1,4 @@
-//! Records: their 64 byte header, checksum and chain.
+//! Records: their 72 byte header, checksum and chain.
 
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
@@ -6,9 +6,9 @@ use super::buffer::BlockBuffer;
 use super::limits::RECORD_BYTES_MAX;
 use super::segment::field;
 
-pub const HEADER_BYTES: usize = 64;
+pub const HEADER_BYTES: usize = 72;
 const MAGIC: &[u8; 4] = b"QREC";
-const FORMAT_VERSION: u8 = 1;
+const FORMAT_VERSION: u8 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -17,6 +17,8 @@ pub enum RecordKind {
     Entry = 1,
     /// An orderly stop: everything before is durable.
     Seal = 2,
+    /// Entries of one shard that a start has cut.
+    Void = 3,
 }
 
 /// Which part of a payload a record holds.
@@ -40,6 +42,11 @@ pub struct RecordHeader {
     pub term: Term,
     pub index: Index,
     pub shard: ShardId,
+    /// How many shards take part in the entry's transaction, which stands before its effects; 0:
+    /// none does.
+    pub participants: u16,
+    /// Highest index of the shard known to be decided when this record was built.
+    pub decided: Index,
     pub payload_len: u32,
     /// Checksum of the record before.
     pub previous_crc: u32,
@@ -52,15 +59,17 @@ pub enum NoRecord {
     Invalid,
     /// A header that needs this many bytes in all to be judged.
     NeedsBytes(usize),
-    NewerVersion(u8),
+    UnknownVersion(u8),
 }
 
 impl RecordHeader {
-    /// Appends header and payload; there is room for both. Returns the record's checksum, which
-    /// begins with `start` ([`LogIdentity::checksum_start`](super::LogIdentity::checksum_start)).
-    pub fn write(&self, payload: &[u8], start: u32, out: &mut BlockBuffer) -> u32 {
-        assert_eq!(self.payload_len as usize, payload.len());
-        assert!(HEADER_BYTES + payload.len() <= RECORD_BYTES_MAX);
+    /// Appends header and payload, given in two parts; there is room for all. Returns the record's
+    /// checksum, which begins with `start`
+    /// ([`LogIdentity::checksum_start`](super::LogIdentity::checksum_start)).
+    pub fn write(&self, payload: [&[u8]; 2], start: u32, out: &mut BlockBuffer) -> u32 {
+        let payload_bytes = payload[0].len() + payload[1].len();
+        assert_eq!(self.payload_len as usize, payload_bytes);
+        assert!(HEADER_BYTES + payload_bytes <= RECORD_BYTES_MAX);
         let mut header = [0u8; HEADER_BYTES];
         header[..4].copy_from_slice(MAGIC);
         header[4] = FORMAT_VERSION;
@@ -72,12 +81,16 @@ impl RecordHeader {
         header[32..40].copy_from_slice(&self.term.0.to_le_bytes());
         header[40..48].copy_from_slice(&self.index.0.to_le_bytes());
         header[48..50].copy_from_slice(&self.shard.0.to_le_bytes());
+        header[50..52].copy_from_slice(&self.participants.to_le_bytes());
         header[52..56].copy_from_slice(&self.payload_len.to_le_bytes());
-        header[56..60].copy_from_slice(&self.previous_crc.to_le_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c_append(start, &header[..60]), payload);
-        header[60..].copy_from_slice(&crc.to_le_bytes());
+        header[56..64].copy_from_slice(&self.decided.0.to_le_bytes());
+        header[64..68].copy_from_slice(&self.previous_crc.to_le_bytes());
+        let parts = [&header[..68], payload[0], payload[1]];
+        let crc = parts.iter().fold(start, |crc, part| crc32c::crc32c_append(crc, part));
+        header[68..].copy_from_slice(&crc.to_le_bytes());
         out.extend(&header);
-        out.extend(payload);
+        out.extend(payload[0]);
+        out.extend(payload[1]);
         crc
     }
 
@@ -97,16 +110,17 @@ impl RecordHeader {
         let Some(payload) = bytes.get(HEADER_BYTES..end) else {
             return Err(NoRecord::NeedsBytes(end));
         };
-        let crc = u32::from_le_bytes(field(header, 60));
-        if crc32c::crc32c_append(crc32c::crc32c_append(start, &header[..60]), payload) != crc {
+        let crc = u32::from_le_bytes(field(header, 68));
+        if crc32c::crc32c_append(crc32c::crc32c_append(start, &header[..68]), payload) != crc {
             return Err(NoRecord::Invalid);
         }
-        if header[4] > FORMAT_VERSION {
-            return Err(NoRecord::NewerVersion(header[4]));
+        if header[4] != FORMAT_VERSION {
+            return Err(NoRecord::UnknownVersion(header[4]));
         }
         let kind = match header[5] {
             1 => RecordKind::Entry,
             2 => RecordKind::Seal,
+            3 => RecordKind::Void,
             _ => return Err(NoRecord::Invalid),
         };
         let record = RecordHeader {
@@ -118,8 +132,10 @@ impl RecordHeader {
             term: Term(u64::from_le_bytes(field(header, 32))),
             index: Index(u64::from_le_bytes(field(header, 40))),
             shard: ShardId(u16::from_le_bytes(field(header, 48))),
+            participants: u16::from_le_bytes(field(header, 50)),
+            decided: Index(u64::from_le_bytes(field(header, 56))),
             payload_len,
-            previous_crc: u32::from_le_bytes(field(header, 56)),
+            previous_crc: u32::from_le_bytes(field(header, 64)),
         };
         Ok((record, payload, crc))
     }
@@ -140,6 +156,8 @@ mod tests {
             term: Term(1),
             index: Index(0x22),
             shard: ShardId(0x3344),
+            participants: 0x0506,
+            decided: Index(0x21),
             payload_len: 5,
             previous_crc: 0xdead_beef,
         }
@@ -151,14 +169,16 @@ mod tests {
         let mut buffer = BlockBuffer::with_capacity(4096);
         let identity = LogIdentity { cluster: 0x0102, node: 3, core: 4 };
         let start = identity.checksum_start();
-        let crc = sample().write(b"hello", start, &mut buffer);
-        let mut expected = b"QREC\x01\x01\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01".to_vec();
+        let crc = sample().write([b"hel", b"lo"], start, &mut buffer);
+        let mut expected = b"QREC\x02\x01\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01".to_vec();
         expected.extend(9u64.to_le_bytes());
         expected.extend(0x11u64.to_le_bytes());
         expected.extend(1u64.to_le_bytes());
         expected.extend(0x22u64.to_le_bytes());
-        expected.extend(b"\x44\x33\x00\x00\x05\x00\x00\x00\xef\xbe\xad\xde");
-        assert_eq!(expected.len(), 60);
+        expected.extend(b"\x44\x33\x06\x05\x05\x00\x00\x00");
+        expected.extend(0x21u64.to_le_bytes());
+        expected.extend(b"\xef\xbe\xad\xde");
+        assert_eq!(expected.len(), 68);
         let mut summed = b"\x02\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
         summed.extend(b"\x03\0\0\0\0\0\0\0\x04\0");
         summed.extend(&expected);
@@ -175,7 +195,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_noticed() {
         let mut buffer = BlockBuffer::with_capacity(4096);
-        sample().write(b"hello", 7, &mut buffer);
+        sample().write([b"", b"hello"], 7, &mut buffer);
         for bit in 0..buffer.len() * 8 {
             let mut bytes = buffer.bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);

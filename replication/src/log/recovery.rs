@@ -9,6 +9,7 @@ use super::record::{HEADER_BYTES, RecordHeader, RecordKind};
 use super::segment::{HeaderError, LogIdentity, SegmentHeader, file_name};
 use super::walk::walk_segment;
 use super::window::Window;
+use crate::release::resolve::Content;
 
 /// Where the segments of a log are read from.
 pub trait SegmentSource {
@@ -40,14 +41,16 @@ pub struct Tail {
     pub cut_records: u64,
 }
 
-/// An entry read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An entry or a void read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     pub incarnation: Incarnation,
     pub shard: ShardId,
     pub term: Term,
     pub index: Index,
-    pub payload: &'a [u8],
+    /// Up to here the shard's entries were decided when this one was written.
+    pub decided: Index,
+    pub content: Content<&'a [u8]>,
 }
 
 /// Why a log cannot be taken.
@@ -80,7 +83,7 @@ pub enum RecoveryError {
         file: String,
         found: LogIdentity,
     },
-    Newer {
+    UnknownVersion {
         file: String,
         version: u32,
     },
@@ -122,10 +125,10 @@ impl std::fmt::Display for RecoveryError {
                  this directory; move it away and restore the right one",
                 found.core, found.node, found.cluster
             ),
-            RecoveryError::Newer { file, version } => write!(
+            RecoveryError::UnknownVersion { file, version } => write!(
                 f,
-                "{file} has format version {version}, which this program does not know; start a \
-                 newer one"
+                "{file} has format version {version}, which this program does not know; start \
+                 one that does"
             ),
             RecoveryError::Refused { file, offset, message } => {
                 write!(f, "{file} at offset {offset}: {message}")
@@ -235,8 +238,8 @@ fn usable_segments<S: SegmentSource>(
                 checked.push((number, header.size_bytes));
             }
             Err(HeaderError::Blank) if Some(number) == last && is_blank(source, number, size)? => {}
-            Err(HeaderError::NewerVersion(version)) => {
-                return Err(RecoveryError::Newer { file, version });
+            Err(HeaderError::UnknownVersion(version)) => {
+                return Err(RecoveryError::UnknownVersion { file, version });
             }
             Err(HeaderError::Blank | HeaderError::Damaged) => {
                 return Err(RecoveryError::DamagedHeader { file });

@@ -3,7 +3,7 @@
 use super::buffer::BlockBuffer;
 use super::limits::BLOCK_BYTES;
 
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"QUORSEG1";
 const HEADER_BYTES: usize = 68;
 
@@ -39,7 +39,7 @@ pub enum HeaderError {
     /// All zeros: the segment was being made when the process ended.
     Blank,
     Damaged,
-    NewerVersion(u32),
+    UnknownVersion(u32),
 }
 
 pub fn file_name(number: u64) -> String {
@@ -81,8 +81,8 @@ impl SegmentHeader {
             return Err(HeaderError::Damaged);
         }
         let version = u32::from_le_bytes(field(header, 8));
-        if version > FORMAT_VERSION {
-            return Err(HeaderError::NewerVersion(version));
+        if version != FORMAT_VERSION {
+            return Err(HeaderError::UnknownVersion(version));
         }
         Ok(SegmentHeader {
             identity: LogIdentity {

@@ -42,9 +42,12 @@ impl Window {
             match RecordHeader::read(&self.bytes[at..], self.checksum_start) {
                 Ok((header, _, crc)) => return Ok(Some((header, crc))),
                 Err(NoRecord::NeedsBytes(bytes)) if bytes > wanted => wanted = bytes,
-                Err(NoRecord::NewerVersion(version)) => {
+                Err(NoRecord::UnknownVersion(version)) => {
                     let file = file_name(self.segment);
-                    return Err(RecoveryError::Newer { file, version: u32::from(version) });
+                    return Err(RecoveryError::UnknownVersion {
+                        file,
+                        version: u32::from(version),
+                    });
                 }
                 Err(_) => return Ok(None),
             }

@@ -15,6 +15,7 @@ use super::limits::{
 use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::Tail;
 use super::segment::{LogIdentity, SegmentHeader};
+use crate::release::Transaction;
 
 /// errno of a full disk or quota.
 const ENOSPC: i32 = 28;
@@ -60,7 +61,22 @@ pub struct EntryRef<'a> {
     pub shard: ShardId,
     pub term: Term,
     pub index: Index,
+    /// Up to here the shard's entries are decided.
+    pub decided: Index,
+    /// The transaction over several shards of which the entry is a part.
+    pub transaction: Option<&'a Transaction>,
     pub payload: &'a [u8],
+}
+
+/// What a record says beside its payload and its place in the log.
+#[derive(Clone, Copy)]
+struct Subject {
+    kind: RecordKind,
+    shard: ShardId,
+    term: Term,
+    index: Index,
+    decided: Index,
+    participants: u16,
 }
 
 struct InFlight {
@@ -109,6 +125,8 @@ pub struct LogWriter {
     writes_in_flight_max: usize,
     last_write: u64,
     spare: Vec<BlockBuffer>,
+    /// Where an entry's transaction is encoded.
+    named: Vec<u8>,
     failed: Option<LogFailed>,
     sealed: Option<Lsn>,
 }
@@ -142,6 +160,7 @@ impl LogWriter {
             writes_in_flight_max: WRITES_IN_FLIGHT_MAX,
             last_write: 0,
             spare: Vec::new(),
+            named: Vec::new(),
             failed: None,
             sealed: None,
         }
@@ -189,7 +208,29 @@ impl LogWriter {
 
     /// Appends an entry; it is durable once [`LogWriter::durable`] has reached the result.
     pub fn append(&mut self, entry: EntryRef<'_>) -> Lsn {
-        self.append_record(RecordKind::Entry, entry)
+        let EntryRef { shard, term, index, decided, transaction, payload } = entry;
+        let participants = transaction.map_or(0, |transaction| transaction.participants.len());
+        let participants = u16::try_from(participants).expect("there are fewer shards");
+        let kind = RecordKind::Entry;
+        let subject = Subject { kind, shard, term, index, decided, participants };
+        let mut named = std::mem::take(&mut self.named);
+        named.clear();
+        if let Some(transaction) = transaction {
+            transaction.encode(&mut named);
+        }
+        let lsn = self.append_record(subject, [&named, payload]);
+        self.named = named;
+        lsn
+    }
+
+    /// Appends a record that cuts a shard's entries from `from` on, for good. It takes the index
+    /// behind the last one used.
+    pub fn append_void(&mut self, shard: ShardId, term: Term, index: Index, from: Index) -> Lsn {
+        assert!(from.0 > 0 && from < index);
+        let decided = Index(from.0 - 1);
+        let kind = RecordKind::Void;
+        let subject = Subject { kind, shard, term, index, decided, participants: 0 };
+        self.append_record(subject, [&[], &from.0.to_le_bytes()])
     }
 
     /// Appends the record of an orderly stop once everything else is durable. True when the seal
@@ -199,41 +240,52 @@ impl LogWriter {
             Some(lsn) => self.durable >= lsn,
             None if self.durable < self.appended => false,
             None => {
-                let shard = ShardId(0);
-                let empty = EntryRef { shard, term: Term(0), index: Index(0), payload: &[] };
-                self.sealed = Some(self.append_record(RecordKind::Seal, empty));
+                let subject = Subject {
+                    kind: RecordKind::Seal,
+                    shard: ShardId(0),
+                    term: Term(0),
+                    index: Index(0),
+                    decided: Index(0),
+                    participants: 0,
+                };
+                self.sealed = Some(self.append_record(subject, [&[], &[]]));
                 false
             }
         }
     }
 
-    fn append_record(&mut self, kind: RecordKind, entry: EntryRef<'_>) -> Lsn {
-        let mut rest = entry.payload;
+    /// The payload is given in two parts, which need not be copied together.
+    fn append_record(&mut self, subject: Subject, payload: [&[u8]; 2]) -> Lsn {
+        let [mut front, mut rest] = payload;
         let mut first = true;
         loop {
-            let needed = HEADER_BYTES + rest.len();
-            let room = self.open_room(needed);
-            let (part, left) = rest.split_at(rest.len().min(room - HEADER_BYTES));
+            let needed = HEADER_BYTES + front.len() + rest.len();
+            let room = self.open_room(needed) - HEADER_BYTES;
+            let (front_part, front_left) = front.split_at(front.len().min(room));
+            let (part, left) = rest.split_at(rest.len().min(room - front_part.len()));
+            let payload_len = front_part.len() + part.len();
             self.appended.0 += 1;
             let header = RecordHeader {
-                kind,
-                fragment: Fragment { first, last: left.is_empty() },
+                kind: subject.kind,
+                fragment: Fragment { first, last: front_left.is_empty() && left.is_empty() },
                 lsn: self.appended,
                 incarnation: self.incarnation,
                 durable: self.durable,
-                term: entry.term,
-                index: entry.index,
-                shard: entry.shard,
-                payload_len: part.len() as u32,
+                term: subject.term,
+                index: subject.index,
+                shard: subject.shard,
+                participants: subject.participants,
+                decided: subject.decided,
+                payload_len: payload_len as u32,
                 previous_crc: self.previous_crc,
             };
             let batch = self.waiting.back_mut().expect("open_room made sure of one");
-            self.previous_crc = header.write(part, self.checksum_start, &mut batch.buffer);
+            let payload = [front_part, part];
+            self.previous_crc = header.write(payload, self.checksum_start, &mut batch.buffer);
             batch.last_lsn = self.appended;
-            self.waiting_bytes += HEADER_BYTES + part.len();
-            rest = left;
-            first = false;
-            if rest.is_empty() {
+            self.waiting_bytes += HEADER_BYTES + payload_len;
+            (front, rest, first) = (front_left, left, false);
+            if header.fragment.last {
                 return self.appended;
             }
         }

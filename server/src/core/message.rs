@@ -1,10 +1,13 @@
 //! What the cores of one node say to each other. Only pointers and small values move.
 
+use std::sync::Arc;
+
 use engine::args::{ArgsBatch, OwnedArgs};
 use engine::command::spec::CommandSpec;
 use engine::keyspace::waiters::Waiter;
 use engine::keyspace::{KeyPlace, Shard};
 use engine::reply::Protocol;
+use replication::release::{Report, Transaction};
 
 use super::io::ConnId;
 
@@ -20,7 +23,11 @@ pub enum Message {
         shards: Vec<Box<Shard>>,
         origin: u16,
         gathering: Option<u64>,
+        /// What the open entries of those shards that it names are part of.
+        transaction: Option<Arc<Transaction>>,
     },
+    /// The sender's parts of transactions are committed.
+    Reports(Vec<Report>),
     /// What a gathering left in the sender's shards is released.
     Released {
         gathering: u64,

@@ -18,13 +18,16 @@ use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use engine::settings::Settings;
+use replication::ids::{Incarnation, Index, ShardId};
 use replication::log::{LogOperation, LogWriter};
+use replication::release::{Release, Report};
 
 use crate::admin::measure::Measures;
 use crate::admin::pause::Pause;
 use crate::admin::stats::CoreStats;
 use crate::admin::wait::DurableWaits;
 use crate::commit::gate::{Gate, Waiter};
+use crate::commit::transaction::Transactions;
 use crate::config::Config;
 use crate::connection::table::Connections;
 use crate::dispatch::gathering::Gatherings;
@@ -47,6 +50,12 @@ pub struct Core {
     pub(crate) released: Vec<u64>,
     pub(crate) connections: Connections,
     pub(crate) gate: Gate,
+    /// Which open entries are one transaction.
+    pub(crate) transactions: Transactions,
+    /// Up to where each own shard is decided.
+    pub(crate) release: Release,
+    /// By core: what it has to hear of committed transactions.
+    pub(crate) reports: Vec<Vec<Report>>,
     /// `None` with `--durability none`.
     pub(crate) log: Option<LogWriter>,
     pub(crate) now: Now,
@@ -105,6 +114,9 @@ pub struct CoreStart {
     pub shards: Vec<Box<Shard>>,
     pub hasher: Hasher64,
     pub log: Option<LogWriter>,
+    /// This node and start, for the names of transactions.
+    pub node: u64,
+    pub incarnation: Incarnation,
     pub seed: u64,
     pub host: Box<dyn Host>,
 }
@@ -116,6 +128,10 @@ impl Core {
             shards.put(shard);
         }
         let cores = start.config.cores;
+        let mut release = Release::new(start.shard_count);
+        for shard in shards.held() {
+            release.resume(ShardId(shard.id()), Index(shard.released()));
+        }
         let mut measures = Measures::default();
         measures.configure(&start.config);
         Core {
@@ -128,6 +144,14 @@ impl Core {
                 .collect(),
             connections: Connections::default(),
             gate: Gate::default(),
+            transactions: Transactions::new(
+                start.id,
+                start.node,
+                start.incarnation,
+                start.shard_count,
+            ),
+            release,
+            reports: vec![Vec::new(); cores],
             log: start.log,
             now: Now::default(),
             rng: Rng::new(start.seed),

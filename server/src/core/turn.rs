@@ -1,13 +1,11 @@
 //! One turn of a core: inputs are run as they come, then the turn is closed: one entry for each
 //! touched shard, one log write for all, then what is released is sent.
 
-use replication::ids::{Index, Lsn, ShardId, Term};
-use replication::log::{EntryRef, LogOperation};
+use replication::log::LogOperation;
 
 use super::Core;
 use super::io::{ConnId, Input, Machine, Now, Output};
 use super::message::Message;
-use crate::commit::gate::Waiter;
 use crate::dispatch::log_done::LogDone;
 use crate::limits::MESH_WAITING_MAX;
 
@@ -46,6 +44,7 @@ impl Machine for Core {
         self.close_entries();
         self.note_durable_waits();
         self.push_log_operations();
+        self.flush_reports();
         // Before any reply: whoever reads one may act on it anywhere.
         self.flush_mesh();
         self.send_replies();
@@ -56,85 +55,10 @@ impl Machine for Core {
 }
 
 impl Core {
-    /// Hands the effects of every touched shard to the log, one entry each.
-    fn close_entries(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for shard in touched.drain(..) {
-            self.close_entry(shard);
-        }
-        self.touched = touched;
-        self.gate.close();
-        if !self.waits_for_log() {
-            self.release_everything();
-        }
-    }
-
-    /// Whether replies wait until the log has what they tell.
-    fn waits_for_log(&self) -> bool {
-        self.log.is_some() && self.config.durability == crate::config::Durability::Sync
-    }
-
-    /// Ends the entry of one shard, at the end of a turn or before the shard leaves this core.
-    pub(crate) fn close_entry(&mut self, shard: u16) {
-        let Some(held) = self.shards.get_mut(usize::from(shard)) else { return };
-        if held.effects.is_empty() {
-            return;
-        }
-        let index = held.open_index();
-        let lsn = match &mut self.log {
-            Some(log) => log.append(EntryRef {
-                shard: ShardId(shard),
-                term: Term(1),
-                index: Index(index),
-                payload: held.effects.payload(),
-            }),
-            None => Lsn(0),
-        };
-        held.close_entry();
-        self.gate.add_entry(shard, index, lsn);
-    }
-
     pub(crate) fn push_log_operations(&mut self) {
         let Some(log) = &mut self.log else { return };
         while let Some(operation) = log.poll_operation() {
             self.outputs.push(Output::Log(operation));
-        }
-    }
-
-    /// Replies do not wait for the log: `--durability interval` and `none`.
-    fn release_everything(&mut self) {
-        self.release_durable(Lsn(u64::MAX));
-    }
-
-    pub(crate) fn release_durable(&mut self, durable: Lsn) {
-        let mut told = std::mem::take(&mut self.told);
-        let (shards, released) = (&mut self.shards, &mut self.released);
-        self.gate.on_durable(
-            durable,
-            |shard, index| {
-                released[usize::from(shard)] = index;
-                if let Some(held) = shards.get_mut(usize::from(shard)) {
-                    held.release_up_to(index);
-                }
-            },
-            &mut told,
-        );
-        for waiter in told.drain(..) {
-            self.tell(waiter);
-        }
-        self.told = told;
-    }
-
-    fn tell(&mut self, waiter: Waiter) {
-        match waiter {
-            Waiter::Connection(conn) => self.mark_dirty(conn),
-            Waiter::Answers { core, answers } => {
-                self.send_message(core, Message::Answers(answers));
-            }
-            Waiter::Gathering { core, id } if core == self.id => self.on_gathering_released(id),
-            Waiter::Gathering { core, id } => {
-                self.send_message(core, Message::Released { gathering: id });
-            }
         }
     }
 

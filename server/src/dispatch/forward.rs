@@ -156,7 +156,10 @@ impl Core {
         self.stop_timing_for(began_ns, (from, head.conn), head.spec, args);
         let place = (head.conn, head.ticket);
         let held = match self.fence_of(head.shard) {
-            Some((_, open)) => self.gate.wait_with_answer(from, place, &reply, open),
+            Some((index, open)) => {
+                let fence = (head.shard, index);
+                self.gate.wait_with_answer(from, place, &reply, fence, open)
+            }
             None => false,
         };
         if !held {
@@ -195,9 +198,10 @@ impl Core {
                 self.forwards.keep_answers(answers);
             }
             Message::Gather(gather) => self.on_gather(gather),
-            Message::Home { shards, origin, gathering } => {
-                self.on_home(shards, origin, gathering);
+            Message::Home { shards, origin, gathering, transaction } => {
+                self.on_home(shards, origin, gathering, transaction.as_ref());
             }
+            Message::Reports(reports) => self.on_reports(&reports),
             Message::Released { gathering } => self.on_gathering_released(gathering),
             Message::Wake { ticket } => self.on_wake(ticket),
             Message::Forget { db, keys, waiter } => self.on_forget(db, &keys, waiter),

@@ -4,9 +4,13 @@
 //! would; then the shards go home. Operations that come in meanwhile share the next trip.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use engine::args::{Args, OwnedArgs};
 use engine::keyspace::Shard;
+use replication::ids::ShardId;
+use replication::release::Transaction;
+use smallvec::SmallVec;
 
 use super::parked::Parked;
 use super::route::{ShardSet, add_shard};
@@ -109,7 +113,7 @@ impl Core {
                 return;
             }
             // What was collected here so far belongs to this core's log.
-            self.close_entry_early(shard);
+            self.close_entry(shard);
             if let Some(held) = self.shards.take(usize::from(shard)) {
                 gather.collected.push(held);
             }
@@ -120,13 +124,6 @@ impl Core {
         } else {
             let origin = gather.origin;
             self.send_message(origin, Message::Gather(gather));
-        }
-    }
-
-    fn close_entry_early(&mut self, shard: u16) {
-        if let Some(at) = self.touched.iter().position(|touched| *touched == shard) {
-            self.touched.remove(at);
-            self.close_entry(shard);
         }
     }
 
@@ -188,6 +185,7 @@ impl Core {
     fn send_home(&mut self, id: u64, held: &ShardSet) {
         let replies = std::mem::take(&mut self.gatherings.replies);
         let foreign = std::mem::take(&mut self.gatherings.foreign);
+        let transaction = if self.links_foreign() { self.seal_linked() } else { None };
         let mut homes: BTreeMap<u16, (Vec<Box<Shard>>, bool)> = BTreeMap::new();
         for &shard in held {
             let home = self.homes[usize::from(shard)];
@@ -204,8 +202,8 @@ impl Core {
         self.gatherings.unreleased.insert(id, Unreleased { homes: waiting_homes.max(1), replies });
         for (home, (shards, tell)) in homes {
             let gathering = tell.then_some(id);
-            let origin = self.id;
-            self.send_message(home, Message::Home { shards, origin, gathering });
+            let (origin, transaction) = (self.id, transaction.clone());
+            self.send_message(home, Message::Home { shards, origin, gathering, transaction });
         }
         if waiting_homes == 0 {
             self.on_gathering_released(id);
@@ -218,22 +216,37 @@ impl Core {
     }
 
     /// Our shards come home with what a gathering did to them.
-    pub(crate) fn on_home(&mut self, shards: Vec<Box<Shard>>, origin: u16, gathering: Option<u64>) {
+    pub(crate) fn on_home(
+        &mut self,
+        shards: Vec<Box<Shard>>,
+        origin: u16,
+        gathering: Option<u64>,
+        transaction: Option<&Arc<Transaction>>,
+    ) {
         let ids: Vec<u16> = shards.iter().map(|shard| shard.id()).collect();
         let mut open = false;
+        let mut fences = SmallVec::<[(u16, u64); 4]>::new();
         for mut shard in shards {
             let id = shard.id();
             shard.release_up_to(self.released[usize::from(id)]);
-            let changed = !shard.effects.is_empty();
+            let part = transaction.filter(|whole| whole.index_in(ShardId(id)).is_some());
+            let changed = !shard.effects.is_empty() || part.is_some();
+            let last = if changed { shard.open_index() } else { shard.open_index() - 1 };
+            if last > self.released[usize::from(id)] {
+                fences.push((id, last));
+            }
             self.shards.put(shard);
-            if changed && !self.touched.contains(&id) {
-                self.touched.push(id);
+            if let Some(transaction) = part {
+                self.transactions.put(id, Arc::clone(transaction));
+            }
+            if changed {
+                self.touch(id);
             }
             open |= changed;
         }
         if let Some(id) = gathering {
             let waiter = Waiter::Gathering { core: origin, id };
-            if self.gate.wait(waiter, open).is_err() {
+            if fences.is_empty() || self.gate.wait(waiter, &fences, open).is_err() {
                 self.send_message(origin, Message::Released { gathering: id });
             }
         }

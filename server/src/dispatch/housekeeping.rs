@@ -66,8 +66,8 @@ impl Core {
                 budget -= held.expire_slice(db, self.now.unix_ms, budget).min(budget);
             }
             let changed = !held.effects.is_empty();
-            if changed && self.is_home(usize::from(shard)) && !self.touched.contains(&shard) {
-                self.touched.push(shard);
+            if changed && self.is_home(usize::from(shard)) {
+                self.touch(shard);
             }
         }
         budget == 0

@@ -117,6 +117,9 @@ impl Core {
     }
 
     pub(crate) fn begin_observing(&mut self, needed: &ShardSet) {
+        if needed.len() > 1 {
+            self.separate(needed);
+        }
         for shard in needed {
             if let Some(held) = self.shards.get_mut(usize::from(*shard)) {
                 held.begin_observing();
@@ -194,6 +197,9 @@ impl Core {
         needed: &ShardSet,
         mut hold: impl FnMut(Hold),
     ) {
+        if needed.len() > 1 {
+            self.link(needed);
+        }
         for &shard in needed {
             let Some((index, open)) = self.fence_of(shard) else { continue };
             if !self.is_home(usize::from(shard)) {
@@ -201,7 +207,10 @@ impl Core {
                 self.gatherings.note_foreign(shard, index);
                 continue;
             }
-            if !silent && self.gate.wait(Waiter::Connection(id), open).is_ok() {
+            // The connection looks at its own fences when it is told.
+            let fence = [(shard, index)];
+            let fences = if open { &[][..] } else { &fence };
+            if !silent && self.gate.wait(Waiter::Connection(id), fences, open).is_ok() {
                 hold(Hold::Release { shard, index });
             }
         }
@@ -211,12 +220,12 @@ impl Core {
     /// and whether that is the one being collected. Notes the shard as touched.
     pub(crate) fn fence_of(&mut self, shard: u16) -> Option<(u64, bool)> {
         let held = self.shards.get_mut(usize::from(shard))?;
-        let changed = !held.effects.is_empty();
+        let (changed, wrote) = (!held.effects.is_empty(), held.wrote());
         let (open_index, observed) = (held.open_index(), held.observed());
-        if changed && self.homes[usize::from(shard)] == self.id && !self.touched.contains(&shard) {
-            self.touched.push(shard);
+        if changed && self.is_home(usize::from(shard)) {
+            self.touch(shard);
         }
-        let index = if held.wrote() { open_index } else { observed };
+        let index = if wrote { open_index } else { observed };
         (index > 0).then_some((index, index == open_index))
     }
 

@@ -95,6 +95,13 @@ pub fn remove_leftovers(directory: &Path) -> Result<(), RuntimeError> {
     Ok(())
 }
 
+/// Brings what is in a file, and in the drive's cache, onto stable storage.
+pub fn flush(path: &Path) -> Result<(), RuntimeError> {
+    let flushed = File::open(path).and_then(|file| file.sync_data());
+    let fail = |error| RuntimeError::File { what: "cannot sync", path: path.to_owned(), error };
+    flushed.map_err(fail)
+}
+
 fn entries_of(directory: &Path) -> Result<Vec<fs::DirEntry>, RuntimeError> {
     let fail = cannot_list(directory);
     match fs::read_dir(directory) {

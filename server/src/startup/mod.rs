@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use engine::hash::Hasher64;
-use engine::keyspace::Shards;
 use replication::log::segment::SegmentHeader;
 use replication::log::{LogIdentity, Tail};
 
@@ -26,6 +25,7 @@ use crate::runtime::disk::{DataLock, create_segment};
 use crate::runtime::{self, LogConfig, Running};
 use identity::Identity;
 use recovery::Recovered;
+use replay::Replayed;
 
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,11 +44,12 @@ pub fn run(config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(
     };
     let banner = Banner {
         cores: config.cores,
-        shards: prepared.shards.count(),
+        shards: prepared.recovered.shards.count(),
         directory: lock.is_some().then(|| config.dir.display().to_string()),
         durability: config.durability,
-        entries_recovered: prepared.entries,
-        records_cut: prepared.tails.iter().map(|tail| tail.cut_records).sum(),
+        entries_recovered: prepared.recovered.replayed.entries,
+        records_cut: prepared.recovered.tails.iter().map(|tail| tail.cut_records).sum(),
+        entries_cut: prepared.recovered.replayed.entries_cut(),
     };
     let runtime_config = runtime_config(&config);
     let starts = prepared.into_starts(&config, seeds[0]);
@@ -71,21 +72,21 @@ pub struct Banner {
     pub durability: Durability,
     pub entries_recovered: u64,
     pub records_cut: u64,
+    /// Entries of transactions that were not whole in all their logs.
+    pub entries_cut: u64,
 }
 
 /// The state with which the cores begin.
 struct Prepared {
-    shards: Shards,
-    /// By core directory.
-    tails: Vec<Tail>,
+    recovered: Recovered,
     identity: Option<Identity>,
-    entries: u64,
 }
 
 impl Prepared {
     fn empty(shard_count: usize, hasher: Hasher64) -> Prepared {
         let shards = replay::empty_shards(shard_count, hasher);
-        Prepared { shards, tails: Vec::new(), identity: None, entries: 0 }
+        let recovered = Recovered { shards, tails: Vec::new(), replayed: Replayed::default() };
+        Prepared { recovered, identity: None }
     }
 
     fn from_directory(config: &Config, hasher: Hasher64) -> Result<Prepared, StartError> {
@@ -101,10 +102,9 @@ impl Prepared {
             .into());
         }
         let settings = config.engine_settings();
-        let Recovered { shards, mut tails, entries } =
-            recovery::recover_directory(&config.dir, &identity, &settings, hasher)?;
-        make_first_segments(config, &identity, &mut tails)?;
-        Ok(Prepared { shards, tails, identity: Some(identity), entries })
+        let mut recovered = recovery::recover_directory(&config.dir, &identity, &settings, hasher)?;
+        make_first_segments(config, &identity, &mut recovered.tails)?;
+        Ok(Prepared { recovered, identity: Some(identity) })
     }
 
     fn into_starts(self, config: &Config, seed: u64) -> Vec<CoreStart> {
@@ -114,7 +114,7 @@ impl Prepared {
             core: 0,
         });
         let host = || -> Box<dyn Host> { Box::new(runtime::host::Machine) };
-        starts::deal_out(config, self.shards, &self.tails, log, seed, host)
+        starts::deal_out(config, self.recovered, log, seed, host)
     }
 }
 

@@ -2,25 +2,30 @@
 //! entries meet here and are applied in the order of each shard's indexes, whichever logs they lie
 //! in: so a node may start with another number of cores than last time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use engine::hash::Hasher64;
 use engine::keyspace::Shards;
 use engine::settings::Settings;
+use replication::ids::{Index, ShardId};
+use replication::log::segment::file_name;
 use replication::log::{LogIdentity, Tail, recover};
+use replication::release::resolve::Content;
 
 use super::StartError;
 use super::identity::Identity;
-use super::replay::{EntryStream, OwnedEntry, apply_in_order, empty_shards};
+use super::replay::{
+    EntryStream, OwnedEntry, Replayed, apply_in_order, empty_shards, own, take_in_order,
+};
 use super::segments::{SegmentFiles, core_directories};
-use crate::runtime::disk::remove_leftovers;
+use crate::runtime::disk::{flush, remove_leftovers};
 
 pub struct Recovered {
     pub shards: Shards,
     /// Where each core directory's log goes on.
     pub tails: Vec<Tail>,
-    pub entries: u64,
+    pub replayed: Replayed,
 }
 
 /// Payload bytes a reading thread hands over at once, and such batches that may wait: together
@@ -36,7 +41,46 @@ pub fn recover_directory(
 ) -> Result<Recovered, StartError> {
     let mut shards = empty_shards(identity.shards, hasher);
     let directories = core_directories(directory)?;
-    let (entries, tails) = std::thread::scope(|scope| {
+    for directory in &directories {
+        remove_leftovers(directory)?;
+    }
+    let (replayed, tails) =
+        read_logs(&directories, identity, |logs| apply_in_order(logs, &mut shards, settings))?;
+    for (directory, tail) in directories.iter().zip(&tails) {
+        make_durable(directory, tail)?;
+    }
+    Ok(Recovered { shards, tails, replayed })
+}
+
+/// Whether the transactions of a directory whose logs are sound are whole or cut: what a start
+/// would find. Changes nothing.
+pub fn check_transactions(directory: &Path, identity: &Identity) -> Result<Replayed, StartError> {
+    let directories = core_directories(directory)?;
+    let (replayed, _) = read_logs(&directories, identity, |logs| {
+        take_in_order(logs, identity.shards, |_, _, _| Ok(()))
+    })?;
+    Ok(replayed)
+}
+
+/// What is shown from now on must not be lost by a later power cut: a write that was under way at
+/// the end of the last start may be in the drive's cache only.
+fn make_durable(directory: &Path, tail: &Tail) -> Result<(), StartError> {
+    for number in tail.segment.saturating_sub(1)..=tail.segment {
+        let path = directory.join(file_name(number));
+        if path.exists() {
+            flush(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads every log in a thread of its own while `take` takes the entries.
+fn read_logs(
+    directories: &[PathBuf],
+    identity: &Identity,
+    take: impl FnOnce(&mut [Log]) -> Result<Replayed, StartError>,
+) -> Result<(Replayed, Vec<Tail>), StartError> {
+    std::thread::scope(|scope| {
         let mut logs = Vec::new();
         let mut threads = Vec::new();
         for (core, path) in directories.iter().enumerate() {
@@ -46,7 +90,7 @@ pub fn recover_directory(
             threads.push(scope.spawn(move || read_log(path, identity, sender)));
             logs.push(Log { receiver, batch: Vec::new().into_iter().peekable() });
         }
-        let applied = apply_in_order(&mut logs, &mut shards, settings);
+        let applied = take(&mut logs);
         // Readers that wait for a place end when nobody receives.
         drop(logs);
         let mut tails = Vec::new();
@@ -57,12 +101,11 @@ pub fn recover_directory(
         // A reader's own error says more than the gap that it leaves.
         let tails = tails.into_iter().collect::<Result<Vec<Tail>, StartError>>();
         match (applied, tails) {
-            (Ok(entries), Ok(tails)) => Ok((entries, tails)),
+            (Ok(replayed), Ok(tails)) => Ok((replayed, tails)),
             (_, Err(error)) => Err(error),
             (Err(error), Ok(_)) => Err(error),
         }
-    })?;
-    Ok(Recovered { shards, tails, entries })
+    })
 }
 
 fn read_log(
@@ -70,16 +113,13 @@ fn read_log(
     identity: LogIdentity,
     sender: SyncSender<Vec<OwnedEntry>>,
 ) -> Result<Tail, StartError> {
-    remove_leftovers(directory)?;
     let mut source = SegmentFiles::list(directory)?;
     let (mut batch, mut batch_bytes) = (Vec::new(), 0);
     let tail = recover(&mut source, identity, &mut |entry| {
-        batch_bytes += entry.payload.len();
-        batch.push(OwnedEntry {
-            shard: entry.shard.0,
-            index: entry.index.0,
-            payload: entry.payload.to_vec(),
-        });
+        if let Content::Entry { payload, .. } = &entry.content {
+            batch_bytes += payload.len();
+        }
+        batch.push(own(entry));
         if batch_bytes >= BATCH_BYTES {
             batch_bytes = 0;
             let full = std::mem::take(&mut batch);
@@ -100,7 +140,7 @@ struct Log {
 }
 
 impl EntryStream for Log {
-    fn peek(&mut self) -> Option<(u16, u64)> {
+    fn peek(&mut self) -> Option<(ShardId, Index)> {
         loop {
             if let Some(entry) = self.batch.peek() {
                 return Some((entry.shard, entry.index));

@@ -4,22 +4,49 @@ use engine::effect::apply::apply;
 use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::settings::Settings;
+use replication::ids::{Index, ShardId};
+use replication::log::recovery::Entry;
+use replication::release::resolve::{Content, Ending, Placed, Resolver};
 
 use super::StartError;
 
-/// An entry of a log.
-pub struct OwnedEntry {
-    pub shard: u16,
-    pub index: u64,
-    pub payload: Vec<u8>,
-}
+/// An entry of a log, or a void.
+pub type OwnedEntry = Placed<Vec<u8>>;
 
 /// A log's entries in their order.
 pub trait EntryStream {
     /// Shard and index of the next one.
-    fn peek(&mut self) -> Option<(u16, u64)>;
+    fn peek(&mut self) -> Option<(ShardId, Index)>;
 
     fn next(&mut self) -> Option<OwnedEntry>;
+}
+
+/// What the logs came to, beside the shards.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    /// Entries read.
+    pub entries: u64,
+    /// How each shard goes on.
+    pub endings: Vec<Ending>,
+}
+
+impl Replayed {
+    /// Entries that are cut because their transactions are not whole.
+    pub fn entries_cut(&self) -> u64 {
+        let cut = |ending: &Ending| ending.void_from.map_or(0, |from| ending.used.0 + 1 - from.0);
+        self.endings.iter().map(cut).sum()
+    }
+}
+
+/// A copy of an entry as it was read.
+pub fn own(entry: Entry<'_>) -> OwnedEntry {
+    let content = match entry.content {
+        Content::Entry { transaction, payload } => {
+            Content::Entry { transaction, payload: payload.to_vec() }
+        }
+        Content::Void { from } => Content::Void { from },
+    };
+    Placed { shard: entry.shard, index: entry.index, decided: entry.decided, content }
 }
 
 pub fn empty_shards(shard_count: usize, hasher: Hasher64) -> Shards {
@@ -30,37 +57,54 @@ pub fn empty_shards(shard_count: usize, hasher: Hasher64) -> Shards {
     shards
 }
 
-/// Takes entries from the logs as long as one of them has the next entry of some shard.
+/// Applies the entries of the logs whose transactions are whole.
 pub fn apply_in_order<L: EntryStream>(
     logs: &mut [L],
     shards: &mut Shards,
     settings: &Settings,
-) -> Result<u64, StartError> {
-    let mut last_index = vec![0u64; shards.count()];
+) -> Result<Replayed, StartError> {
+    let replayed = take_in_order(logs, shards.count(), |shard, index, payload| {
+        apply(shards, usize::from(shard.0), settings, payload).map_err(|error| {
+            StartError::from(format!("entry {} of shard {}: {error}", index.0, shard.0))
+        })
+    })?;
+    for (place, ending) in replayed.endings.iter().enumerate() {
+        if let Some(shard) = shards.get_mut(place) {
+            shard.resume_after(resumes_after(ending).0);
+        }
+    }
+    Ok(replayed)
+}
+
+/// Takes entries from the logs as long as one of them has the next entry of some shard. Those
+/// whose transactions are whole are given to `take_effect`, each shard's in order.
+pub fn take_in_order<L: EntryStream>(
+    logs: &mut [L],
+    shard_count: usize,
+    mut take_effect: impl FnMut(ShardId, Index, &[u8]) -> Result<(), StartError>,
+) -> Result<Replayed, StartError> {
+    let mut resolver = Resolver::new(&vec![Index(0); shard_count]);
+    let mut take_effect =
+        |shard: ShardId, index: Index, payload: Vec<u8>| take_effect(shard, index, &payload);
     let mut entries = 0;
     loop {
         let mut progressed = false;
         let mut stuck = None;
         for (core, log) in logs.iter_mut().enumerate() {
             while let Some((shard, index)) = log.peek() {
-                let place = usize::from(shard);
-                let Some(last) = last_index.get_mut(place) else {
-                    return Err(format!(
-                        "the log of core {core} has a shard {shard}, which this \
-                                        directory does not have"
+                let expected = resolver.next_index(shard).ok_or_else(|| {
+                    format!(
+                        "the log of core {core} has a shard {}, which this directory does not have",
+                        shard.0
                     )
-                    .into());
-                };
-                if index != *last + 1 {
-                    stuck = Some((core, shard, index, *last));
+                })?;
+                if index != expected {
+                    stuck = Some((core, shard, index, expected));
                     break;
                 }
                 if let Some(entry) = log.next() {
-                    apply(shards, place, settings, &entry.payload).map_err(|error| {
-                        format!("the log of core {core}, shard {shard}, entry {index}: {error}")
-                    })?;
+                    resolver.take(entry, &mut take_effect)?;
                 }
-                *last = index;
                 entries += 1;
                 progressed = true;
             }
@@ -68,20 +112,21 @@ pub fn apply_in_order<L: EntryStream>(
         match stuck {
             None => break,
             Some(_) if progressed => {}
-            Some((core, shard, index, last)) => {
+            Some((core, shard, index, expected)) => {
                 return Err(format!(
-                    "the log of core {core} has entry {index} of shard {shard}, but no log has \
-                     entry {}; a log file is missing or from another time",
-                    last + 1
+                    "the log of core {core} has entry {} of shard {}, but no log has entry {}; a \
+                     log file is missing or from another time",
+                    index.0, shard.0, expected.0
                 )
                 .into());
             }
         }
     }
-    for (place, last) in last_index.into_iter().enumerate() {
-        if let Some(shard) = shards.get_mut(place) {
-            shard.resume_after(last);
-        }
-    }
-    Ok(entries)
+    let endings = resolver.finish(&mut take_effect)?;
+    Ok(Replayed { entries, endings })
+}
+
+/// The last index that is used once a shard's void, if it needs one, is written.
+pub fn resumes_after(ending: &Ending) -> Index {
+    Index(ending.used.0 + u64::from(ending.void_from.is_some()))
 }

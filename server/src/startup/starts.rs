@@ -1,37 +1,45 @@
 //! Deals out a node's shards and logs to its cores. Pure.
 
-use engine::keyspace::Shards;
-use replication::ids::Incarnation;
-use replication::log::{LogIdentity, LogWriter, Tail};
+use replication::ids::{Incarnation, Index, ShardId, Term};
+use replication::log::{LogIdentity, LogWriter};
+use replication::release::resolve::Ending;
 
 use crate::config::Config;
 use crate::core::host::Host;
 use crate::core::{CoreStart, home_of};
 
-/// What each core starts with. `tails` is by core directory; `log` names the node whose logs these
-/// are (its `core` is of no account), `None` where there are none.
+use super::recovery::Recovered;
+
+/// What each core starts with. `log` names the node whose logs these are (its `core` is of no
+/// account), `None` where there are none.
 pub fn deal_out(
     config: &Config,
-    mut shards: Shards,
-    tails: &[Tail],
+    recovered: Recovered,
     log: Option<LogIdentity>,
     seed: u64,
     host: impl Fn() -> Box<dyn Host>,
 ) -> Vec<CoreStart> {
+    let Recovered { mut shards, tails, replayed } = recovered;
     let shard_count = shards.count();
     let hasher = shards.hasher();
     let highest = tails.iter().map(|tail| tail.incarnation).max().unwrap_or_default();
     let incarnation = Incarnation(highest.0 + 1);
     (0..config.cores as u16)
         .map(|id| {
-            let owned = (0..shard_count)
+            let owned: Vec<_> = (0..shard_count)
                 .filter(|shard| home_of(*shard, shard_count, config.cores) == id)
                 .filter_map(|shard| shards.take(shard))
                 .collect();
+            let node = log.map_or(0, |log| log.node);
             let log = log.map(|node| {
                 let tail = tails.get(usize::from(id)).copied().unwrap_or_default();
                 let identity = LogIdentity { core: id, ..node };
-                LogWriter::new(identity, config.log_segment_bytes, tail, incarnation)
+                let mut log = LogWriter::new(identity, config.log_segment_bytes, tail, incarnation);
+                for shard in &owned {
+                    let ending = replayed.endings.get(usize::from(shard.id()));
+                    void_cut(&mut log, ShardId(shard.id()), ending);
+                }
+                log
             });
             CoreStart {
                 id,
@@ -40,9 +48,18 @@ pub fn deal_out(
                 shards: owned,
                 hasher: hasher.clone(),
                 log,
+                node,
+                incarnation,
                 seed: seed.wrapping_add(u64::from(id)),
                 host: host(),
             }
         })
         .collect()
+}
+
+/// What was cut of a shard must stay cut: it is said before anything else of the shard is logged.
+fn void_cut(log: &mut LogWriter, shard: ShardId, ending: Option<&Ending>) {
+    if let Some(Ending { used, void_from: Some(from), .. }) = ending {
+        log.append_void(shard, Term(1), Index(used.0 + 1), *from);
+    }
 }

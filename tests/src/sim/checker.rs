@@ -37,8 +37,6 @@ struct Item {
 }
 
 pub struct Checker {
-    /// Whether a crash keeps what was on several shards whole.
-    whole_after_crash: bool,
     counters: Vec<Counter>,
     own: BTreeMap<(usize, u64), Possible>,
     left: BTreeMap<usize, Possible>,
@@ -47,14 +45,11 @@ pub struct Checker {
     items: BTreeMap<u64, Item>,
     /// Pops whose replies were lost in a crash: so many items may be gone.
     lost_pops: usize,
-    /// A crash may have left half of a transfer.
-    halves: bool,
 }
 
-impl Checker {
-    pub fn new(whole_after_crash: bool) -> Checker {
+impl Default for Checker {
+    fn default() -> Checker {
         Checker {
-            whole_after_crash,
             counters: (0..COUNTERS).map(|_| Counter::default()).collect(),
             own: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -62,10 +57,11 @@ impl Checker {
             brief: BTreeMap::new(),
             items: BTreeMap::new(),
             lost_pops: 0,
-            halves: false,
         }
     }
+}
 
+impl Checker {
     /// An operation was answered.
     pub fn on_done(&mut self, client: usize, asked: &Asked, now_ns: u64) -> Result<(), String> {
         let span = (asked.started_ns, now_ns);
@@ -132,7 +128,6 @@ impl Checker {
                 let brief = Brief { value, from_ns, to_ns: now_ns, unsure: true };
                 self.brief.entry(client).or_default().push(brief);
             }
-            Operation::Transfer { .. } if !self.whole_after_crash => self.halves = true,
             Operation::Pop { .. } => self.lost_pops += 1,
             Operation::Push { queue, item } => {
                 self.items.entry(*item).or_default().queue = *queue;
@@ -170,18 +165,11 @@ impl Checker {
     fn on_pair(&mut self, client: usize, reply: &Reply) -> Result<(), String> {
         let Reply::Many(sides) = reply else { return Err("not two values".into()) };
         let [left, right] = sides.as_slice() else { return Err("not two values".into()) };
-        let one_way = |possible: &Possible| possible.len() == 1;
-        let left_possible = self.left.entry(client).or_insert_with(unset);
-        let sure = one_way(left_possible);
-        read(left_possible, left)?;
-        let right_possible = self.right.entry(client).or_insert_with(unset);
-        let sure = sure && one_way(right_possible);
-        read(right_possible, right)?;
-        if left != right && (sure || self.whole_after_crash) && !self.halves {
+        read(self.left.entry(client).or_insert_with(unset), left)?;
+        read(self.right.entry(client).or_insert_with(unset), right)?;
+        if left != right {
             return Err("half of an MSET".into());
         }
-        // From here on this is what is there, be it half.
-        self.halves |= left != right;
         Ok(())
     }
 
@@ -195,7 +183,7 @@ impl Checker {
             other => Err(format!("no balance: {other:?}")),
         };
         let sum: i64 = accounts.iter().map(balance).sum::<Result<i64, String>>()?;
-        if sum != 0 && !self.halves {
+        if sum != 0 {
             return Err(format!("money came or went: {sum}"));
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use engine::hash::Hasher64;
 use engine::rng::Rng;
+use replication::ids::{Index, ShardId};
 use replication::log::{LogIdentity, LogOperation, Tail, recover};
 use server::config::Config;
 use server::core::Core;
@@ -15,7 +16,8 @@ use server::core::host::Host;
 use server::core::io::{ConnId, Input, Machine, Now, Output};
 use server::core::message::Message;
 use server::dispatch::log_done::LogDone;
-use server::startup::replay::{EntryStream, OwnedEntry, apply_in_order, empty_shards};
+use server::startup::recovery::Recovered;
+use server::startup::replay::{EntryStream, OwnedEntry, apply_in_order, empty_shards, own};
 use server::startup::starts::deal_out;
 
 use super::disk::{Disk, LogSource, UnderWay};
@@ -84,7 +86,7 @@ pub struct Node {
 struct Entries(std::iter::Peekable<std::vec::IntoIter<OwnedEntry>>);
 
 impl EntryStream for Entries {
-    fn peek(&mut self) -> Option<(u16, u64)> {
+    fn peek(&mut self) -> Option<(ShardId, Index)> {
         self.0.peek().map(|entry| (entry.shard, entry.index))
     }
 
@@ -103,20 +105,17 @@ impl Node {
             let mut entries = Vec::new();
             let identity = LogIdentity { core, ..IDENTITY };
             let tail = recover(&mut LogSource(disk.log(core)), identity, &mut |entry| {
-                entries.push(OwnedEntry {
-                    shard: entry.shard.0,
-                    index: entry.index.0,
-                    payload: entry.payload.to_vec(),
-                });
+                entries.push(own(entry));
                 Ok(())
             });
             tails.push(tail.map_err(|error| format!("log of core {core}: {error}"))?);
             logs.push(Entries(entries.into_iter().peekable()));
         }
-        apply_in_order(&mut logs, &mut shards, &config.engine_settings())
+        let replayed = apply_in_order(&mut logs, &mut shards, &config.engine_settings())
             .map_err(|error| error.to_string())?;
         let host = || -> Box<dyn Host> { Box::new(Still) };
-        let starts = deal_out(config, shards, &tails, Some(IDENTITY), rng.next_u64(), host);
+        let recovered = Recovered { shards, tails, replayed };
+        let starts = deal_out(config, recovered, Some(IDENTITY), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
         let seats = starts.into_iter().map(|start| seat(Core::new(start))).collect();

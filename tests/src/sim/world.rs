@@ -83,7 +83,7 @@ pub fn run(plan: Plan) -> Result<Outcome, String> {
     let node = Node::start(&config, Disk::default(), &mut rng)?;
     let mut world = World {
         turns: vec![None; config.cores],
-        checker: Checker::new(shards == 1),
+        checker: Checker::default(),
         clients: (0..plan.clients).map(|_| Client::default()).collect(),
         events: BTreeMap::new(),
         last_event: 0,

@@ -5,10 +5,38 @@ use engine::hash::Hasher64;
 use engine::image;
 use engine::keyspace::Value;
 use engine::value::limits::EncodingLimits;
+use replication::release::Transaction;
+use replication::release::resolve::Content;
+
+/// Lines for what a record or several say: a void, or a transaction and the effects.
+pub fn describe_content(content: &Content<&[u8]>, shown_bytes_max: usize) -> Vec<String> {
+    match content {
+        Content::Void { from } => vec![format!("entries from {} on are cut", from.0)],
+        Content::Entry { transaction, payload } => {
+            let mut lines: Vec<String> = transaction.iter().map(describe_transaction).collect();
+            lines.extend(describe_payload(payload, shown_bytes_max));
+            lines
+        }
+    }
+}
+
+fn describe_transaction(transaction: &Transaction) -> String {
+    let Transaction { id, participants } = transaction;
+    let parts: Vec<_> =
+        participants.iter().map(|part| format!("{}:{}", part.shard.0, part.index.0)).collect();
+    format!(
+        "transaction {}.{}.{}.{} of entries {} (shard:index)",
+        id.node,
+        id.incarnation.0,
+        id.core.0,
+        id.counter,
+        parts.join(" ")
+    )
+}
 
 /// A line for each effect of an entry's payload, and one that says so if the rest cannot be read.
 /// Of keys and values no more than `shown_bytes_max` bytes are shown.
-pub fn describe_payload(payload: &[u8], shown_bytes_max: usize) -> Vec<String> {
+fn describe_payload(payload: &[u8], shown_bytes_max: usize) -> Vec<String> {
     let words = Words { shown_bytes_max };
     Decoder::new(payload)
         .map(|effect| match effect {

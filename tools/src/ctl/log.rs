@@ -15,7 +15,7 @@ use replication::log::walk::{Stored, walk_segment};
 use server::runtime::disk::{SegmentFile, list_segments};
 use server::startup::segments::SegmentFiles;
 
-use super::effects::describe_payload;
+use super::effects::describe_content;
 
 /// Prints these segments, and those of directories among the paths. Returns whether the records
 /// form a chain as far as they go.
@@ -132,8 +132,8 @@ impl Printer<'_> {
                 let what = match error {
                     HeaderError::Blank => "its header is blank".to_owned(),
                     HeaderError::Damaged => "its header is damaged".to_owned(),
-                    HeaderError::NewerVersion(version) => {
-                        format!("format version {version} needs a newer program")
+                    HeaderError::UnknownVersion(version) => {
+                        format!("format version {version} needs another program")
                     }
                 };
                 writeln!(self.out, "{shown}: {what}")?;
@@ -191,9 +191,12 @@ impl Printer<'_> {
             RecordKind::Seal => write!(self.out, "seal")?,
             RecordKind::Entry => write!(
                 self.out,
-                "entry shard {} term {} index {}: {} bytes{part}",
-                header.shard.0, header.term.0, header.index.0, header.payload_len
+                "entry shard {} term {} index {} decided {}: {} bytes{part}",
+                header.shard.0, header.term.0, header.index.0, header.decided.0, header.payload_len
             )?,
+            RecordKind::Void => {
+                write!(self.out, "void shard {} index {}", header.shard.0, header.index.0)?;
+            }
         }
         writeln!(self.out, "{}", if taken { "" } else { " (not in the chain)" })?;
         if !taken {
@@ -202,7 +205,7 @@ impl Printer<'_> {
         chain.file = file.to_owned();
         let mut lines = Vec::new();
         let assembled = chain.assembler.take(header, stored.payload, &mut |entry| {
-            lines = describe_payload(entry.payload, self.shown_bytes_max);
+            lines = describe_content(&entry.content, self.shown_bytes_max);
             Ok(())
         });
         if let Err(message) = assembled {

@@ -8,7 +8,9 @@ use anyhow::{Result, anyhow};
 use engine::effect::decode::Decoder;
 use replication::log::segment::file_name;
 use replication::log::{LogIdentity, Tail, recover};
+use replication::release::resolve::Content;
 use server::startup::identity::Identity;
+use server::startup::recovery::check_transactions;
 use server::startup::segments::{SegmentFiles, core_directories};
 
 /// Checks the log of every core and that no entry of a shard is missing among them. Returns
@@ -39,8 +41,29 @@ pub fn verify(directory: &Path, out: &mut dyn Write) -> Result<bool> {
         // A damaged log has gaps of course.
         sound = shards.report(identity.shards, out)?;
     }
+    if sound {
+        sound = report_transactions(directory, &identity, out)?;
+    }
     writeln!(out, "{}", if sound { "sound" } else { "DAMAGED" })?;
     Ok(sound)
+}
+
+/// Says whether the transactions over several shards are whole.
+fn report_transactions(directory: &Path, identity: &Identity, out: &mut dyn Write) -> Result<bool> {
+    match check_transactions(directory, identity) {
+        Ok(replayed) if replayed.entries_cut() > 0 => writeln!(
+            out,
+            "{} entries belong to transactions that are not whole, or stand behind one; they were \
+             never acknowledged and are cut by the next start",
+            replayed.entries_cut()
+        )?,
+        Ok(_) => {}
+        Err(error) => {
+            writeln!(out, "DAMAGED: {error}")?;
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn verify_core(
@@ -56,9 +79,10 @@ fn verify_core(
     let (mut entries, mut payload_bytes) = (0u64, 0u64);
     let found = recover(&mut source, log, &mut |entry| {
         entries += 1;
-        payload_bytes += entry.payload.len() as u64;
         shards.add(entry.shard.0, entry.index.0);
-        Decoder::new(entry.payload)
+        let Content::Entry { payload, .. } = entry.content else { return Ok(()) };
+        payload_bytes += payload.len() as u64;
+        Decoder::new(payload)
             .try_for_each(|effect| effect.map(drop))
             .map_err(|error| format!("shard {}, entry {}: {error}", entry.shard.0, entry.index.0))
     });

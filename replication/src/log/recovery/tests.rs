@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use super::super::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN};
 use super::super::{BlockBuffer, EntryRef, LogOperation, LogWriter};
 use super::*;
+use crate::ids::{CoreId, TransactionId};
+use crate::release::{Participant, Transaction};
 
 const IDENTITY: LogIdentity = LogIdentity { cluster: 0xc0ffee, node: 1, core: 0 };
 
@@ -46,7 +48,8 @@ type Appended = Vec<(Lsn, OneEntry)>;
 fn read_all(disk: &mut Disk) -> Result<(Entries, Tail), RecoveryError> {
     let mut entries = Vec::new();
     let tail = recover(disk, IDENTITY, &mut |entry| {
-        entries.push((entry.shard.0, entry.index.0, entry.payload.to_vec()));
+        let Content::Entry { payload, .. } = entry.content else { return Err("a void".into()) };
+        entries.push((entry.shard.0, entry.index.0, payload.to_vec()));
         Ok(())
     })?;
     Ok((entries, tail))
@@ -86,6 +89,8 @@ impl Run {
             shard: ShardId(shard),
             term: Term(1),
             index: Index(*index),
+            decided: Index(*index - 1),
+            transaction: None,
             payload: &payload,
         };
         let lsn = self.writer.append(entry);
@@ -418,11 +423,13 @@ fn records_that_a_client_wrote_are_none() {
         term: Term(1),
         index: Index(2),
         shard: ShardId(0),
+        participants: 0,
+        decided: Index(1),
         payload_len: 0,
         previous_crc: 0,
     };
     let mut block = BlockBuffer::with_capacity(BLOCK_BYTES);
-    header.write(&[], 0, &mut block);
+    header.write([&[], &[]], 0, &mut block);
     run.append(0, block.bytes().repeat(1000));
     run.submit();
     let (disk, acknowledged, _) = run.crash([Damage::TornBefore(8), Damage::Lost]);
@@ -465,4 +472,47 @@ fn an_empty_segment_too_small_for_the_first_write_is_passed_over() {
     let (mut disk, acknowledged, _) = run.crash([Damage::Lost; 2]);
     assert!(read_all(&mut disk).expect("it is sound").0 == acknowledged);
     assert_eq!(acknowledged.len(), 1);
+}
+
+/// Whatever the sizes: a list of participants longer than what is left of a buffer, too.
+#[test]
+fn transactions_and_voids_are_read_back() {
+    for (participants, payload_bytes) in [(2, 0), (3, 10), (2, 600_000), (9_000, 300_000)] {
+        let (mut run, _) = Run::start_with(Disk::default(), 8 * SEGMENT_BYTES_MIN);
+        let part = |n: u16| Participant { shard: ShardId(n), index: Index(7) };
+        let id =
+            TransactionId { node: 1, incarnation: Incarnation(1), core: CoreId(0), counter: 5 };
+        let transaction = Transaction { id, participants: (0..participants).map(part).collect() };
+        let payload = vec![b'x'; payload_bytes];
+        run.writer.append(EntryRef {
+            shard: ShardId(1),
+            term: Term(1),
+            index: Index(7),
+            decided: Index(5),
+            transaction: Some(&transaction),
+            payload: &payload,
+        });
+        run.writer.append_void(ShardId(2), Term(1), Index(9), Index(4));
+        while run.writer.durable() < run.writer.appended() {
+            run.submit();
+            (0..run.in_flight.len()).for_each(|_| run.complete(0));
+        }
+        let mut found = Vec::new();
+        let tail = recover(&mut run.disk, IDENTITY, &mut |entry| {
+            let Entry { shard, index, decided, content, .. } = entry;
+            found.push((
+                shard.0,
+                index.0,
+                decided.0,
+                match content {
+                    Content::Entry { transaction, payload } => (transaction, payload.to_vec()),
+                    Content::Void { from } => (None, from.0.to_le_bytes().to_vec()),
+                },
+            ));
+            Ok(())
+        });
+        assert_eq!(tail.unwrap().cut_records, 0);
+        let void = (2, 9, 3, (None, 4u64.to_le_bytes().to_vec()));
+        assert!(found == [(1, 7, 5, (Some(transaction), payload)), void]);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use replication::log::limits::{BLOCK_BYTES, READ_BYTES, RECORD_BYTES_MAX};
 use replication::log::{LogIdentity, RecoveryError, SegmentSource, Tail, recover};
+use replication::release::resolve::Content;
 
 use super::history::{Entries, Entry};
 
@@ -56,12 +57,13 @@ pub fn recover_all(disk: &mut Disk) -> Result<(Entries, Tail), RecoveryError> {
     let mut payload_bytes = 0;
     let there = disk.bytes();
     let tail = recover(disk, IDENTITY, &mut |entry| {
-        payload_bytes += entry.payload.len() as u64;
+        let Content::Entry { payload, .. } = entry.content else { return Err("a void".into()) };
+        payload_bytes += payload.len() as u64;
         assert!(payload_bytes <= there, "more payload than the files hold");
         entries.push(Entry {
             shard: entry.shard.0,
             index: entry.index.0,
-            payload: entry.payload.to_vec(),
+            payload: payload.to_vec(),
         });
         Ok(())
     })?;

@@ -221,6 +221,8 @@ impl Running {
             shard: ShardId(shard),
             term: Term(1),
             index: Index(*index),
+            decided: Index(*index - 1),
+            transaction: None,
             payload: &payload,
         });
         self.appended.push(lsn);
@@ -309,11 +311,13 @@ fn forged(rng: &mut Rng, len: usize, appended: Lsn) -> Vec<u8> {
         term: Term(1),
         index: Index(1),
         shard: ShardId(rng.below(SHARDS + 1) as u16),
+        participants: 0,
+        decided: Index(0),
         payload_len: 0,
         previous_crc: rng.next_u64() as u32,
     };
     let mut block = BlockBuffer::with_capacity(BLOCK_BYTES);
-    header.write(&[], 0, &mut block);
+    header.write([&[], &[]], 0, &mut block);
     let mut record = block.bytes().to_vec();
     if rng.below(3) == 0 {
         // One that claims to go on for long.

@@ -1,0 +1,217 @@
+//! Up to where the replies of each shard may leave: what is committed, and past no transaction over
+//! several shards whose fate is open (design §9). Pure; one on each core, for the shards it owns.
+//!
+//! - [`transaction`]: what the entries of one transaction say.
+//! - [`resolve`]: the same question after a crash, with all logs at hand.
+//!
+//! An owner reports to the other participants' owners that its part is committed. A transaction is
+//! decided once every part is reported and everything undecided before it in this shard's log is.
+//! Without the second condition an earlier transaction that fails could void what was released
+//! elsewhere; hence also when a report is sent: while something undecided stands before the
+//! transaction in the sender's log, only to those who have that in their own log too, and so wait
+//! for it themselves.
+
+pub mod resolve;
+#[cfg(test)]
+mod tests;
+pub mod transaction;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::ids::{Index, ShardId, TransactionId};
+pub use transaction::{Participant, Transaction};
+
+/// "My part of this transaction is committed, and so is what it rests on", one shard to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub transaction: TransactionId,
+    pub from: ShardId,
+    /// The receiver and its entry.
+    pub to: ShardId,
+    pub to_index: Index,
+}
+
+/// A transaction in a shard's log whose fate is open.
+struct Undecided {
+    index: Index,
+    transaction: Arc<Transaction>,
+    /// Participants that have not reported.
+    missing: Vec<ShardId>,
+    /// Participants that are not told of this part yet.
+    untold: Vec<ShardId>,
+}
+
+#[derive(Default)]
+struct Shard {
+    committed: Index,
+    /// Everything up to here is committed and decided.
+    point: Index,
+    undecided: VecDeque<Undecided>,
+    advanced: bool,
+}
+
+/// The release points of a core's shards.
+pub struct Release {
+    shards: Vec<Shard>,
+    /// Reports that came before the entry they are for, by receiver.
+    early: HashMap<(ShardId, Index), Vec<Report>>,
+    /// To be sent.
+    reports: VecDeque<Report>,
+    /// Shards whose point moved since they were last asked for.
+    advanced: Vec<ShardId>,
+}
+
+impl Release {
+    /// Of a node with so many shards, whatever their owners.
+    pub fn new(shards: usize) -> Release {
+        Release {
+            shards: (0..shards).map(|_| Shard::default()).collect(),
+            early: HashMap::new(),
+            reports: VecDeque::new(),
+            advanced: Vec::new(),
+        }
+    }
+
+    /// A shard goes on behind a log in which everything up to this entry is decided.
+    pub fn resume(&mut self, shard: ShardId, index: Index) {
+        let state = &mut self.shards[usize::from(shard.0)];
+        assert!(state.undecided.is_empty(), "a shard resumes before it has entries");
+        (state.committed, state.point) = (index, index);
+    }
+
+    /// Everything of the shard up to here is committed and decided.
+    pub fn point(&self, shard: ShardId) -> Index {
+        self.shards[usize::from(shard.0)].point
+    }
+
+    /// Whether a shard has entries that are committed but undecided, or undecided ones at all.
+    pub fn is_idle(&self) -> bool {
+        self.shards.iter().all(|shard| shard.undecided.is_empty())
+    }
+
+    /// An entry that belongs to a transaction was appended to its shard's log. Entries that belong
+    /// to none need not be told of.
+    pub fn begin(&mut self, shard: ShardId, index: Index, transaction: Arc<Transaction>) {
+        assert_eq!(transaction.index_in(shard), Some(index), "an entry names itself");
+        let others = || transaction.participants.iter().map(|part| part.shard);
+        let mut missing: Vec<ShardId> = others().filter(|other| *other != shard).collect();
+        let untold = missing.clone();
+        for report in self.early.remove(&(shard, index)).unwrap_or_default() {
+            if report.transaction == transaction.id {
+                missing.retain(|other| *other != report.from);
+            }
+        }
+        let state = &mut self.shards[usize::from(shard.0)];
+        assert!(index > state.committed, "begun before it is committed");
+        state.undecided.push_back(Undecided { index, transaction, missing, untold });
+    }
+
+    /// Everything of the shard up to this entry is committed.
+    pub fn commit(&mut self, shard: ShardId, index: Index) {
+        let state = &mut self.shards[usize::from(shard.0)];
+        state.committed = state.committed.max(index);
+        if !state.undecided.is_empty() {
+            self.report_committed(shard);
+        }
+        self.decide(shard);
+    }
+
+    /// Another participant has committed its part.
+    pub fn on_report(&mut self, report: Report) {
+        let state = &mut self.shards[usize::from(report.to.0)];
+        let place = state.undecided.binary_search_by_key(&report.to_index, |open| open.index);
+        match place {
+            Ok(place) => {
+                let open = &mut state.undecided[place];
+                if open.transaction.id == report.transaction {
+                    open.missing.retain(|shard| *shard != report.from);
+                }
+            }
+            // Decided already: a report that came twice.
+            Err(_) if report.to_index <= state.point => return,
+            Err(_) => {
+                let early = self.early.entry((report.to, report.to_index)).or_default();
+                return early.push(report);
+            }
+        }
+        self.decide(report.to);
+    }
+
+    /// The next report to be sent to its receiver's owner.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// A shard whose point moved; each once.
+    pub fn poll_advanced(&mut self) -> Option<(ShardId, Index)> {
+        let shard = self.advanced.pop()?;
+        let state = &mut self.shards[usize::from(shard.0)];
+        state.advanced = false;
+        Some((shard, state.point))
+    }
+
+    /// Tells of committed parts whom it can tell now.
+    fn report_committed(&mut self, shard: ShardId) {
+        let state = &mut self.shards[usize::from(shard.0)];
+        let mut before: Option<&Transaction> = None;
+        for open in &mut state.undecided {
+            if open.index > state.committed {
+                break;
+            }
+            open.tell(shard, before, &mut self.reports);
+            before = Some(&open.transaction);
+        }
+    }
+
+    /// Decides what can be, in the log's order.
+    fn decide(&mut self, shard: ShardId) {
+        let state = &mut self.shards[usize::from(shard.0)];
+        let mut decided = false;
+        while let Some(open) = state.undecided.front_mut() {
+            if open.index > state.committed {
+                break;
+            }
+            if decided {
+                // What stood before it is decided now: nobody has to wait for its report.
+                open.tell(shard, None, &mut self.reports);
+            }
+            if !open.missing.is_empty() {
+                break;
+            }
+            state.undecided.pop_front();
+            decided = true;
+        }
+        let point = match state.undecided.front() {
+            Some(open) => Index(state.committed.0.min(open.index.0 - 1)),
+            None => state.committed,
+        };
+        if point > state.point {
+            state.point = point;
+            if !std::mem::replace(&mut state.advanced, true) {
+                self.advanced.push(shard);
+            }
+        }
+    }
+}
+
+impl Undecided {
+    /// Reports that this part, of `shard`, is committed to all that may hear it while `before`
+    /// stands undecided before it.
+    fn tell(
+        &mut self,
+        shard: ShardId,
+        before: Option<&Transaction>,
+        reports: &mut VecDeque<Report>,
+    ) {
+        let Undecided { transaction, untold, .. } = self;
+        untold.retain(|to| {
+            let waits = before.is_some_and(|before| before.index_in(*to).is_none());
+            if !waits && let Some(to_index) = transaction.index_in(*to) {
+                let transaction = transaction.id;
+                reports.push_back(Report { transaction, from: shard, to: *to, to_index });
+            }
+            waits
+        });
+    }
+}

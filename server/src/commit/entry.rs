@@ -1,0 +1,65 @@
+//! The effects of a turn become one entry a shard, and all entries of a turn one log write.
+
+use replication::ids::{Index, Lsn, ShardId, Term};
+use replication::log::EntryRef;
+
+use crate::core::Core;
+
+impl Core {
+    /// Notes that a shard of this core has something for its entry.
+    pub(crate) fn touch(&mut self, shard: u16) {
+        if !self.touched.contains(&shard) {
+            self.touched.push(shard);
+        }
+    }
+
+    /// Hands the effects of every touched shard to the log, one entry each.
+    pub(crate) fn close_entries(&mut self) {
+        self.seal_linked();
+        let mut touched = std::mem::take(&mut self.touched);
+        for shard in touched.drain(..) {
+            self.close_one_entry(shard);
+        }
+        self.touched = touched;
+        self.gate.close();
+        self.note_closed();
+    }
+
+    /// Ends the entry of one shard before the end of the turn, because the shard leaves this core
+    /// or its entry can take no more. Those it is linked with end with it.
+    pub(crate) fn close_entry(&mut self, shard: u16) {
+        if !self.transactions.is_linked(shard) {
+            return self.close_one_entry(shard);
+        }
+        if let Some(transaction) = self.seal_linked() {
+            for part in &transaction.participants {
+                self.close_one_entry(part.shard.0);
+            }
+        }
+    }
+
+    fn close_one_entry(&mut self, shard: u16) {
+        let Some(held) = self.shards.get_mut(usize::from(shard)) else { return };
+        let transaction = self.transactions.take(shard);
+        if held.effects.is_empty() && transaction.is_none() {
+            return;
+        }
+        let (id, index) = (ShardId(shard), Index(held.open_index()));
+        let lsn = match &mut self.log {
+            Some(log) => log.append(EntryRef {
+                shard: id,
+                term: Term(1),
+                index,
+                decided: self.release.point(id),
+                transaction: transaction.as_deref(),
+                payload: held.effects.payload(),
+            }),
+            None => Lsn(0),
+        };
+        held.close_entry();
+        if let Some(transaction) = transaction {
+            self.release.begin(id, index, transaction);
+        }
+        self.gate.add_entry(shard, index.0, lsn);
+    }
+}
