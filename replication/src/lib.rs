@@ -2,11 +2,13 @@
 //! Knows nothing of Redis (payloads are bytes) and does no I/O of its own.
 //!
 //! # Layout
+//! - [`fault`]: deliberate breakages for tests.
 //! - [`ids`]: the ids and positions used throughout.
 //! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
 //! - [`release`]: which entries are released: transactions over several shards, and what a crash
 //!   leaves of them.
 
+pub mod fault;
 pub mod ids;
 pub mod log;
 pub mod release;

@@ -26,6 +26,10 @@ pub const UNSENT_REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes waiting for the log at which clients' next commands wait: some ten full writes.
 pub const LOG_QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Most log writes under way at once that can be asked for: their completions share a queue with
+/// those of clients.
+pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 16;
+
 /// Entries of SLOWLOG (`slowlog-max-len`).
 pub const SLOWLOG_ENTRIES_MAX: usize = 128;
 

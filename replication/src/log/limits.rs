@@ -18,7 +18,7 @@ const _: () = assert!(WRITE_BUFFER_BYTES <= RECORD_BYTES_MAX);
 /// 64 bytes) two make smaller groups for the same number of flushes: 50 clients get 50 k/s with
 /// two, 53 k/s with one, 16-deep pipelines the same. A drive with write-through may want more:
 /// measure there.
-pub const WRITES_IN_FLIGHT_MAX: usize = 1;
+pub const WRITES_IN_FLIGHT_DEFAULT: usize = 1;
 
 /// Room below which a payload's next fragment begins a new buffer instead.
 pub const FRAGMENT_BYTES_MIN: usize = 4096;
@@ -27,7 +27,7 @@ pub const FRAGMENT_BYTES_MIN: usize = 4096;
 pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 
 /// Buffers kept for use again: those in flight, the open one and one to spare.
-pub const SPARE_BUFFERS_MAX: usize = WRITES_IN_FLIGHT_MAX + 2;
+pub const SPARE_BUFFERS_MAX: usize = WRITES_IN_FLIGHT_DEFAULT + 2;
 
 /// Longest payload that recovery puts together from fragments: a command's effects are bounded by
 /// the query buffer (1 GiB), a turn's by a few of those.

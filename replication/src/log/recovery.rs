@@ -1,6 +1,7 @@
 //! Reads a core's log after a start: hands out its entries in order and decides where it ends.
 //! `FORMAT.md` has the rules; [`decide`] is the table.
 
+use crate::fault::{Fault, is_planted};
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::assembler::Assembler;
@@ -162,6 +163,7 @@ pub enum Verdict {
 pub fn decide(next: Lsn, beyond: Beyond) -> Verdict {
     match beyond.records {
         0 => Verdict::CleanEnd,
+        _ if is_planted(Fault::CorruptionCut) => Verdict::TornTail,
         _ if beyond.durable >= next || beyond.contradicts => Verdict::Corrupt,
         _ => Verdict::TornTail,
     }
@@ -345,8 +347,9 @@ impl<S: SegmentSource> Scan<'_, S> {
     ) -> Result<Option<(RecordHeader, u64, u32)>, RecoveryError> {
         let Some((header, crc)) = window.record(self.source, offset)? else { return Ok(None) };
         let chained = header.lsn.0 == self.tail.last_lsn.0 + 1
-            && header.previous_crc == self.tail.last_crc
-            && header.incarnation >= self.tail.incarnation;
+            && (is_planted(Fault::ChainUnchecked)
+                || header.previous_crc == self.tail.last_crc
+                    && header.incarnation >= self.tail.incarnation);
         let end = offset + (HEADER_BYTES + header.payload_len as usize) as u64;
         Ok(chained.then_some((header, end, crc)))
     }

@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 
+use crate::fault::{Fault, is_planted};
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::buffer::BlockBuffer;
 use super::limits::{
     BLOCK_BYTES, FRAGMENT_BYTES_MIN, SEGMENT_BYTES_MIN, SPARE_BUFFERS_MAX, WRITE_BUFFER_BYTES,
-    WRITES_IN_FLIGHT_MAX,
+    WRITES_IN_FLIGHT_DEFAULT,
 };
 use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::Tail;
@@ -157,7 +158,7 @@ impl LogWriter {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: VecDeque::new(),
-            writes_in_flight_max: WRITES_IN_FLIGHT_MAX,
+            writes_in_flight_max: WRITES_IN_FLIGHT_DEFAULT,
             last_write: 0,
             spare: Vec::new(),
             named: Vec::new(),
@@ -372,7 +373,9 @@ impl LogWriter {
         let write = self.in_flight.iter_mut().find(|write| write.id == id);
         let write = write.expect("a write ends once");
         write.done = true;
-        if let Err(errno) = result {
+        if let Err(errno) = result
+            && !is_planted(Fault::FailedWriteTaken)
+        {
             let (segment, offset) = (write.segment, write.offset);
             self.failed.get_or_insert(LogFailed::Write { segment, offset, errno });
         }
@@ -383,8 +386,12 @@ impl LogWriter {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
+        if is_planted(Fault::DurableOutOfOrder) {
+            let ended = self.in_flight.iter().filter(|write| write.done);
+            self.durable = ended.map(|write| write.last_lsn).max().unwrap_or(self.durable);
+        }
         while let Some(write) = self.in_flight.front().filter(|write| write.done) {
-            self.durable = write.last_lsn;
+            self.durable = self.durable.max(write.last_lsn);
             self.in_flight.pop_front();
         }
         Ok(self.durable)

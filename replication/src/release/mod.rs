@@ -19,6 +19,7 @@ pub mod transaction;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::fault::{Fault, is_planted};
 use crate::ids::{Index, ShardId, TransactionId};
 pub use transaction::{Participant, Transaction};
 
@@ -176,7 +177,7 @@ impl Release {
                 // What stood before it is decided now: nobody has to wait for its report.
                 open.tell(shard, None, &mut self.reports);
             }
-            if !open.missing.is_empty() {
+            if !open.missing.is_empty() && !is_planted(Fault::DecidedEarly) {
                 break;
             }
             state.undecided.pop_front();
@@ -206,7 +207,8 @@ impl Undecided {
     ) {
         let Undecided { transaction, untold, .. } = self;
         untold.retain(|to| {
-            let waits = before.is_some_and(|before| before.index_in(*to).is_none());
+            let waits = before.is_some_and(|before| before.index_in(*to).is_none())
+                && !is_planted(Fault::PredecessorIgnored);
             if !waits && let Some(to_index) = transaction.index_in(*to) {
                 let transaction = transaction.id;
                 reports.push_back(Report { transaction, from: shard, to: *to, to_index });

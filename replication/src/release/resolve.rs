@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::fault::{Fault, is_planted};
 use crate::ids::{Index, ShardId, TransactionId};
 
 use super::Transaction;
@@ -154,7 +155,7 @@ impl<P> Resolver<P> {
             let shard = &mut self.shards[usize::from(id.0)];
             let Some(front) = shard.held.front() else { return Ok(()) };
             let open = matches!(&front.content, Content::Entry { transaction: Some(_), .. });
-            if open && front.index > shard.decided {
+            if open && front.index > shard.decided && !is_planted(Fault::HalvesTaken) {
                 return Ok(());
             }
             self.apply_front(id, apply)?;
@@ -213,6 +214,7 @@ impl<P> Resolver<P> {
         }
         match self.known.values().next() {
             None => Ok(endings),
+            Some(_) if is_planted(Fault::HalvesTaken) => Ok(endings),
             Some(known) => Err(self.half(known).into()),
         }
     }
@@ -227,7 +229,7 @@ impl<P> Resolver<P> {
                 changed |= cut != cuts[place];
                 cuts[place] = cut;
             }
-            if !changed {
+            if !changed || is_planted(Fault::CutOnce) {
                 return cuts;
             }
         }

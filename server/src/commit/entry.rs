@@ -1,5 +1,6 @@
 //! The effects of a turn become one entry a shard, and all entries of a turn one log write.
 
+use replication::fault::{Fault, is_planted};
 use replication::ids::{Index, Lsn, ShardId, Term};
 use replication::log::EntryRef;
 
@@ -50,7 +51,10 @@ impl Core {
                 shard: id,
                 term: Term(1),
                 index,
-                decided: self.release.point(id),
+                decided: match is_planted(Fault::MarkedEarly) {
+                    false => self.release.point(id),
+                    true => Index(index.0 - 1),
+                },
                 transaction: transaction.as_deref(),
                 payload: held.effects.payload(),
             }),

@@ -1,6 +1,7 @@
 //! A write of this core's log is durable, or another core reports: what that decides is released,
 //! and who waited for it is told.
 
+use replication::fault::{Fault, is_planted};
 use replication::ids::{Index, Lsn, ShardId};
 use replication::release::Report;
 
@@ -12,7 +13,9 @@ use crate::core::message::Message;
 impl Core {
     /// Whether replies wait until the log has what they tell.
     fn waits_for_log(&self) -> bool {
-        self.log.is_some() && self.config.durability == Durability::Sync
+        self.log.is_some()
+            && self.config.durability == Durability::Sync
+            && !is_planted(Fault::ReplyBeforeSync)
     }
 
     /// Entries were closed. Replies do not wait for them with `--durability interval` and `none`.

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use replication::fault::{Fault, is_planted};
 use replication::ids::{CoreId, Incarnation, Index, ShardId, TransactionId};
 use replication::release::{Participant, Transaction};
 
@@ -77,7 +78,7 @@ impl Core {
     /// An operation over several shards has run: what it wrote stands or falls with what it wrote
     /// elsewhere, and with what is not released yet that it read.
     pub(crate) fn link(&mut self, needed: &ShardSet) {
-        if self.log.is_none() {
+        if self.log.is_none() || is_planted(Fault::LinkForgotten) {
             return;
         }
         let mut wrote = false;
@@ -85,7 +86,7 @@ impl Core {
         for &shard in needed {
             let Some(held) = self.shards.get(usize::from(shard)) else { continue };
             wrote |= held.wrote();
-            if held.wrote() || held.observed() > 0 {
+            if held.wrote() || held.observed() > 0 && !is_planted(Fault::WitnessForgotten) {
                 concerned.push(shard);
             }
         }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use serde::Deserialize;
 
+use crate::limits::LOG_WRITES_IN_FLIGHT_MAX;
+
 use super::nearest::nearest;
 use super::{Config, DebugAccess, Durability, names};
 
@@ -48,6 +50,9 @@ struct FileSettings {
     /// Size of a log segment [default: 134217728]
     #[arg(long)]
     log_segment_bytes: Option<u64>,
+    /// Log writes under way at once on each core [default: 1]
+    #[arg(long)]
+    log_writes_in_flight: Option<usize>,
     /// Password that clients must give
     #[arg(long)]
     requirepass: Option<String>,
@@ -196,6 +201,7 @@ impl FileSettings {
         set(&mut config.cores, self.cores);
         set(&mut config.durability, self.durability);
         set(&mut config.log_segment_bytes, self.log_segment_bytes);
+        set(&mut config.log_writes_in_flight, self.log_writes_in_flight);
         set(&mut config.maxclients, self.maxclients);
         set(&mut config.timeout_s, self.timeout);
         set(&mut config.tcp_keepalive_s, self.tcp_keepalive);
@@ -248,6 +254,12 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if !((64 << 10)..=(1 << 40)).contains(&segment) || !segment.is_multiple_of(4096) {
         return refuse(format!(
             "log-segment-bytes is 65536 or more and a multiple of 4096, not {segment}"
+        ));
+    }
+    if !(1..=LOG_WRITES_IN_FLIGHT_MAX).contains(&config.log_writes_in_flight) {
+        return refuse(format!(
+            "log-writes-in-flight is 1 to {LOG_WRITES_IN_FLIGHT_MAX}, not {}",
+            config.log_writes_in_flight
         ));
     }
     Ok(())

@@ -189,6 +189,11 @@ static SETTINGS: &[Setting] = &[
     },
     Setting { name: "log-segment-bytes", get: |c| c.log_segment_bytes.to_string(), set: None },
     Setting {
+        name: "log-writes-in-flight",
+        get: |c| c.log_writes_in_flight.to_string(),
+        set: None,
+    },
+    Setting {
         name: "maxclients",
         get: |c| c.maxclients.to_string(),
         set: Some(|c, value| {

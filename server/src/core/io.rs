@@ -80,6 +80,8 @@ pub enum Output<M, L> {
     Log(L),
     /// This core has drained; its thread ends once every core has said so.
     Stop,
+    /// Nothing may be done any more, by any core: the process ends with this message.
+    Fail(String),
 }
 
 /// A core's logic, driven by a runtime. One turn: `begin_turn`, any number of `on_input`,

@@ -87,6 +87,8 @@ pub struct Core {
     /// Set by a shutdown: no new commands, stop once everything acknowledged is out.
     pub(crate) draining: bool,
     pub(crate) stopped: bool,
+    /// The log has failed: nothing leaves this core any more but this.
+    pub(crate) failure: Option<String>,
     pub(crate) next_housekeeping_ns: u64,
     pub(crate) next_segment_retry_ns: u64,
     /// Housekeeping stopped at its bound: it goes on in the next turn.
@@ -174,6 +176,7 @@ impl Core {
             stats: CoreStats::default(),
             draining: false,
             stopped: false,
+            failure: None,
             next_housekeeping_ns: 0,
             next_segment_retry_ns: 0,
             more_housekeeping: false,

@@ -38,6 +38,10 @@ impl Machine for Core {
     }
 
     fn end_turn(&mut self, outputs: &mut Vec<Output<Message, LogOperation>>) -> Option<u64> {
+        if let Some(message) = &self.failure {
+            outputs.push(Output::Fail(message.clone()));
+            return None;
+        }
         self.resume_pressed();
         self.run_runnable();
         self.do_housekeeping();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use engine::args::{Args, OwnedArgs};
 use engine::keyspace::Shard;
+use replication::fault::{Fault, is_planted};
 use replication::ids::ShardId;
 use replication::release::Transaction;
 use smallvec::SmallVec;
@@ -230,6 +231,9 @@ impl Core {
             let id = shard.id();
             shard.release_up_to(self.released[usize::from(id)]);
             let part = transaction.filter(|whole| whole.index_in(ShardId(id)).is_some());
+            if is_planted(Fault::HomeForgets) {
+                shard.effects.clear();
+            }
             let changed = !shard.effects.is_empty() || part.is_some();
             let last = if changed { shard.open_index() } else { shard.open_index() - 1 };
             if last > self.released[usize::from(id)] {

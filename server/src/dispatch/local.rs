@@ -8,6 +8,7 @@ use engine::command::table;
 use engine::error::{CommandError, c_text};
 use engine::keyspace::Space;
 use engine::reply::{Protocol, Reply};
+use replication::fault::{Fault, is_planted};
 
 use smallvec::SmallVec;
 
@@ -225,6 +226,7 @@ impl Core {
         if changed && self.is_home(usize::from(shard)) {
             self.touch(shard);
         }
+        let observed = if is_planted(Fault::ReadUnreleased) { 0 } else { observed };
         let index = if wrote { open_index } else { observed };
         (index > 0).then_some((index, index == open_index))
     }

@@ -42,7 +42,10 @@ impl Core {
             }
             // What follows would be a guess: after a failed write or sync nothing is known of the
             // device, so no reply may leave any more (design §7).
-            Err(failed) => panic!("log of core {}: {failed}; the server stops", self.id),
+            Err(failed) => {
+                let message = format!("log of core {}: {failed}; the server stops", self.id);
+                self.failure.get_or_insert(message);
+            }
         }
     }
 

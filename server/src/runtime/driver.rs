@@ -367,6 +367,7 @@ impl<M: Drives> Driver<M> {
                 Output::PauseReceive { conn } => self.connections.pause(&mut self.ring, conn)?,
                 Output::ResumeReceive { conn } => self.connections.resume(&mut self.ring, conn)?,
                 Output::Stop => self.on_stop(),
+                Output::Fail(message) => panic!("{message}"),
             }
         }
         self.outputs = outputs;

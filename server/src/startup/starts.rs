@@ -1,5 +1,6 @@
 //! Deals out a node's shards and logs to its cores. Pure.
 
+use replication::fault::{Fault, is_planted};
 use replication::ids::{Incarnation, Index, ShardId, Term};
 use replication::log::{LogIdentity, LogWriter};
 use replication::release::resolve::Ending;
@@ -35,6 +36,7 @@ pub fn deal_out(
                 let tail = tails.get(usize::from(id)).copied().unwrap_or_default();
                 let identity = LogIdentity { core: id, ..node };
                 let mut log = LogWriter::new(identity, config.log_segment_bytes, tail, incarnation);
+                log.set_writes_in_flight_max(config.log_writes_in_flight);
                 for shard in &owned {
                     let ending = replayed.endings.get(usize::from(shard.id()));
                     void_cut(&mut log, ShardId(shard.id()), ending);
@@ -59,7 +61,9 @@ pub fn deal_out(
 
 /// What was cut of a shard must stay cut: it is said before anything else of the shard is logged.
 fn void_cut(log: &mut LogWriter, shard: ShardId, ending: Option<&Ending>) {
-    if let Some(Ending { used, void_from: Some(from), .. }) = ending {
+    if let Some(Ending { used, void_from: Some(from), .. }) = ending
+        && !is_planted(Fault::VoidForgotten)
+    {
         log.append_void(shard, Term(1), Index(used.0 + 1), *from);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use tests::sim::world::{Plan, run};
+use tests::sim::world::{Outcome, Plan, run};
 
 /// Runs the real cores on a virtual disk, network and clock, with power cuts.
 #[derive(Parser)]
@@ -37,7 +37,7 @@ fn main() -> Result<ExitCode> {
     };
     let (clients, operations) = (options.clients, options.operations);
     let start = Instant::now();
-    let (mut seeds, mut answered, mut crashes, mut virtual_ns) = (0, 0, 0, 0);
+    let (mut seeds, mut sum) = (0, Outcome::default());
     let go_on = |seeds| match options.seconds {
         Some(seconds) => start.elapsed() < Duration::from_secs(seconds),
         None => seeds < options.seeds,
@@ -45,7 +45,7 @@ fn main() -> Result<ExitCode> {
     while go_on(seeds) {
         let seed = first.wrapping_add(seeds);
         let crashes_planned = options.crashes.unwrap_or((seed % 4) as usize);
-        let plan = Plan { seed, clients, operations, crashes: crashes_planned };
+        let plan = Plan { seed, clients, operations, crashes: crashes_planned, cut: None };
         // In a release build a panic ends the process; the command must be there before.
         std::panic::set_hook(Box::new(move |panic| report(plan, &panic.to_string())));
         let outcome = match run(plan) {
@@ -56,20 +56,14 @@ fn main() -> Result<ExitCode> {
             }
         };
         seeds += 1;
-        answered += outcome.operations;
-        crashes += outcome.crashes;
-        virtual_ns += outcome.virtual_ns;
+        sum.add(&outcome);
     }
-    let virtual_s = virtual_ns as f64 / 1e9;
-    println!(
-        "{seeds} seeds from {first}: {answered} operations, {crashes} power cuts, {virtual_s:.1} s \
-         of virtual time; nothing violated"
-    );
+    println!("{seeds} seeds from {first}: {sum}; nothing violated");
     Ok(ExitCode::SUCCESS)
 }
 
 fn report(plan: Plan, violation: &str) {
-    let Plan { seed, clients, operations, crashes } = plan;
+    let Plan { seed, clients, operations, crashes, cut: _ } = plan;
     println!("VIOLATION with {plan:?}: {violation}");
     println!(
         "repeat: cargo run --release -p tests --bin simulate -- --seed {seed} --clients {clients} \

@@ -12,8 +12,21 @@ const CLOCK_GRAIN_NS: u64 = 1_000_000;
 #[derive(Default)]
 struct Counter {
     seen: BTreeSet<i64>,
-    /// When increments ended, and the highest value given until then; both ascend.
+    /// When increments and reads ended, and the highest value seen until then; both ascend.
     ended: Vec<(u64, i64)>,
+}
+
+impl Counter {
+    /// The highest value that somebody had seen by then.
+    fn known_at(&self, at_ns: u64) -> i64 {
+        let before = self.ended.partition_point(|(ended_ns, _)| *ended_ns < at_ns);
+        before.checked_sub(1).map_or(0, |place| self.ended[place].1)
+    }
+
+    fn note(&mut self, ended_ns: u64, value: i64) {
+        let highest = self.ended.last().map_or(value, |(_, highest)| value.max(*highest));
+        self.ended.push((ended_ns, highest));
+    }
 }
 
 /// The values that a client's key may have: one, or more after a crash.
@@ -43,6 +56,11 @@ pub struct Checker {
     right: BTreeMap<usize, Possible>,
     brief: BTreeMap<usize, Vec<Brief>>,
     items: BTreeMap<u64, Item>,
+    /// When tokens were added, and how many may have been.
+    tokens_added_ns: Vec<u64>,
+    tokens_begun: usize,
+    /// The disk was full for a while: writes may be refused.
+    pub may_refuse: bool,
     /// Pops whose replies were lost in a crash: so many items may be gone.
     lost_pops: usize,
 }
@@ -56,6 +74,9 @@ impl Default for Checker {
             right: BTreeMap::new(),
             brief: BTreeMap::new(),
             items: BTreeMap::new(),
+            tokens_added_ns: Vec::new(),
+            tokens_begun: 0,
+            may_refuse: false,
             lost_pops: 0,
         }
     }
@@ -64,10 +85,14 @@ impl Default for Checker {
 impl Checker {
     /// An operation was answered.
     pub fn on_done(&mut self, client: usize, asked: &Asked, now_ns: u64) -> Result<(), String> {
+        if self.may_refuse && is_refused(&asked.replies) {
+            return Ok(());
+        }
         let span = (asked.started_ns, now_ns);
         let reply = &asked.replies[asked.replies.len() - 1];
         let verdict = match &asked.operation {
             Operation::Increment { counter } => self.on_increment(*counter, reply, span),
+            Operation::ReadCounter { counter } => self.on_read_counter(*counter, reply, span),
             Operation::SetOwn { key, value } => {
                 *self.own(client, *key) = [Some(*value)].into();
                 expect_ok(reply)
@@ -87,6 +112,17 @@ impl Checker {
                 }
                 _ => Err("not one value".into()),
             },
+            Operation::Snapshot { .. } => match reply {
+                Reply::Integer(0..=1) => Ok(()),
+                _ => Err("neither copied nor not".into()),
+            },
+            Operation::Compare { .. } => compare(reply),
+            Operation::AddToken { .. } => {
+                self.tokens_added_ns.push(now_ns);
+                if matches!(reply, Reply::Integer(1..)) { Ok(()) } else { Err("a length".into()) }
+            }
+            Operation::MoveToken { .. } => number(reply).map(drop),
+            Operation::CountTokens => self.on_tokens(reply, span),
             Operation::Push { queue, item } => {
                 let entry = self.items.entry(*item).or_default();
                 (entry.queue, entry.pushed) = (*queue, Some(span));
@@ -110,6 +146,11 @@ impl Checker {
             let Asked { operation, replies, .. } = asked;
             format!("client {client}, {operation:?}, {span:?}: {replies:?}: {why}")
         })
+    }
+
+    /// An operation is sent.
+    pub fn on_asked(&mut self, operation: &Operation) {
+        self.tokens_begun += usize::from(matches!(operation, Operation::AddToken { .. }));
     }
 
     /// A crash took the answer: it was done or not.
@@ -151,14 +192,28 @@ impl Checker {
         if !counter.seen.insert(value) {
             return Err("two increments gave the same value".into());
         }
-        let before = counter.ended.partition_point(|(ended, _)| *ended < span.0);
-        if let Some((_, highest)) = before.checked_sub(1).map(|at| counter.ended[at])
-            && highest > value
-        {
-            return Err(format!("{highest} had been given before this began"));
+        let highest = counter.known_at(span.0);
+        counter.note(span.1, value);
+        if highest >= value {
+            return Err(format!("{highest} had been seen before this began"));
         }
-        let highest = counter.ended.last().map_or(value, |(_, highest)| value.max(*highest));
-        counter.ended.push((span.1, highest));
+        Ok(())
+    }
+
+    /// What anyone has seen of a counter is never taken back.
+    fn on_read_counter(
+        &mut self,
+        counter: u64,
+        reply: &Reply,
+        span: (u64, u64),
+    ) -> Result<(), String> {
+        let value = number(reply)?.unwrap_or(0) as i64;
+        let counter = &mut self.counters[counter as usize];
+        let highest = counter.known_at(span.0);
+        counter.note(span.1, value);
+        if highest > value {
+            return Err(format!("{highest} had been seen before this began"));
+        }
         Ok(())
     }
 
@@ -169,6 +224,21 @@ impl Checker {
         read(self.right.entry(client).or_insert_with(unset), right)?;
         if left != right {
             return Err("half of an MSET".into());
+        }
+        Ok(())
+    }
+
+    /// Tokens move, but none comes or goes.
+    fn on_tokens(&self, reply: &Reply, span: (u64, u64)) -> Result<(), String> {
+        let Reply::Many(lengths) = reply else { return Err("no lengths".into()) };
+        let mut sum = 0;
+        for length in lengths {
+            let Reply::Integer(length) = length else { return Err("no length".into()) };
+            sum += *length as usize;
+        }
+        let least = self.tokens_added_ns.iter().filter(|added_ns| **added_ns < span.0).count();
+        if sum < least || sum > self.tokens_begun {
+            return Err(format!("{sum} tokens of {least} to {}", self.tokens_begun));
         }
         Ok(())
     }
@@ -272,6 +342,25 @@ fn unset() -> Possible {
 
 fn expect_ok(reply: &Reply) -> Result<(), String> {
     if *reply == Reply::Simple("OK".into()) { Ok(()) } else { Err("not OK".into()) }
+}
+
+/// The disk is full: nothing was done.
+pub fn is_refused(replies: &[Reply]) -> bool {
+    replies.iter().any(|reply| match reply {
+        Reply::Error(text) => text.starts_with("MISCONF"),
+        Reply::Many(parts) => is_refused(parts),
+        _ => false,
+    })
+}
+
+/// A copy is never newer than what it was taken of, which only grows.
+fn compare(reply: &Reply) -> Result<(), String> {
+    let Reply::Many(pair) = reply else { return Err("not two values".into()) };
+    let [counter, copy] = pair.as_slice() else { return Err("not two values".into()) };
+    if number(copy)? > number(counter)? {
+        return Err("a copy of a value that is no more".into());
+    }
+    Ok(())
 }
 
 fn expect_transfer(replies: &[Reply]) -> Result<(), String> {

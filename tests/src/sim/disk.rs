@@ -1,6 +1,7 @@
-//! A virtual disk: segments as they are after a power cut, and the operations under way.
+//! A virtual disk: segments as they are after a power cut, the operations under way, and what goes
+//! wrong with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use engine::rng::Rng;
 use replication::log::{BlockBuffer, LogOperation, SegmentSource};
@@ -23,16 +24,38 @@ pub struct Disk {
     logs: Vec<Segments>,
     under_way: BTreeMap<(u16, u64), UnderWay>,
     last_operation: u64,
+    /// Where each core's last writes that ended well began, oldest first.
+    ended: BTreeMap<u16, VecDeque<(u64, u64)>>,
 }
 
 /// What became of an operation's data when the power was cut.
-#[derive(Clone, Copy)]
-enum Damage {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
     Lost,
     Kept,
     Prefix,
     SomeSectors,
 }
+
+impl Damage {
+    pub const ALL: [Damage; 4] = [Damage::Lost, Damage::Kept, Damage::Prefix, Damage::SomeSectors];
+
+    fn random(rng: &mut Rng) -> Damage {
+        Damage::ALL[rng.below(4) as usize]
+    }
+}
+
+/// A bit of a core's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bit {
+    core: u16,
+    segment: u64,
+    at: usize,
+}
+
+/// Writes behind a record after which another has called it durable: those under way at most, the
+/// one that was collected meanwhile, and the one that tells.
+const WRITES_UNTIL_TOLD: usize = 6;
 
 impl Disk {
     pub fn log(&mut self, core: u16) -> &mut Segments {
@@ -65,6 +88,11 @@ impl Disk {
         self.last_operation
     }
 
+    /// Operations started so far.
+    pub fn operations(&self) -> u64 {
+        self.last_operation
+    }
+
     /// Ends an operation well: its data is on stable storage.
     pub fn finish(&mut self, core: u16, operation: u64) -> UnderWay {
         let ended = self.under_way.remove(&(core, operation)).expect("it ends once");
@@ -72,6 +100,12 @@ impl Disk {
             UnderWay::Write { segment, offset, buffer, .. } => {
                 let bytes = buffer.bytes();
                 self.target(core, *segment, *offset, bytes.len()).copy_from_slice(bytes);
+                let last = self.ended.entry(core).or_default();
+                last.push_back((*segment, *offset));
+                last.make_contiguous().sort_unstable();
+                if last.len() > WRITES_UNTIL_TOLD {
+                    last.pop_front();
+                }
             }
             UnderWay::Prepare { number, bytes } => {
                 self.log(core).insert(*number, bytes.clone());
@@ -80,15 +114,44 @@ impl Disk {
         ended
     }
 
-    /// The power goes: each operation under way meets its damage.
-    pub fn cut_power(&mut self, rng: &mut Rng) {
+    /// Ends an operation badly: of its data anything may be there.
+    pub fn fail(&mut self, core: u16, operation: u64, rng: &mut Rng) -> UnderWay {
+        let ended = self.under_way.remove(&(core, operation)).expect("it ends once");
+        if let UnderWay::Write { segment, offset, buffer, .. } = &ended {
+            let damage = Damage::random(rng);
+            self.damage(core, *segment, *offset, buffer.bytes(), damage, rng);
+        }
+        ended
+    }
+
+    pub fn is_preparation(&self, core: u16, operation: u64) -> bool {
+        matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Prepare { .. }))
+    }
+
+    /// Some bit of what later records call durable.
+    pub fn acknowledged_bit(&self, rng: &mut Rng) -> Option<Bit> {
+        let core = rng.below(self.logs.len().max(1) as u64) as u16;
+        let ended = self.ended.get(&core).filter(|ended| ended.len() == WRITES_UNTIL_TOLD)?;
+        let &(last, end) = ended.front()?;
+        let log = &self.logs[usize::from(core)];
+        let numbers: Vec<u64> = log.keys().copied().filter(|number| *number <= last).collect();
+        let segment = numbers[rng.below(numbers.len() as u64) as usize];
+        let bytes = if segment == last { end as usize } else { log[&segment].len() };
+        // Mostly where something is written, and not in the padding.
+        let places = (0..64).map(|_| rng.below(bytes as u64 * 8) as usize);
+        let at = places.reduce(|at, next| if log[&segment][at / 8] == 0 { next } else { at })?;
+        Some(Bit { core, segment, at })
+    }
+
+    pub fn flip(&mut self, Bit { core, segment, at }: Bit) {
+        let bytes = self.log(core).get_mut(&segment).expect("segments stay");
+        bytes[at / 8] ^= 1 << (at % 8);
+    }
+
+    /// The power goes: each operation under way meets this damage, or any.
+    pub fn cut_power(&mut self, rng: &mut Rng, damage: Option<Damage>) {
         for ((core, _), operation) in std::mem::take(&mut self.under_way) {
-            let damage = match rng.below(4) {
-                0 => Damage::Lost,
-                1 => Damage::Kept,
-                2 => Damage::Prefix,
-                _ => Damage::SomeSectors,
-            };
+            let damage = damage.unwrap_or_else(|| Damage::random(rng));
             match operation {
                 // A segment gets its name when all of it is on stable storage.
                 UnderWay::Prepare { number, bytes } if matches!(damage, Damage::Kept) => {

@@ -13,7 +13,7 @@ use replication::log::{LogIdentity, LogOperation, Tail, recover};
 use server::config::Config;
 use server::core::Core;
 use server::core::host::Host;
-use server::core::io::{ConnId, Input, Machine, Now, Output};
+use server::core::io::{ConnId, Input, Machine, Now, OsError, Output};
 use server::core::message::Message;
 use server::dispatch::log_done::LogDone;
 use server::startup::recovery::Recovered;
@@ -69,6 +69,8 @@ pub enum Effect {
     Disk(u64),
     /// The core wants a turn at this time.
     Wake(u64),
+    /// The process ends.
+    Fail(String),
 }
 
 struct Seat {
@@ -76,6 +78,12 @@ struct Seat {
     mesh: VecDeque<(u16, Message)>,
     waiting: VecDeque<Waiting>,
     stopped: bool,
+}
+
+/// A start was refused; the disk is as it was.
+pub struct NoStart {
+    pub disk: Disk,
+    pub message: String,
 }
 
 pub struct Node {
@@ -97,7 +105,14 @@ impl EntryStream for Entries {
 
 impl Node {
     /// Starts from what is on the disk, as the server does.
-    pub fn start(config: &Config, mut disk: Disk, rng: &mut Rng) -> Result<Node, String> {
+    pub fn start(config: &Config, mut disk: Disk, rng: &mut Rng) -> Result<Node, NoStart> {
+        match Node::recover(config, &mut disk, rng) {
+            Ok(seats) => Ok(Node { seats, disk }),
+            Err(message) => Err(NoStart { disk, message }),
+        }
+    }
+
+    fn recover(config: &Config, disk: &mut Disk, rng: &mut Rng) -> Result<Vec<Seat>, String> {
         let hasher = Hasher64::new(std::array::from_fn(|_| rng.next_u64()));
         let mut shards = empty_shards(config.shards.unwrap_or(config.cores), hasher);
         let (mut logs, mut tails) = (Vec::new(), Vec::<Tail>::new());
@@ -118,8 +133,7 @@ impl Node {
         let starts = deal_out(config, recovered, Some(IDENTITY), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
-        let seats = starts.into_iter().map(|start| seat(Core::new(start))).collect();
-        Ok(Node { seats, disk })
+        Ok(starts.into_iter().map(|start| seat(Core::new(start))).collect())
     }
 
     pub fn cores(&self) -> u16 {
@@ -130,13 +144,16 @@ impl Node {
         self.seats[usize::from(core)].waiting.push_back(input);
     }
 
-    /// Ends a disk operation of a core.
+    /// Ends a disk operation of a core well.
     pub fn finish_disk(&mut self, core: u16, operation: u64) {
-        let done = match self.disk.finish(core, operation) {
-            UnderWay::Write { id, buffer, .. } => LogDone::Written { id, buffer, result: Ok(()) },
-            UnderWay::Prepare { number, .. } => LogDone::SegmentReady { number, result: Ok(()) },
-        };
-        self.add(core, Waiting::Log(done));
+        let ended = self.disk.finish(core, operation);
+        self.add(core, Waiting::Log(log_done(ended, Ok(()))));
+    }
+
+    /// Ends a disk operation of a core with an error.
+    pub fn fail_disk(&mut self, core: u16, operation: u64, errno: i32, rng: &mut Rng) {
+        let ended = self.disk.fail(core, operation, rng);
+        self.add(core, Waiting::Log(log_done(ended, Err(OsError(errno)))));
     }
 
     /// One turn of a core with everything that waits for it, as the runtime gives it: other cores'
@@ -178,11 +195,19 @@ impl Node {
                 Some(Effect::Mesh(to))
             }
             Output::Log(operation) => Some(Effect::Disk(self.disk.start(core, operation))),
+            Output::Fail(message) => Some(Effect::Fail(message)),
             Output::Stop => {
                 self.seats[usize::from(core)].stopped = true;
                 None
             }
         }
+    }
+}
+
+fn log_done(ended: UnderWay, result: Result<(), OsError>) -> LogDone {
+    match ended {
+        UnderWay::Write { id, buffer, .. } => LogDone::Written { id, buffer, result },
+        UnderWay::Prepare { number, .. } => LogDone::SegmentReady { number, result },
     }
 }
 

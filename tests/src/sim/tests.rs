@@ -1,7 +1,12 @@
-use super::world::{Plan, run};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use replication::fault::{Fault, plant};
+
+use super::disk::Damage;
+use super::world::{Outcome, Plan, run};
 
 fn plan(seed: u64, crashes: usize) -> Plan {
-    Plan { seed, clients: 6, operations: 300, crashes }
+    Plan { seed, clients: 6, operations: 300, crashes, cut: None }
 }
 
 #[test]
@@ -28,13 +33,65 @@ fn a_seed_gives_the_same_run_again() {
 fn seeds_that_failed_before() {
     let plans = [
         // A pop served within another client's gathering was never answered.
-        Plan { seed: 168, clients: 6, operations: 400, crashes: 0 },
+        Plan { seed: 168, clients: 6, operations: 400, crashes: 0, cut: None },
         // A transaction whose reply waits for several shards was held at the wrong place.
-        Plan { seed: 7, clients: 6, operations: 400, crashes: 3 },
+        Plan { seed: 7, clients: 6, operations: 400, crashes: 3, cut: None },
         // A transaction joined a trip that had set out before its client's last command did.
-        Plan { seed: 1_795_600_985_820_613_631, clients: 6, operations: 400, crashes: 3 },
+        Plan {
+            seed: 1_795_600_985_820_613_631,
+            clients: 6,
+            operations: 400,
+            crashes: 3,
+            cut: None,
+        },
     ];
     for plan in plans {
         run(plan).unwrap();
     }
+}
+
+/// The power goes at the first, second, third … operation of the disks, whatever becomes of what
+/// is under way, and once more soon after the start.
+#[test]
+fn a_power_cut_at_every_disk_operation_is_harmless() {
+    for seed in [11, 12, 13] {
+        let whole = Plan { seed, clients: 4, operations: 60, crashes: 0, cut: None };
+        let operations = run(whole).unwrap().disk_operations;
+        assert!(operations > 20, "{operations}");
+        for operation in 1..=operations {
+            for damage in Damage::ALL {
+                let plan = Plan { cut: Some((operation, damage)), ..whole };
+                if let Err(violation) = run(plan) {
+                    panic!("{plan:?}: {violation}");
+                }
+            }
+        }
+    }
+}
+
+/// What the seeds of the tests meet: troubles that never come would prove nothing.
+#[test]
+fn troubles_come() {
+    let mut sum = Outcome::default();
+    (0..40).for_each(|seed| sum.add(&run(plan(seed, 2)).unwrap()));
+    assert!(sum.disk_failures > 0 && sum.rot_refused > 0 && sum.refusals > 0, "{sum}");
+}
+
+/// The first seed of `seeds` that finds something wrong while a rule is switched off.
+fn found(fault: Fault, seeds: std::ops::Range<u64>) -> Option<u64> {
+    plant(Some(fault));
+    let mut seeds = seeds;
+    let found = seeds.find(|seed| {
+        let plan = plan(*seed, 3);
+        !matches!(catch_unwind(AssertUnwindSafe(|| run(plan))), Ok(Ok(_)))
+    });
+    plant(None);
+    found
+}
+
+#[test]
+fn planted_faults_are_found() {
+    let missed: Vec<Fault> =
+        Fault::ALL.into_iter().filter(|fault| found(*fault, 0..2_000).is_none()).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

@@ -6,6 +6,7 @@ pub const COUNTERS: u64 = 3;
 pub const OWN_KEYS: u64 = 3;
 pub const ACCOUNTS: u64 = 5;
 pub const QUEUES: u64 = 3;
+pub const RINGS: u64 = 3;
 
 /// How long an expiring key lives.
 pub const LIFE_MS: u64 = 20;
@@ -14,6 +15,9 @@ pub const LIFE_MS: u64 = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     Increment {
+        counter: u64,
+    },
+    ReadCounter {
         counter: u64,
     },
     /// Keys that no other client writes.
@@ -40,6 +44,25 @@ pub enum Operation {
     ReadOnly {
         key: u64,
     },
+    /// COPY of a counter, which may not be released yet, to a key of the client.
+    Snapshot {
+        counter: u64,
+    },
+    /// A counter beside the client's copy of it.
+    Compare {
+        counter: u64,
+    },
+    /// A token is put into a ring.
+    AddToken {
+        token: u64,
+    },
+    /// LMOVE of a token from one ring to another.
+    MoveToken {
+        from: u64,
+        to: u64,
+    },
+    /// MULTI: how many tokens each ring has.
+    CountTokens,
     Push {
         queue: u64,
         item: u64,
@@ -67,7 +90,7 @@ const NOISE: [&str; 6] =
 impl Operation {
     /// A random one; `value` is new.
     pub fn random(rng: &mut Rng, value: u64) -> Operation {
-        match rng.below(26) {
+        match rng.below(35) {
             0..=3 => Operation::Increment { counter: rng.below(COUNTERS) },
             4..=6 => Operation::SetOwn { key: rng.below(OWN_KEYS), value },
             7..=8 => Operation::GetOwn { key: rng.below(OWN_KEYS) },
@@ -91,6 +114,16 @@ impl Operation {
             21 => Operation::SetExpiring { value },
             22 => Operation::GetExpiring,
             23..=24 => Operation::ReadOnly { key: rng.below(OWN_KEYS) },
+            25..=26 => Operation::Snapshot { counter: rng.below(COUNTERS) },
+            27 => Operation::Compare { counter: rng.below(COUNTERS) },
+            28 => Operation::AddToken { token: value },
+            29..=30 => {
+                let from = rng.below(RINGS);
+                let to = (from + 1 + rng.below(RINGS - 1)) % RINGS;
+                Operation::MoveToken { from, to }
+            }
+            31 => Operation::CountTokens,
+            32..=33 => Operation::ReadCounter { counter: rng.below(COUNTERS) },
             _ => Operation::Noise(NOISE[rng.below(NOISE.len() as u64) as usize]),
         }
     }
@@ -99,6 +132,7 @@ impl Operation {
         match self {
             Operation::Transfer { .. } => 4,
             Operation::ReadOnly { .. } => 3,
+            Operation::CountTokens => RINGS as usize + 2,
             _ => 1,
         }
     }
@@ -108,6 +142,7 @@ impl Operation {
         let accounts = || (0..ACCOUNTS).map(|n| format!(" account:{n}")).collect::<String>();
         let commands = match self {
             Operation::Increment { counter } => format!("INCR counter:{counter}"),
+            Operation::ReadCounter { counter } => format!("GET counter:{counter}"),
             Operation::SetOwn { key, value } => format!("SET own:{client}:{key} {value}"),
             Operation::GetOwn { key } => format!("GET own:{client}:{key}"),
             Operation::SetPair { value } => {
@@ -119,6 +154,18 @@ impl Operation {
             }
             Operation::Audit => format!("MGET{}", accounts()),
             Operation::ReadOnly { key } => format!("MULTI\nGET own:{client}:{key}\nEXEC"),
+            Operation::Snapshot { counter } => {
+                format!("COPY counter:{counter} copy:{client}:{counter} REPLACE")
+            }
+            Operation::Compare { counter } => {
+                format!("MGET counter:{counter} copy:{client}:{counter}")
+            }
+            Operation::AddToken { token } => format!("RPUSH ring:0 {token}"),
+            Operation::MoveToken { from, to } => format!("LMOVE ring:{from} ring:{to} LEFT RIGHT"),
+            Operation::CountTokens => {
+                let counts: String = (0..RINGS).map(|n| format!("LLEN ring:{n}\n")).collect();
+                format!("MULTI\n{counts}EXEC")
+            }
             Operation::Push { queue, item } => format!("RPUSH queue:{queue} {item}"),
             Operation::Pop { queues, timeout_ms } => {
                 let names: String = queues.iter().map(|n| format!(" queue:{n}")).collect();

@@ -7,33 +7,72 @@ use replication::log::limits::SEGMENT_BYTES_MIN;
 use server::config::Config;
 use server::core::io::ConnId;
 
-use super::checker::Checker;
+use super::checker::{Checker, is_refused};
 use super::client::{Asked, Client};
-use super::disk::Disk;
-use super::node::{Effect, Node, Waiting};
+use super::disk::{Damage, Disk};
+use super::node::{Effect, NoStart, Node, Waiting};
 use super::workload::{Operation, QUEUES};
 
 /// What a seed is run with; everything else comes from the seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Plan {
     pub seed: u64,
     pub clients: usize,
     pub operations: usize,
     pub crashes: usize,
+    /// The power goes when the disk gets this operation, and again soon after the next start.
+    pub cut: Option<(u64, Damage)>,
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub operations: usize,
     pub crashes: usize,
+    /// Of them, because the disk failed; starts that were refused because of a flipped bit; writes
+    /// refused because the disk was full.
+    pub disk_failures: usize,
+    pub rot_refused: usize,
+    pub refusals: usize,
+    pub disk_operations: u64,
     pub virtual_ns: u64,
     /// Of everything that the clients heard, and when: the same for the same seed.
     pub digest: u64,
 }
 
+impl Outcome {
+    pub fn add(&mut self, other: &Outcome) {
+        self.operations += other.operations;
+        self.crashes += other.crashes;
+        self.disk_failures += other.disk_failures;
+        self.rot_refused += other.rot_refused;
+        self.refusals += other.refusals;
+        self.disk_operations += other.disk_operations;
+        self.virtual_ns += other.virtual_ns;
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} operations, {} on disks, {} crashes, {} of them by failed disks, {} flipped bits \
+             refused, {} writes refused by full disks, {:.1} s of virtual time",
+            self.operations,
+            self.disk_operations,
+            self.crashes,
+            self.disk_failures,
+            self.rot_refused,
+            self.refusals,
+            self.virtual_ns as f64 / 1e9
+        )
+    }
+}
+
 /// Virtual time without an answer after which the node counts as stuck.
 const STUCK_NS: u64 = 60_000_000_000;
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
 /// Pipelines are no longer than this.
 const PIPELINE_MAX: u64 = 6;
 
@@ -68,51 +107,95 @@ struct World {
     last_value: u64,
     outcome: Outcome,
     left: usize,
+    trouble: Trouble,
+    /// The process has ended because of its disk.
+    failed: bool,
 }
 
 /// Runs one seed. An error says what was violated.
 pub fn run(plan: Plan) -> Result<Outcome, String> {
-    let mut rng = Rng::new(plan.seed);
-    let shards = 1 + rng.below(5) as usize;
-    let config = Config {
-        cores: 1 + rng.below(4) as usize,
-        shards: Some(shards),
-        log_segment_bytes: SEGMENT_BYTES_MIN * (1 + rng.below(3)),
-        ..Config::default()
-    };
-    let node = Node::start(&config, Disk::default(), &mut rng)?;
-    let mut world = World {
-        turns: vec![None; config.cores],
-        checker: Checker::default(),
-        clients: (0..plan.clients).map(|_| Client::default()).collect(),
-        events: BTreeMap::new(),
-        last_event: 0,
-        now_ns: 1,
-        last_value: 0,
-        outcome: Outcome { operations: 0, crashes: 0, virtual_ns: 0, digest: 0 },
-        left: plan.operations,
-        rng,
-        config,
-        node,
-    };
-    world.begin();
+    let mut world = World::new(plan)?;
+    if let Some((operation, damage)) = plan.cut {
+        world.run_until(|world| world.node.disk.operations() >= operation || world.is_over())?;
+        world.crash(Some(damage))?;
+        world.go_on_for(60)?;
+        world.crash(Some(damage))?;
+    }
     let part = plan.operations / (plan.crashes + 1);
     for crash in 0..plan.crashes {
         let until = plan.operations.saturating_sub((crash + 1) * part);
         world.run_until(|world| world.left <= until)?;
         // Somewhere in what comes next.
-        for _ in 0..world.rng.below(40) {
-            world.step()?;
-        }
-        world.crash()?;
+        world.go_on_for(40)?;
+        world.crash(None)?;
     }
-    world.run_until(|world| world.left == 0 && world.is_quiet())?;
+    world.run_until(World::is_over)?;
     world.finish()?;
     world.outcome.virtual_ns = world.now_ns;
+    world.outcome.disk_operations = world.node.disk.operations();
     Ok(world.outcome)
 }
 
+/// What goes wrong with the disk, but for power cuts.
+struct Trouble {
+    /// The operation that fails.
+    failing: Option<u64>,
+    /// There is no space for segments in this time.
+    full_ns: std::ops::Range<u64>,
+}
+
+impl Trouble {
+    fn random(rng: &mut Rng) -> Trouble {
+        let failing = (rng.below(4) == 0).then(|| 1 + rng.below(200));
+        let full_ns = if rng.below(6) == 0 {
+            let from = rng.below(20_000_000);
+            from..from + rng.below(3_000_000_000)
+        } else {
+            0..0
+        };
+        Trouble { failing, full_ns }
+    }
+}
+
 impl World {
+    fn new(plan: Plan) -> Result<World, String> {
+        let mut rng = Rng::new(plan.seed);
+        let shards = 1 + rng.below(5) as usize;
+        let config = Config {
+            cores: 1 + rng.below(4) as usize,
+            shards: Some(shards),
+            log_segment_bytes: SEGMENT_BYTES_MIN * (1 + rng.below(3)),
+            log_writes_in_flight: 1 + rng.below(3) as usize,
+            ..Config::default()
+        };
+        let trouble = Trouble::random(&mut rng);
+        let node = Node::start(&config, Disk::default(), &mut rng).map_err(|no| no.message)?;
+        let mut checker = Checker::default();
+        checker.may_refuse = !trouble.full_ns.is_empty();
+        let mut world = World {
+            turns: vec![None; config.cores],
+            checker,
+            clients: (0..plan.clients).map(|_| Client::default()).collect(),
+            events: BTreeMap::new(),
+            last_event: 0,
+            now_ns: 1,
+            last_value: 0,
+            outcome: Outcome::default(),
+            left: plan.operations,
+            failed: false,
+            trouble,
+            rng,
+            config,
+            node,
+        };
+        world.begin();
+        Ok(world)
+    }
+
+    fn is_over(&self) -> bool {
+        self.left == 0 && self.is_quiet()
+    }
+
     fn begin(&mut self) {
         for core in 0..self.node.cores() {
             self.schedule_turn(core, self.now_ns);
@@ -152,6 +235,17 @@ impl World {
         Ok(())
     }
 
+    /// So many events at most, if there are as many.
+    fn go_on_for(&mut self, events_max: u64) -> Result<(), String> {
+        for _ in 0..self.rng.below(events_max) {
+            if self.events.is_empty() {
+                break;
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+
     /// The next event.
     fn step(&mut self) -> Result<(), String> {
         let Some(((at_ns, number), event)) = self.events.pop_first() else {
@@ -169,10 +263,7 @@ impl World {
                 self.node.add(core, input);
                 self.schedule_soon(core);
             }
-            Event::Disk(core, operation) => {
-                self.node.finish_disk(core, operation);
-                self.schedule_soon(core);
-            }
+            Event::Disk(core, operation) => self.end_disk_operation(core, operation),
             Event::ToClient { client, conn, bytes } => self.on_answer(client, conn, &bytes)?,
             Event::Dropped { client, conn } => {
                 if self.clients[client].connected.is_some_and(|(_, own)| own == conn) {
@@ -181,7 +272,23 @@ impl World {
             }
             Event::Step(client) => self.client_step(client),
         }
+        if std::mem::take(&mut self.failed) {
+            self.outcome.disk_failures += 1;
+            self.crash(None)?;
+        }
         Ok(())
+    }
+
+    fn end_disk_operation(&mut self, core: u16, operation: u64) {
+        let full = self.trouble.full_ns.contains(&self.now_ns);
+        if self.trouble.failing == Some(operation) {
+            self.node.fail_disk(core, operation, EIO, &mut self.rng);
+        } else if full && self.node.disk.is_preparation(core, operation) {
+            self.node.fail_disk(core, operation, ENOSPC, &mut self.rng);
+        } else {
+            self.node.finish_disk(core, operation);
+        }
+        self.schedule_soon(core);
     }
 
     fn turn(&mut self, core: u16) {
@@ -214,6 +321,7 @@ impl World {
                     self.schedule(at_ns, Event::Disk(core, operation));
                 }
                 Effect::Wake(at_ns) => self.schedule_turn(core, at_ns.max(after_ns)),
+                Effect::Fail(_) => self.failed = true,
             }
         }
     }
@@ -238,6 +346,7 @@ impl World {
         let mut bytes = Vec::new();
         for operation in operations {
             operation.encode(client, &mut bytes);
+            self.checker.on_asked(&operation);
             let asked = Asked { operation, started_ns: self.now_ns, replies: Vec::new() };
             self.clients[client].asked.push_back(asked);
         }
@@ -282,19 +391,25 @@ impl World {
             self.outcome.digest =
                 (self.outcome.digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         }
+        let mut refused = false;
         for asked in state.on_bytes(bytes)? {
             self.outcome.operations += 1;
+            if is_refused(&asked.replies) {
+                self.outcome.refusals += 1;
+                refused = true;
+            }
             self.checker.on_done(client, &asked, self.now_ns)?;
         }
         if self.clients[client].asked.is_empty() {
-            let think_ns = self.rng.below(400_000);
+            // The disk may have space again later.
+            let think_ns = self.rng.below(if refused { 400_000_000 } else { 400_000 });
             self.schedule(self.now_ns + think_ns, Event::Step(client));
         }
         Ok(())
     }
 
     /// The power goes, and comes back to a node with perhaps another number of cores.
-    fn crash(&mut self) -> Result<(), String> {
+    fn crash(&mut self, damage: Option<Damage>) -> Result<(), String> {
         self.outcome.crashes += 1;
         self.events.clear();
         for (number, client) in self.clients.iter_mut().enumerate() {
@@ -303,13 +418,30 @@ impl World {
             }
         }
         let mut disk = std::mem::take(&mut self.node.disk);
-        disk.cut_power(&mut self.rng);
+        disk.cut_power(&mut self.rng, damage);
         self.config.cores = 1 + self.rng.below(4) as usize;
         self.turns = vec![None; self.config.cores];
-        self.node = Node::start(&self.config, disk, &mut self.rng)?;
+        self.node = self.start(disk)?;
         self.now_ns += 1_000_000;
         self.begin();
         Ok(())
+    }
+
+    /// Starts, now and then with a bit of the logs flipped: then the start is refused and the bit
+    /// mended, or nothing is wrong.
+    fn start(&mut self, mut disk: Disk) -> Result<Node, String> {
+        let rot = self.rng.below(3) == 0;
+        let flipped = if rot { disk.acknowledged_bit(&mut self.rng) } else { None };
+        flipped.into_iter().for_each(|bit| disk.flip(bit));
+        match (Node::start(&self.config, disk, &mut self.rng), flipped) {
+            (Ok(node), _) => Ok(node),
+            (Err(refused), None) => Err(refused.message),
+            (Err(NoStart { mut disk, .. }), Some(bit)) => {
+                self.outcome.rot_refused += 1;
+                disk.flip(bit);
+                Node::start(&self.config, disk, &mut self.rng).map_err(|no| no.message)
+            }
+        }
     }
 
     /// Everything is answered: what is left must be what the answers say.

@@ -1,0 +1,82 @@
+//! Deliberate breakages, to see that the tests find such things. Compiled in with the feature
+//! `planted-faults` only, which nothing but the crate `tests` asks for; otherwise every question
+//! is answered with a constant.
+
+/// A rule that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Replies leave before their entries are durable.
+    ReplyBeforeSync,
+    /// Reads show what is not released.
+    ReadUnreleased,
+    /// A write that ended counts although one before it has not.
+    DurableOutOfOrder,
+    /// A failed write counts as one that ended well.
+    FailedWriteTaken,
+    /// Damage before acknowledged records is taken for a torn tail.
+    CorruptionCut,
+    /// A record need not name the one before it.
+    ChainUnchecked,
+    /// Entries that an operation left in several shards do not name each other.
+    LinkForgotten,
+    /// What an operation only read does not take part.
+    WitnessForgotten,
+    /// A transaction is decided before all its parts are reported.
+    DecidedEarly,
+    /// A part is reported whatever stands undecided before it.
+    PredecessorIgnored,
+    /// Records call the entries before them decided without knowing.
+    MarkedEarly,
+    /// Recovery takes transactions that are not whole.
+    HalvesTaken,
+    /// Recovery does not look again at what rests on what it has cut.
+    CutOnce,
+    /// What a start has cut is not voided.
+    VoidForgotten,
+    /// A gathering's changes are not logged by the home that gets them back.
+    HomeForgets,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 15] = [
+        Fault::ReplyBeforeSync,
+        Fault::ReadUnreleased,
+        Fault::DurableOutOfOrder,
+        Fault::FailedWriteTaken,
+        Fault::CorruptionCut,
+        Fault::ChainUnchecked,
+        Fault::LinkForgotten,
+        Fault::WitnessForgotten,
+        Fault::DecidedEarly,
+        Fault::PredecessorIgnored,
+        Fault::MarkedEarly,
+        Fault::HalvesTaken,
+        Fault::CutOnce,
+        Fault::VoidForgotten,
+        Fault::HomeForgets,
+    ];
+}
+
+#[cfg(feature = "planted-faults")]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// Breaks one rule on this thread, or none.
+#[cfg(feature = "planted-faults")]
+pub fn plant(fault: Option<Fault>) {
+    PLANTED.set(fault);
+}
+
+/// Whether this rule is broken on this thread.
+#[cfg(feature = "planted-faults")]
+pub fn is_planted(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}
+
+/// Whether this rule is broken: never.
+#[cfg(not(feature = "planted-faults"))]
+#[inline(always)]
+pub const fn is_planted(_fault: Fault) -> bool {
+    false
+}
