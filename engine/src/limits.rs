@@ -29,3 +29,24 @@ pub const FREED_AT_ONCE_MAX: usize = 1024;
 /// Keys of one command prefetched together: more lines than that at once would push each other out
 /// of the first cache before they are used.
 pub const PREFETCHED_KEYS_MAX: usize = 32;
+
+/// Sizes of a checkpoint's parts are small in this crate's own tests, so that a few commands meet
+/// every boundary.
+const fn in_tests_a_64th(bytes: usize) -> usize {
+    if cfg!(test) { bytes / 64 } else { bytes }
+}
+
+/// A checkpoint's block, before compression: what a device writes in a fraction of a millisecond.
+/// One record may make a block longer.
+pub const CHECKPOINT_BLOCK_BYTES: usize = in_tests_a_64th(256 * 1024);
+
+/// Blocks of a checkpoint that wait to be written: with more the walk stops. Changes go on and
+/// copy out what they are about to touch, a few keys each.
+pub const CHECKPOINT_WAITING_BYTES_MAX: usize = 4 * CHECKPOINT_BLOCK_BYTES;
+
+/// A larger value is written in pieces. Up to fourteen values are written at once because a change
+/// is about to touch one of them: 448 KiB, some 50 µs.
+pub const CHECKPOINT_WHOLE_BYTES_MAX: usize = in_tests_a_64th(32 * 1024);
+
+/// Bytes of a piece, but that an element is never cut: some 10 µs of work.
+pub const CHECKPOINT_PIECE_BYTES: usize = in_tests_a_64th(32 * 1024);

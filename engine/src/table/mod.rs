@@ -17,7 +17,8 @@
 //!
 //! # Layout
 //! `chunk` one cache line · `segment` chunks of one prefix · `slab` where segments are kept ·
-//! `entry` find-or-vacant · `scan` cursors, views, random choice · `prefetch` · `memory`
+//! `entry` find-or-vacant · `scan` cursors, views, random choice · `walk` of the table as it was ·
+//! `prefetch` · `memory`
 
 mod chunk;
 mod entry;
@@ -28,6 +29,7 @@ mod segment;
 mod slab;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use entry::{Occupied, Probe, Vacant};
 pub use memory::alloc_size;
@@ -56,6 +58,10 @@ const DEPTH_MAX: u8 = 28;
 /// that do not spread cannot blow it up.
 const ENTRIES_PER_INDEX_MIN: usize = 64;
 
+/// Most entries a segment is made for ahead of time. The entries of random hashes stray from it
+/// by some 26: nearly all segments hold theirs without a split.
+const SEGMENT_LEN_WANTED: usize = 700;
+
 /// An extendible hash table of owned thin pointers. See the module's text.
 pub struct Table<E> {
     /// Indexed by the top `depth` bits of a hash.
@@ -67,8 +73,9 @@ pub struct Table<E> {
     chunk_bytes: usize,
     /// Segments whose own depth is `depth`.
     deepest: usize,
-    version_floor: u64,
     depth: u8,
+    /// A walk is under way (`walk.rs`).
+    walking: bool,
 }
 
 impl<E: Entry> Table<E> {
@@ -81,9 +88,31 @@ impl<E: Entry> Table<E> {
             len: 0,
             chunk_bytes: 0,
             deepest: 1,
-            version_floor: 0,
             depth: 0,
+            walking: false,
         }
+    }
+
+    /// An empty table with room for so many entries: filling it moves hardly any.
+    pub fn with_room(hasher: Hasher64, len: usize) -> Self {
+        let mut table = Self::new(hasher);
+        let mut depth = 0;
+        while len >> depth > SEGMENT_LEN_WANTED && depth < DEPTH_MAX {
+            depth += 1;
+        }
+        if len >> depth == 0 {
+            return table;
+        }
+        table.directory = (0..1 << depth).collect();
+        table.segments.pop();
+        for index in 0..1_u64 << depth {
+            let segment = Segment::with_room(index, depth, len >> depth);
+            table.chunk_bytes += segment.memory_bytes();
+            table.segments.push(segment);
+        }
+        table.depth = depth;
+        table.deepest = 1 << depth;
+        table
     }
 
     pub fn hasher(&self) -> &Hasher64 {
@@ -201,24 +230,6 @@ impl<E: Entry> Table<E> {
         self.segment(hash).prefetch_entry(hash);
     }
 
-    /// The version of the segment where this hash belongs: 0 until it is set, inherited in splits,
-    /// the higher of two in merges.
-    #[inline]
-    pub fn version(&self, hash: u64) -> u64 {
-        self.segment(hash).version
-    }
-
-    #[inline]
-    pub fn set_version(&mut self, hash: u64, version: u64) {
-        self.segment_mut(hash).version = version;
-    }
-
-    /// While this is set, segments of a version below it and others are never merged: a checkpoint
-    /// gives its own version, so that what it has written and what it has not stay apart.
-    pub fn set_version_floor(&mut self, floor: u64) {
-        self.version_floor = floor;
-    }
-
     /// Notes that an entry of this hash expires at `at_ms`: the segment's deadline is never later
     /// than its earliest expiry (and may be earlier than it, when that entry has gone).
     #[inline]
@@ -260,6 +271,7 @@ impl<E: Entry> Table<E> {
     fn grow(&mut self, hash: u64) {
         let index = self.index(hash);
         let segment = &self.segments[index];
+        assert!(!self.walking || segment.walked, "what a walk has not visited is not moved");
         let deepens = segment.depth == self.depth;
         let spreads = (ENTRIES_PER_INDEX_MIN << (self.depth + 1)) <= self.len;
         let may_split = segment.depth < DEPTH_MAX && (!deepens || spreads);
@@ -310,13 +322,16 @@ impl<E: Entry> Table<E> {
         while self.segment(hash).is_sparse() {
             let index = self.index(hash);
             let segment = &self.segments[index];
+            if self.walking && !segment.walked {
+                // The walk shrinks it when it comes past.
+                return;
+            }
             let buddy_bit = match segment.depth {
                 0 => 0,
                 depth => 1 << (64 - u32::from(depth)),
             };
             let buddy = self.index(segment.prefix ^ buddy_bit);
-            let merges =
-                buddy != index && segment.may_merge(&self.segments[buddy], self.version_floor);
+            let merges = buddy != index && segment.may_merge(&self.segments[buddy], self.walking);
             if !merges {
                 self.chunk_bytes -= self.segments[index].memory_bytes();
                 self.segments[index].shrink(&self.hasher);

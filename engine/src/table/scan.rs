@@ -15,13 +15,13 @@ const CHUNKS_PER_WANTED: usize = 10;
 /// How often a random choice tries again where it met an empty slot or segment.
 const RANDOM_TRIES: usize = 128;
 
-/// One segment: its state and its entries. Checkpoint and expiry go from one to the next.
+/// One segment: its state and its entries. Expiry goes from one to the next.
 pub struct SegmentView<'a, E> {
     segment: &'a Segment<E>,
 }
 
 impl<'a, E: Entry> SegmentView<'a, E> {
-    /// A hash that belongs to this segment: the name by which to change its version or deadline.
+    /// A hash that belongs to this segment: the name by which to change its deadline.
     pub fn hash(&self) -> u64 {
         self.segment.prefix
     }
@@ -29,10 +29,6 @@ impl<'a, E: Entry> SegmentView<'a, E> {
     /// The cursor of the segment after this one; 0 after the last.
     pub fn next_cursor(&self) -> u64 {
         self.segment.cursor_after(usize::MAX - 1) % CURSOR_END
-    }
-
-    pub fn version(&self) -> u64 {
-        self.segment.version
     }
 
     pub fn deadline_ms(&self) -> i64 {

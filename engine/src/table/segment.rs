@@ -26,20 +26,23 @@ const MERGE_LEN_MAX: usize = 320;
 const REBUILD_AHEAD: usize = 2;
 
 pub(super) struct Segment<E> {
-    chunks: Box<[Chunk<E>]>,
+    pub(super) chunks: Box<[Chunk<E>]>,
     /// The lowest hash that belongs here.
     pub(super) prefix: u64,
-    pub(super) version: u64,
     pub(super) deadline_ms: i64,
+    /// Chunks that the walk under way has visited (`walk.rs`); nothing while there is none.
+    pub(super) marks: u64,
     len: u32,
     /// Bits of the prefix.
     pub(super) depth: u8,
+    /// The walk under way has visited all of it.
+    pub(super) walked: bool,
 }
 
 /// Where an entry lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    chunk: usize,
+    pub(super) chunk: usize,
     slot: usize,
 }
 
@@ -69,16 +72,25 @@ impl<E: Entry> Segment<E> {
         Self {
             chunks: Box::default(),
             prefix: 0,
-            version: 0,
             deadline_ms: NO_DEADLINE,
+            marks: 0,
             len: 0,
             depth: 0,
+            walked: false,
         }
     }
 
     #[cfg(test)]
     pub(super) fn with_room_for(len: usize) -> Self {
         Self { chunks: new_chunks(chunks_for(len)), ..Self::new() }
+    }
+
+    /// The segment of this number among 2^depth, with room for about so many entries.
+    pub(super) fn with_room(number: u64, depth: u8, len: usize) -> Self {
+        let room = len + 2 * len.isqrt();
+        let prefix = if depth == 0 { 0 } else { number << (64 - u32::from(depth)) };
+        let chunks = new_chunks(chunks_for(room).min(SPLIT_CHUNKS));
+        Self { chunks, prefix, depth, ..Self::new() }
     }
 
     #[inline]
@@ -166,6 +178,15 @@ impl<E: Entry> Segment<E> {
         }
     }
 
+    /// The chunk where `place` would put an entry of this hash; there is room.
+    pub(super) fn vacant_chunk(&self, hash: u64) -> usize {
+        let mut chunk = self.home(hash);
+        while self.chunks[chunk].empty_slot().is_none() {
+            chunk = self.after(chunk);
+        }
+        chunk
+    }
+
     pub(super) fn take(&mut self, hash: u64, place: Place) -> E {
         let mut passed = self.home(hash);
         while passed != place.chunk {
@@ -245,19 +266,18 @@ impl<E: Entry> Segment<E> {
         }
     }
 
-    /// Whether two halves of one prefix may become one. `version_floor` keeps what a checkpoint
-    /// has written apart from what it has not.
-    pub(super) fn may_merge(&self, buddy: &Self, version_floor: u64) -> bool {
+    /// Whether two halves of one prefix may become one. A walk keeps what it has visited apart
+    /// from what it has not.
+    pub(super) fn may_merge(&self, buddy: &Self, walking: bool) -> bool {
         self.depth == buddy.depth
             && self.len() + buddy.len() <= MERGE_LEN_MAX
-            && (self.version >= version_floor) == (buddy.version >= version_floor)
+            && (!walking || self.walked && buddy.walked)
     }
 
     /// Takes in the other half; afterwards the prefix is one bit shorter.
     pub(super) fn merge(&mut self, buddy: Self, hasher: &Hasher64) {
         assert_eq!(self.depth, buddy.depth);
         let len = self.len() + buddy.len();
-        self.version = self.version.max(buddy.version);
         self.deadline_ms = self.deadline_ms.min(buddy.deadline_ms);
         self.prefix = self.prefix.min(buddy.prefix);
         self.depth -= 1;
@@ -280,10 +300,11 @@ impl<E: Entry> Segment<E> {
         let mut upper = Self {
             chunks: new_chunks(chunks_for(upper_len + 1)),
             prefix: self.prefix | bit,
-            version: self.version,
             deadline_ms: self.deadline_ms,
+            marks: 0,
             len: 0,
             depth: self.depth,
+            walked: self.walked,
         };
         self.chunks = new_chunks(chunks_for(lower_len + 1));
         self.len = 0;

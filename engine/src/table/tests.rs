@@ -323,15 +323,13 @@ fn random_is_nearly_uniform() {
 }
 
 #[test]
-fn versions_and_deadlines_follow_the_segments() {
+fn deadlines_follow_the_segments() {
     let mut table = Table::new(hasher());
     (0..20_000).for_each(|n| add(&mut table, n));
     let hash = table.hash(&5_u64.to_le_bytes());
-    table.set_version(hash, 9);
     table.lower_deadline(hash, 500);
     table.lower_deadline(hash, 700);
     (20_000..200_000).for_each(|n| add(&mut table, n));
-    assert_eq!(table.version(hash), 9);
     let (none, _) = table.find_due(499, 0, usize::MAX);
     assert!(none.is_none());
     let mut cursor = 0;
@@ -362,13 +360,69 @@ fn versions_and_deadlines_follow_the_segments() {
         }
     }
     assert_eq!(len, 200_000);
+}
 
-    // A floor keeps the versions on its two sides apart.
-    table.set_version_floor(9);
-    (0..200_000).for_each(|n| take(&mut table, n));
+/// Random changes between the slices of a walk, each announced as the keyspace does it.
+fn walk_while_changing(seed: u64) {
+    let mut rng = crate::rng::Rng::new(seed);
+    let mut table = Table::new(hasher());
+    let span = [50, 1000, 20_000][rng.below(3) as usize];
+    (0..rng.below(span)).for_each(|n| add(&mut table, n));
+    let mut expected: Vec<u64> = table.iter().map(number).collect();
+    let mut visited = Vec::new();
+    table.begin_walk();
+    let mut cursor = Some(0);
+    while let Some(at) = cursor {
+        let from = rng.below(span);
+        for n in from..from + rng.below(1 + span / 8) {
+            let key = n.to_le_bytes();
+            let hash = table.hash(&key);
+            table.visit_before(hash, &key, |entry| visited.push(number(entry)));
+            match table.get(hash, &key) {
+                Some(_) if rng.below(3) != 0 => take(&mut table, n),
+                Some(_) => {}
+                None if rng.below(2) == 0 => add(&mut table, n),
+                None => {}
+            }
+        }
+        let stop_after = rng.below(100);
+        let mut count = 0;
+        cursor = table.walk_slice(at, |entry| {
+            visited.push(number(entry));
+            count += 1;
+            count < stop_after
+        });
+    }
+    table.end_walk();
     check(&table);
-    assert!(table.segments.len() > 1);
-    assert_eq!(table.version(hash), 9);
+    expected.sort_unstable();
+    visited.sort_unstable();
+    assert!(visited == expected, "seed {seed}");
+}
+
+#[test]
+fn a_walk_visits_once_what_was_there_when_it_began() {
+    (0..300).for_each(walk_while_changing);
+}
+
+#[test]
+fn a_table_with_room_grows_little() {
+    for len in [0, 1, 7, 700, 701, 20_000, 100_000] {
+        let mut table = Table::with_room(hasher(), len);
+        check(&table);
+        let segments = table.segments.len();
+        (0..len as u64).for_each(|n| add(&mut table, n));
+        check(&table);
+        assert!(table.segments.len() <= segments + segments / 50 + 1);
+        let usual = {
+            let mut usual = Table::new(hasher());
+            (0..len as u64).for_each(|n| add(&mut usual, n));
+            usual.memory_bytes()
+        };
+        assert!(table.memory_bytes() <= usual + usual / 4 + 16_384, "{len}");
+        (0..len as u64).for_each(|n| take(&mut table, n));
+        check(&table);
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use super::limits::EncodingLimits;
 use super::packed::{Packed, PackedRef};
 use super::pick;
 use super::thin::{ThinBox, ThinBytes};
+use super::walk::{Piece, TableWalk};
+use crate::effect::log::put_bytes;
 use crate::hash::Hasher64;
 use crate::table::{Entry, Probe, Table};
 
@@ -22,6 +24,7 @@ struct Large {
     table: Table<Pair>,
     /// Sum of the pairs' blocks.
     pair_bytes: usize,
+    walk: Option<Box<TableWalk>>,
 }
 
 /// A field and its value in one allocation:
@@ -74,11 +77,13 @@ impl Pair {
 
 impl Large {
     fn new(hasher: &Hasher64) -> Self {
-        Self { table: Table::new(hasher.clone()), pair_bytes: 0 }
+        Self { table: Table::new(hasher.clone()), pair_bytes: 0, walk: None }
     }
 
     fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
-        match self.table.probe(self.table.hash(field), field) {
+        let hash = self.table.hash(field);
+        self.before_change(hash, field);
+        match self.table.probe(hash, field) {
             Probe::Occupied(mut pair) => {
                 let pair = pair.get_mut();
                 self.pair_bytes -= pair.bytes.memory_bytes();
@@ -96,10 +101,25 @@ impl Large {
     }
 
     fn delete(&mut self, field: &[u8]) -> bool {
-        let removed = self.table.remove(self.table.hash(field), field);
+        let hash = self.table.hash(field);
+        self.before_change(hash, field);
+        let removed = self.table.remove(hash, field);
         self.pair_bytes -= removed.as_ref().map_or(0, |pair| pair.bytes.memory_bytes());
         removed.is_some()
     }
+
+    #[inline]
+    fn before_change(&mut self, hash: u64, field: &[u8]) {
+        if let Some(walk) = &mut self.walk {
+            walk.copy_before(&mut self.table, hash, field, put_pair);
+        }
+    }
+}
+
+fn put_pair(pair: &Pair, out: &mut Vec<u8>) {
+    let (field, value) = pair.parts();
+    put_bytes(out, field);
+    put_bytes(out, value);
 }
 
 impl Entry for Pair {
@@ -113,6 +133,16 @@ impl Hash {
     /// An empty hash; the keyspace keeps none that stays so.
     pub fn new() -> Self {
         Self { repr: Repr::new(Form::A(Packed::new())) }
+    }
+
+    /// An empty hash in the form for so many fields.
+    pub fn with_room(len: usize, limits: &EncodingLimits, hasher: &Hasher64) -> Self {
+        if len <= limits.hash_max_listpack_entries {
+            return Self::new();
+        }
+        let table = Table::with_room(hasher.clone(), len);
+        let large = Large { table, pair_bytes: 0, walk: None };
+        Self { repr: Repr::new(Form::B(ThinBox::new(large))) }
     }
 
     pub fn len(&self) -> usize {
@@ -235,7 +265,10 @@ impl Hash {
     pub fn memory_bytes(&self) -> usize {
         let inner = match self.repr.get() {
             Form::A(_) => 0,
-            Form::B(large) => large.table.memory_bytes() + large.pair_bytes,
+            Form::B(large) => {
+                let walk = large.walk.as_ref().map_or(0, |walk| walk.memory_bytes());
+                large.table.memory_bytes() + large.pair_bytes + walk
+            }
             Form::C(never) => match never {},
         };
         self.repr.block_bytes() + inner
@@ -250,6 +283,29 @@ impl Hash {
             }
             Form::B(mut large) => large.table.drain_slice(max),
             Form::C(_) => unreachable!("a hash has two forms"),
+        }
+    }
+
+    /// Begins a walk over the pairs as they are now; false, without one, in the packed form.
+    pub fn begin_walk(&mut self) -> bool {
+        if let Form::B(mut large) = self.repr.get_mut() {
+            large.walk = Some(TableWalk::begin(&mut large.table));
+            return true;
+        }
+        false
+    }
+
+    /// The next piece of the walk under way, `None` when all were given.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        let Form::B(mut large) = self.repr.get_mut() else { return None };
+        let Large { table, walk, .. } = &mut **large;
+        walk.as_mut()?.next_piece(table, put_pair)
+    }
+
+    pub fn end_walk(&mut self) {
+        if let Form::B(mut large) = self.repr.get_mut() {
+            large.walk = None;
+            large.table.end_walk();
         }
     }
 

@@ -6,7 +6,7 @@
 //! # Layout
 //! `limits` thresholds · `thin` owned pointers · `compact` one of three in a pointer ·
 //! `packed` small arrays of byte strings · `intset` sorted integers · `hash` · `set` · `list` ·
-//! `zset` sorted sets
+//! `zset` sorted sets · `walk` of one as it was
 
 pub mod compact;
 pub mod hash;
@@ -16,6 +16,7 @@ pub mod list;
 pub mod packed;
 pub mod set;
 pub mod thin;
+pub mod walk;
 pub mod zset;
 
 pub use crate::table::alloc_size;

@@ -9,6 +9,8 @@ use super::limits::EncodingLimits;
 use super::packed::Packed;
 use super::pick;
 use super::thin::{ThinBox, ThinBytes};
+use super::walk::{Piece, TableWalk};
+use crate::effect::log::put_bytes;
 use crate::hash::Hasher64;
 use crate::table::{Entry, Probe, Table};
 
@@ -24,6 +26,7 @@ struct Large {
     table: Table<ThinBytes>,
     /// Sum of the members' blocks.
     member_bytes: usize,
+    walk: Option<Box<TableWalk>>,
 }
 
 impl Entry for ThinBytes {
@@ -66,11 +69,13 @@ impl Deref for Member<'_> {
 
 impl Large {
     fn new(hasher: &Hasher64) -> Self {
-        Self { table: Table::new(hasher.clone()), member_bytes: 0 }
+        Self { table: Table::new(hasher.clone()), member_bytes: 0, walk: None }
     }
 
     fn add(&mut self, member: &[u8]) -> bool {
-        match self.table.probe(self.table.hash(member), member) {
+        let hash = self.table.hash(member);
+        self.before_change(hash, member);
+        match self.table.probe(hash, member) {
             Probe::Occupied(_) => false,
             Probe::Vacant(vacant) => {
                 let member = ThinBytes::from(member);
@@ -82,10 +87,23 @@ impl Large {
     }
 
     fn remove(&mut self, member: &[u8]) -> Option<ThinBytes> {
-        let removed = self.table.remove(self.table.hash(member), member)?;
+        let hash = self.table.hash(member);
+        self.before_change(hash, member);
+        let removed = self.table.remove(hash, member)?;
         self.member_bytes -= removed.memory_bytes();
         Some(removed)
     }
+
+    #[inline]
+    fn before_change(&mut self, hash: u64, member: &[u8]) {
+        if let Some(walk) = &mut self.walk {
+            walk.copy_before(&mut self.table, hash, member, put_member);
+        }
+    }
+}
+
+fn put_member(member: &ThinBytes, out: &mut Vec<u8>) {
+    put_bytes(out, member);
 }
 
 impl Set {
@@ -105,6 +123,16 @@ impl Set {
             Form::C(ThinBox::new(Large::new(hasher)))
         };
         Self { repr: Repr::new(form) }
+    }
+
+    /// An empty set in the form for so many members, as far as their number decides it.
+    pub fn with_room(len: usize, limits: &EncodingLimits, hasher: &Hasher64) -> Self {
+        if len <= limits.set_max_intset_entries.max(limits.set_max_listpack_entries) {
+            return Self::new();
+        }
+        let table = Table::with_room(hasher.clone(), len);
+        let large = Large { table, member_bytes: 0, walk: None };
+        Self { repr: Repr::new(Form::C(ThinBox::new(large))) }
     }
 
     pub fn len(&self) -> usize {
@@ -152,6 +180,10 @@ impl Set {
     /// Goes back from the table to the packed form where the members left are few and short.
     pub fn repack(&mut self, limits: &EncodingLimits, hasher: &Hasher64) {
         let Form::C(large) = self.repr.get() else { return };
+        if large.walk.is_some() {
+            // What is left of the walk hangs on this form.
+            return;
+        }
         let mut smaller = Self { repr: Repr::new(Form::B(Packed::new())) };
         large.table.iter().for_each(|member| {
             smaller.add(member, limits, hasher);
@@ -262,7 +294,10 @@ impl Set {
     pub fn memory_bytes(&self) -> usize {
         let inner = match self.repr.get() {
             Form::A(_) | Form::B(_) => 0,
-            Form::C(large) => large.table.memory_bytes() + large.member_bytes,
+            Form::C(large) => {
+                let walk = large.walk.as_ref().map_or(0, |walk| walk.memory_bytes());
+                large.table.memory_bytes() + large.member_bytes + walk
+            }
         };
         self.repr.block_bytes() + inner
     }
@@ -274,6 +309,29 @@ impl Set {
         }
         *self = Self::new();
         true
+    }
+
+    /// Begins a walk over the members as they are now; false, without one, in the small forms.
+    pub fn begin_walk(&mut self) -> bool {
+        if let Form::C(mut large) = self.repr.get_mut() {
+            large.walk = Some(TableWalk::begin(&mut large.table));
+            return true;
+        }
+        false
+    }
+
+    /// The next piece of the walk under way, `None` when all were given.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        let Form::C(mut large) = self.repr.get_mut() else { return None };
+        let Large { table, walk, .. } = &mut **large;
+        walk.as_mut()?.next_piece(table, put_member)
+    }
+
+    pub fn end_walk(&mut self) {
+        if let Form::C(mut large) = self.repr.get_mut() {
+            large.walk = None;
+            large.table.end_walk();
+        }
     }
 
     fn convert_to_packed(&mut self) {

@@ -19,6 +19,7 @@ use super::compact::{Compact, Form, Never};
 use super::limits::{EncodingLimits, NodeLimit};
 use super::packed::{Packed, packed_bytes};
 use super::thin::ThinBox;
+use super::walk::Piece;
 use nodes::Nodes;
 
 type Repr = Compact<Packed, ThinBox<Nodes>, Never>;
@@ -217,6 +218,31 @@ impl List {
         true
     }
 
+    /// Begins a walk over the items as they are now; false, without one, in the packed form.
+    pub fn begin_walk(&mut self) -> bool {
+        if let Form::B(mut nodes) = self.repr.get_mut() {
+            nodes.begin_walk();
+            return true;
+        }
+        false
+    }
+
+    /// The next piece of the walk under way, in any order; `None` when all were given.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        match self.repr.get_mut() {
+            Form::B(mut nodes) => nodes.next_piece(),
+            _ => None,
+        }
+    }
+
+    /// Ends a walk. A list that has shrunk meanwhile takes its packed form now.
+    pub fn end_walk(&mut self, limits: &EncodingLimits) {
+        if let Form::B(mut nodes) = self.repr.get_mut() {
+            nodes.end_walk();
+        }
+        self.convert_back(limits, 2);
+    }
+
     fn at(&self, index: usize) -> Option<&[u8]> {
         match self.repr.get() {
             Form::A(packed) => packed.get(index),
@@ -235,6 +261,10 @@ impl List {
     /// 2 where the list has just shrunk, so that it does not go to and fro.
     fn convert_back(&mut self, limits: &EncodingLimits, divisor: usize) {
         let Form::B(nodes) = self.repr.get() else { return };
+        if nodes.is_walking() {
+            // What is left of the walk hangs on the nodes.
+            return;
+        }
         let limit = limits.list_node();
         let limit =
             NodeLimit { bytes_max: limit.bytes_max / divisor, len_max: limit.len_max / divisor };

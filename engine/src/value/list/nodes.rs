@@ -2,6 +2,9 @@
 //!
 //! Invariant: no node is empty, and `Node::len` is its array's.
 //! Invariant: a node has more than one item only within the limit it was filled under.
+//!
+//! A walk numbers the nodes when it begins. Before a numbered node is changed, a copy is kept for
+//! the walk; one that is dropped is kept itself. Numbers of nodes ascend, whatever is between.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,7 +12,9 @@ use std::ops::Range;
 use super::super::alloc_size;
 use super::super::limits::NodeLimit;
 use super::super::packed::{Packed, PackedRef, packed_bytes};
+use super::super::walk::{NodeWalk, Piece};
 use super::End;
+use crate::effect::log::put_bytes;
 
 /// What a node's block has besides its entries.
 const NODE_FRAME_BYTES: usize = 12;
@@ -18,6 +23,8 @@ struct Node {
     packed: Packed,
     /// Here too, so that to find an index does not touch every node.
     len: u32,
+    /// Its number in the walk under way; 0 once that has it, or if it is new.
+    unwalked: u32,
 }
 
 #[derive(Default)]
@@ -26,12 +33,13 @@ pub(super) struct Nodes {
     len: usize,
     /// Sum of the nodes' blocks.
     packed_bytes: usize,
+    walk: Option<Box<NodeWalk<Packed>>>,
 }
 
 impl Node {
     fn new(packed: Packed) -> Self {
         let len = packed.len() as u32;
-        Self { packed, len }
+        Self { packed, len, unwalked: 0 }
     }
 
     fn len(&self) -> usize {
@@ -72,7 +80,11 @@ impl Nodes {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        alloc_size(self.deque.capacity() * size_of::<Node>()) + self.packed_bytes
+        let walk = self
+            .walk
+            .as_ref()
+            .map_or(0, |walk| walk.kept.iter().map(|(_, packed)| packed.memory_bytes()).sum());
+        alloc_size(self.deque.capacity() * size_of::<Node>()) + self.packed_bytes + walk
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&[u8]> {
@@ -162,9 +174,13 @@ impl Nodes {
             node += 1;
             from = 0;
         }
+        if let Some(walk) = &mut self.walk {
+            walk.from = walk.from.saturating_sub(whole.len());
+        }
         for node in self.deque.drain(whole) {
             self.len -= node.len();
             self.packed_bytes -= node.packed.memory_bytes();
+            keep(&mut self.walk, node);
         }
         self.join(first, limit);
         self.join(first.saturating_sub(1), limit);
@@ -193,6 +209,41 @@ impl Nodes {
             self.packed_bytes -= node.packed.memory_bytes();
         }
         self.deque.is_empty()
+    }
+
+    /// Begins a walk: 16 bytes are touched for each node.
+    pub(super) fn begin_walk(&mut self) {
+        self.walk = Some(NodeWalk::new());
+        for (node, number) in self.deque.iter_mut().zip(1..) {
+            node.unwalked = number;
+        }
+    }
+
+    pub(super) fn is_walking(&self) -> bool {
+        self.walk.is_some()
+    }
+
+    /// The next piece, a node; `None` when all were given.
+    pub(super) fn next_piece(&mut self) -> Option<Piece> {
+        let walk = self.walk.as_mut()?;
+        if let Some((number, packed)) = walk.kept.pop_front() {
+            return Some(piece_of(number, packed.view()));
+        }
+        let left = self.deque.range_mut(walk.from.min(self.deque.len())..);
+        for (index, node) in left.enumerate() {
+            if node.unwalked != 0 {
+                walk.from += index + 1;
+                let number = std::mem::take(&mut node.unwalked);
+                return Some(piece_of(number, node.packed.view()));
+            }
+        }
+        walk.from = self.deque.len();
+        None
+    }
+
+    pub(super) fn end_walk(&mut self) {
+        self.walk = None;
+        self.deque.iter_mut().for_each(|node| node.unwalked = 0);
     }
 
     /// Everything that must hold between the parts.
@@ -239,6 +290,12 @@ impl Nodes {
     /// The one way to change a node: keeps the sums.
     fn edit<T>(&mut self, node: usize, change: impl FnOnce(&mut Packed) -> T) -> T {
         let node = &mut self.deque[node];
+        if node.unwalked != 0
+            && let Some(walk) = &mut self.walk
+        {
+            walk.kept.push_back((node.unwalked, node.packed.clone()));
+            node.unwalked = 0;
+        }
         self.packed_bytes -= node.packed.memory_bytes();
         self.len -= node.len();
         let result = change(&mut node.packed);
@@ -261,9 +318,28 @@ impl Nodes {
         if fits && let Some(two) = self.deque.remove(node + 1) {
             self.len -= two.len();
             self.packed_bytes -= two.packed.memory_bytes();
+            if let Some(walk) = &mut self.walk {
+                walk.from = walk.from.saturating_sub(1);
+            }
             self.edit(node, |packed| packed.append(&two.packed));
+            keep(&mut self.walk, two);
         }
     }
+}
+
+/// What becomes of a node that leaves the list.
+fn keep(walk: &mut Option<Box<NodeWalk<Packed>>>, node: Node) {
+    if node.unwalked != 0
+        && let Some(walk) = walk
+    {
+        walk.kept.push_back((node.unwalked, node.packed));
+    }
+}
+
+fn piece_of(number: u32, packed: PackedRef<'_>) -> Piece {
+    let mut bytes = Vec::with_capacity(packed.entry_bytes());
+    packed.iter().for_each(|item| put_bytes(&mut bytes, item));
+    Piece { elements: packed.len() as u64, ordinal: u64::from(number), bytes }
 }
 
 impl Clone for Nodes {

@@ -1,7 +1,11 @@
 //! The large form: a table from member to score, and a tree in the order of both.
 
+use std::cmp::Ordering;
+
+use super::super::walk::{Piece, TableWalk};
 use super::member::Member;
 use super::tree::Tree;
+use crate::effect::log::put_bytes;
 use crate::hash::Hasher64;
 use crate::table::{Probe, Table};
 
@@ -11,11 +15,30 @@ pub(super) struct Large {
     /// Sum of the members' blocks. Blocks that only a separator of the tree still holds (at most
     /// one a leaf, so under 2 % of all) are left out.
     member_bytes: usize,
+    /// Goes over the table, in no order: the tree has nothing to note what was visited.
+    walk: Option<Box<TableWalk>>,
+}
+
+fn put_member(member: &Member, out: &mut Vec<u8>) {
+    out.extend_from_slice(&member.score().to_bits().to_le_bytes());
+    put_bytes(out, member.bytes());
 }
 
 impl Large {
     pub(super) fn new(hasher: &Hasher64) -> Self {
-        Self { table: Table::new(hasher.clone()), tree: Tree::new(), member_bytes: 0 }
+        Self { table: Table::new(hasher.clone()), tree: Tree::new(), member_bytes: 0, walk: None }
+    }
+
+    /// Makes one of members that are in a table but in no tree yet.
+    pub(super) fn of_table(table: Table<Member>, mut members: Vec<Member>) -> Self {
+        members.sort_unstable_by(|a, b| {
+            let order = a.score().partial_cmp(&b.score());
+            order.unwrap_or(Ordering::Equal).then_with(|| a.bytes().cmp(b.bytes()))
+        });
+        let member_bytes = members.iter().map(Member::memory_bytes).sum();
+        let mut tree = Tree::new();
+        members.into_iter().for_each(|member| tree.insert(member));
+        Self { table, tree, member_bytes, walk: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -35,7 +58,9 @@ impl Large {
     }
 
     pub(super) fn set(&mut self, member: &[u8], score: f64) -> Option<f64> {
-        match self.table.probe(self.table.hash(member), member) {
+        let hash = self.table.hash(member);
+        self.before_change(hash, member);
+        match self.table.probe(hash, member) {
             Probe::Occupied(mut entry) => {
                 let old = entry.get().score();
                 if old != score {
@@ -56,7 +81,9 @@ impl Large {
     }
 
     pub(super) fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        let removed = self.table.remove(self.table.hash(member), member)?;
+        let hash = self.table.hash(member);
+        self.before_change(hash, member);
+        let removed = self.table.remove(hash, member)?;
         self.tree.remove(removed.score(), member);
         self.member_bytes -= removed.memory_bytes();
         Some(removed.score())
@@ -66,6 +93,7 @@ impl Large {
     pub(super) fn remove_at(&mut self, rank: usize, removed: &mut impl FnMut(&[u8], f64)) {
         let item = self.tree.remove_at(rank).expect("the caller has cut the range");
         let hash = self.table.hash(item.bytes());
+        self.before_change(hash, item.bytes());
         let member = self.table.remove(hash, item.bytes()).expect("the tree's members are here");
         self.member_bytes -= member.memory_bytes();
         removed(member.bytes(), member.score());
@@ -81,12 +109,33 @@ impl Large {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.tree.memory_bytes() + self.member_bytes
+        let walk = self.walk.as_ref().map_or(0, |walk| walk.memory_bytes());
+        self.table.memory_bytes() + self.tree.memory_bytes() + self.member_bytes + walk
     }
 
     pub(super) fn drain_slice(&mut self, max: usize) -> bool {
         // The tree first: its handles are dropped without freeing, then the table frees.
         self.tree.drain_slice(max) && self.table.drain_slice(max)
+    }
+
+    pub(super) fn begin_walk(&mut self) {
+        self.walk = Some(TableWalk::begin(&mut self.table));
+    }
+
+    pub(super) fn next_piece(&mut self) -> Option<Piece> {
+        self.walk.as_mut()?.next_piece(&mut self.table, put_member)
+    }
+
+    pub(super) fn end_walk(&mut self) {
+        self.walk = None;
+        self.table.end_walk();
+    }
+
+    #[inline]
+    fn before_change(&mut self, hash: u64, member: &[u8]) {
+        if let Some(walk) = &mut self.walk {
+            walk.copy_before(&mut self.table, hash, member, put_member);
+        }
     }
 
     /// In ascending order, which leaves the tree's leaves full.

@@ -9,9 +9,11 @@
 //!
 //! # Layout
 //! this file: the value and its encodings · `bounds` of ranges · `small` the packed form ·
-//! `large` table and tree · `tree` · `member`
+//! `large` table and tree · `tree` · `member` ·
+//! `gathered` made from members in any order
 
 mod bounds;
+mod gathered;
 mod large;
 mod member;
 mod small;
@@ -23,12 +25,14 @@ use std::fmt;
 use std::ops::{Bound, Range};
 
 pub use bounds::LexBound;
+pub use gathered::Gathered;
 
 use super::compact::{Compact, Form, Never};
 use super::limits::EncodingLimits;
 use super::packed::Packed;
 use super::pick;
 use super::thin::ThinBox;
+use super::walk::Piece;
 use crate::hash::Hasher64;
 use large::Large;
 
@@ -255,6 +259,29 @@ impl ZSet {
         }
         *self = Self::new();
         true
+    }
+
+    /// Begins a walk over the members as they are now; false, without one, in the packed form.
+    pub fn begin_walk(&mut self) -> bool {
+        if let Form::B(mut large) = self.repr.get_mut() {
+            large.begin_walk();
+            return true;
+        }
+        false
+    }
+
+    /// The next piece of the walk under way, in no order; `None` when all were given.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        match self.repr.get_mut() {
+            Form::B(mut large) => large.next_piece(),
+            _ => None,
+        }
+    }
+
+    pub fn end_walk(&mut self) {
+        if let Form::B(mut large) = self.repr.get_mut() {
+            large.end_walk();
+        }
     }
 
     /// The number of members from the first on whose scores satisfy a condition.
