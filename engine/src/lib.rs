@@ -5,11 +5,13 @@
 //! - [`command`]: the one command table and the commands, family by family.
 //! - [`keyspace`]: shards and the mutators, the only way to change data.
 //! - [`value`]: how strings and collections lie in memory; [`table`]: the hash table under them.
-//! - [`effect`]: changes as they stand in the log; [`image`]: whole values as bytes.
+//! - [`effect`]: changes as they stand in the log; [`image`]: whole values as bytes;
+//!   [`checkpoint`]: a shard at one index, written while it changes.
 //! - [`args`], [`reply`], [`error`], [`number`], [`slot`], [`hash`], [`rng`]: the small parts.
 //! - [`settings`]: what an operator can set; [`limits`]: what nobody can.
 
 pub mod args;
+pub mod checkpoint;
 pub mod command;
 pub mod effect;
 pub mod error;

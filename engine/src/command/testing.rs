@@ -19,7 +19,7 @@ use super::table;
 const START_MS: i64 = 1_767_225_600_000;
 
 /// Everything a test sees of a value: members in an order of their own.
-type Contents = BTreeMap<(u16, Vec<u8>), (String, Option<i64>)>;
+pub(crate) type Contents = BTreeMap<(u16, Vec<u8>), (String, Option<i64>)>;
 
 pub struct Fixture {
     shards: Shards,
@@ -115,7 +115,7 @@ impl Fixture {
     }
 }
 
-fn contents(shards: &Shards) -> Contents {
+pub(crate) fn contents(shards: &Shards) -> Contents {
     let mut contents = Contents::new();
     for shard in shards.held() {
         for db in 0..DATABASE_COUNT as u16 {

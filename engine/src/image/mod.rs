@@ -1,5 +1,4 @@
-//! A value as bytes: what `Put` carries, later the body of checkpoints. `effect/FORMAT.md` has the
-//! layout.
+//! A value as bytes: what `Put` carries and checkpoints hold. `effect/FORMAT.md` has the layout.
 
 use crate::effect::decode::{DecodeError, Reader};
 use crate::effect::log::{put_bytes, put_varint};
@@ -11,39 +10,46 @@ use crate::value::list::End;
 use crate::value::thin::ThinBytes;
 use crate::value::{Hash, List, Set, ZSet};
 
-const STRING: u8 = 1;
-const LIST: u8 = 2;
-const SET: u8 = 3;
-const HASH: u8 = 4;
-const SORTED_SET: u8 = 5;
+pub(crate) const STRING: u8 = 1;
+pub(crate) const LIST: u8 = 2;
+pub(crate) const SET: u8 = 3;
+pub(crate) const HASH: u8 = 4;
+pub(crate) const SORTED_SET: u8 = 5;
 
 /// Appends the image of a value.
 pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
+    out.push(kind_of(value));
+    write_content(value, out);
+}
+
+/// The type that an image of this value begins with.
+pub(crate) fn kind_of(value: ValueRef<'_>) -> u8 {
+    match value {
+        ValueRef::Integer(_) | ValueRef::Embedded(_) | ValueRef::Raw(_) => STRING,
+        ValueRef::List(_) => LIST,
+        ValueRef::Set(_) => SET,
+        ValueRef::Hash(_) => HASH,
+        ValueRef::ZSet(_) => SORTED_SET,
+    }
+}
+
+/// Appends what follows the type.
+pub(crate) fn write_content(value: ValueRef<'_>, out: &mut Vec<u8>) {
     match value {
         ValueRef::Integer(integer) => {
-            out.push(STRING);
             out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
         }
-        ValueRef::Embedded(bytes) => {
-            out.push(STRING);
-            out.extend_from_slice(bytes);
-        }
-        ValueRef::Raw(bytes) => {
-            out.push(STRING);
-            out.extend_from_slice(bytes);
-        }
+        ValueRef::Embedded(bytes) => out.extend_from_slice(bytes),
+        ValueRef::Raw(bytes) => out.extend_from_slice(bytes),
         ValueRef::List(list) => {
-            out.push(LIST);
             put_varint(out, list.len() as u64);
             list.iter().for_each(|element| put_bytes(out, element));
         }
         ValueRef::Set(set) => {
-            out.push(SET);
             put_varint(out, set.len() as u64);
             set.iter().for_each(|member| put_bytes(out, &member));
         }
         ValueRef::Hash(hash) => {
-            out.push(HASH);
             put_varint(out, hash.len() as u64);
             for (field, value) in hash.iter() {
                 put_bytes(out, field);
@@ -51,7 +57,6 @@ pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
             }
         }
         ValueRef::ZSet(zset) => {
-            out.push(SORTED_SET);
             put_varint(out, zset.len() as u64);
             for (member, score) in zset.iter() {
                 out.extend_from_slice(&score.to_bits().to_le_bytes());
@@ -70,6 +75,16 @@ pub fn read(
 ) -> Result<Value, DecodeError> {
     let mut reader = Reader::new(image);
     let kind = reader.u8()?;
+    read_content(kind, reader, limits, hasher)
+}
+
+/// Reads what follows the type, up to the reader's end.
+pub(crate) fn read_content(
+    kind: u8,
+    mut reader: Reader<'_>,
+    limits: &EncodingLimits,
+    hasher: &Hasher64,
+) -> Result<Value, DecodeError> {
     if kind == STRING {
         let text = reader.rest();
         return Ok(match parse_i64(text) {

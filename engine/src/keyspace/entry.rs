@@ -93,6 +93,19 @@ pub enum ValueMut<'a> {
     ZSet(&'a mut ZSet),
 }
 
+impl Value {
+    pub fn as_mut(&mut self) -> ValueMut<'_> {
+        match self {
+            Value::Integer(integer) => ValueMut::Integer(integer),
+            Value::Raw(bytes) => ValueMut::Raw(bytes),
+            Value::List(list) => ValueMut::List(list),
+            Value::Set(set) => ValueMut::Set(set),
+            Value::Hash(hash) => ValueMut::Hash(hash),
+            Value::ZSet(zset) => ValueMut::ZSet(zset),
+        }
+    }
+}
+
 /// An owned entry: 8 bytes, with a niche for `Option`.
 #[repr(transparent)]
 pub struct Entry(NonNull<Header>);

@@ -59,7 +59,7 @@ impl Space<'_> {
             return;
         }
         if let Some(old) = shard.remove_entry(db, hash, key) {
-            shard.discard(old.into_value());
+            shard.discard(db, key, old.into_value());
         }
         let mut entry = match value {
             Value::Raw(text) if text.len() <= EMBEDDED_STRING_BYTES_MAX => {
@@ -89,11 +89,12 @@ impl Space<'_> {
         let (shard, hash) = self.shard_of(from);
         let Some(entry) = shard.remove_entry(db, hash, from) else { return false };
         if let Some(old) = shard.remove_entry(db, to_hash, to) {
-            shard.discard(old.into_value());
+            shard.discard(db, to, old.into_value());
         }
         let (at_ms, access) = (entry.expires_at_ms(), entry.access());
         let mut moved = with_key(entry, to, at_ms);
         moved.set_access(access);
+        shard.renamed(db, from, to);
         shard.insert_entry(db, to_hash, moved);
         if !shard.effects.muted() {
             shard.effects.begin(Kind::Rename, db, from).bytes(to);
@@ -113,7 +114,8 @@ impl Space<'_> {
         }
         shard.key_changed(db, hash, from);
         let at_ms = entry.expires_at_ms();
-        self.put(to, entry.into_value(), at_ms);
+        let value = self.leave(from, entry);
+        self.put(to, value, at_ms);
         true
     }
 
@@ -127,7 +129,17 @@ impl Space<'_> {
         }
         shard.key_changed(db, hash, key);
         let at_ms = entry.expires_at_ms();
-        self.in_database(to).put(key, entry.into_value(), at_ms);
+        let value = self.leave(key, entry);
+        self.in_database(to).put(key, value, at_ms);
+    }
+
+    /// The value of an entry that goes elsewhere as a whole.
+    fn leave(&mut self, key: &[u8], entry: Entry) -> Value {
+        let (db, limits) = (self.db(), &self.settings.encoding);
+        let mut value = entry.into_value();
+        let (shard, _) = self.shards.of_key(key);
+        shard.settle(db, key, &mut value, limits);
+        value
     }
 
     /// Empties the database in the shards held here.
@@ -187,6 +199,7 @@ pub(crate) fn swap(shard: &mut Shard, a: u16, b: u16) {
 }
 
 fn set_expiry(shard: &mut Shard, db: u16, hash: u64, key: &[u8], at_ms: Option<i64>) -> bool {
+    shard.before_change(db, hash, key);
     let database = &mut shard.databases[usize::from(db)];
     let Some(entry) = database.table.get_mut(hash, key) else { return false };
     let was_volatile = entry.expires_at_ms().is_some();

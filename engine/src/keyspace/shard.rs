@@ -1,6 +1,7 @@
 //! One shard: all databases' keys of a range of slots, and what hangs on them. Owned by exactly
 //! one core at a time, as a `Box<Shard>` (design §5): the type system is the lock.
 
+use crate::checkpoint::walker::{Left, Walker};
 use crate::effect::EffectLog;
 use crate::effect::Kind as EffectKind;
 use crate::hash::Hasher64;
@@ -19,11 +20,13 @@ pub struct Database {
     pub(crate) volatile: usize,
     /// Where the search for expired keys goes on.
     expiry_cursor: u64,
+    /// Its number when the checkpoint under way began, if it was there.
+    pub(crate) origin: Option<u16>,
 }
 
 impl Database {
     fn new(hasher: Hasher64) -> Database {
-        Database { table: Table::new(hasher), volatile: 0, expiry_cursor: 0 }
+        Database { table: Table::new(hasher), volatile: 0, expiry_cursor: 0, origin: None }
     }
 
     pub fn len(&self) -> usize {
@@ -76,6 +79,8 @@ pub struct Shard {
     observed: u64,
     /// Size of the effects at [`Shard::begin_observing`].
     effects_before: usize,
+    /// The checkpoint under way.
+    pub(crate) walker: Option<Box<Walker>>,
     /// Large values taken out of the table, and whole flushed tables, freed in slices between
     /// turns.
     garbage: Vec<Garbage>,
@@ -95,6 +100,7 @@ impl Shard {
             released: 0,
             observed: 0,
             effects_before: 0,
+            walker: None,
             garbage: Vec::new(),
         }
     }
@@ -199,8 +205,18 @@ impl Shard {
         &mut self.databases[usize::from(db)].table
     }
 
+    /// Must be called before an entry's value or time is changed in place, for the checkpoint under
+    /// way to see it as it was. Insertion and removal do it themselves.
+    #[inline]
+    pub(crate) fn before_change(&mut self, db: u16, hash: u64, key: &[u8]) {
+        if let Some(walker) = &mut self.walker {
+            walker.before_change(&mut self.databases[usize::from(db)], hash, key);
+        }
+    }
+
     /// Puts in a key that is absent.
     pub(crate) fn insert_entry(&mut self, db: u16, hash: u64, entry: Entry) {
+        self.before_change(db, hash, entry.key());
         let database = &mut self.databases[usize::from(db)];
         if let Some(at_ms) = entry.expires_at_ms() {
             database.volatile += 1;
@@ -216,6 +232,7 @@ impl Shard {
     }
 
     pub(crate) fn remove_entry(&mut self, db: u16, hash: u64, key: &[u8]) -> Option<Entry> {
+        self.before_change(db, hash, key);
         let database = &mut self.databases[usize::from(db)];
         let entry = database.table.remove(hash, key)?;
         database.volatile -= usize::from(entry.expires_at_ms().is_some());
@@ -244,7 +261,7 @@ impl Shard {
     /// Deletes a key and logs it. Returns whether it was there.
     pub(crate) fn delete(&mut self, db: u16, hash: u64, key: &[u8]) -> bool {
         let Some(entry) = self.remove_entry(db, hash, key) else { return false };
-        self.discard(entry.into_value());
+        self.discard(db, key, entry.into_value());
         if !self.effects.muted() {
             self.effects.begin(EffectKind::Delete, db, key);
         }
@@ -297,8 +314,18 @@ impl Shard {
         work.min(max)
     }
 
-    /// Drops a value now if that is quick, else in slices later.
-    pub(crate) fn discard(&mut self, value: Value) {
+    /// Drops the value that a key had: now if that is quick, else in slices later.
+    pub(crate) fn discard(&mut self, db: u16, key: &[u8], value: Value) {
+        let kept = match &mut self.walker {
+            Some(walker) => walker.keep(&self.databases[usize::from(db)], key, value),
+            None => Some(value),
+        };
+        if let Some(value) = kept {
+            self.drop_value(value);
+        }
+    }
+
+    fn drop_value(&mut self, value: Value) {
         let elements = match &value {
             Value::Integer(_) | Value::Raw(_) => 0,
             Value::List(list) => list.len() / 64,
@@ -312,7 +339,21 @@ impl Shard {
     }
 
     pub(crate) fn discard_database(&mut self, database: Database) {
-        self.garbage.push(Garbage::Database(database));
+        let kept = match &mut self.walker {
+            Some(walker) => walker.keep_database(database),
+            None => Some(database),
+        };
+        self.garbage.extend(kept.map(Garbage::Database));
+    }
+
+    /// Frees in slices what a checkpoint has done with.
+    pub(crate) fn discard_left(&mut self, left: impl IntoIterator<Item = Left>) {
+        for left in left {
+            match left {
+                Left::Value(value) => self.drop_value(value),
+                Left::Database(database) => self.garbage.push(Garbage::Database(database)),
+            }
+        }
     }
 
     /// Frees up to about `max` elements of discarded values. Returns whether more is left.

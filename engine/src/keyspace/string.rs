@@ -51,6 +51,7 @@ impl Space<'_> {
             Expiry::At(at_ms) => Some(at_ms),
             Expiry::Clear | Expiry::Keep => None,
         };
+        shard.before_change(db, hash, key);
         let Shard { databases, .. } = shard;
         let database = &mut databases[usize::from(db)];
         match database.table.get_mut(hash, key) {
@@ -67,7 +68,7 @@ impl Space<'_> {
                     shard.note_deadline(db, hash, at_ms);
                 }
                 if let Some(old) = old {
-                    shard.discard(old);
+                    shard.discard(db, key, old);
                 }
             }
             None => {
@@ -93,6 +94,7 @@ impl Space<'_> {
         let (db, max) = (self.db(), self.settings.string_bytes_max);
         let clock = self.access_clock();
         let (shard, hash) = self.shard_of(key);
+        shard.before_change(db, hash, key);
         let Some(entry) = shard.table(db).get_mut(hash, key) else {
             self.set_string(key, tail, Expiry::Clear);
             return Ok(tail.len());
@@ -125,6 +127,7 @@ impl Space<'_> {
         if shard.table(db).get(hash, key).is_none() {
             shard.insert_entry(db, hash, Entry::text(key, b"", None));
         }
+        shard.before_patch(db, hash, key, offset..offset + bytes.len());
         let Some(entry) = shard.table(db).get_mut(hash, key) else { return Ok(0) };
         entry.set_access(clock);
         let string = entry.raw_string_mut().ok_or(WRONG_TYPE)?;

@@ -95,6 +95,7 @@ impl Space<'_> {
                 Missing::Create => shard.insert_entry(db, hash, Entry::new(key, V::empty(), None)),
             }
         }
+        shard.before_change(db, hash, key);
         let Shard { databases, effects, .. } = shard;
         let Some(entry) = databases[db_index].table.get_mut(hash, key) else { return Ok(None) };
         if entry.access() != clock {
@@ -107,7 +108,7 @@ impl Space<'_> {
         let Update { changes, touched, .. } = update;
         let empty = update.value.is_empty();
         if empty && let Some(entry) = shard.remove_entry(db, hash, key) {
-            shard.discard(entry.into_value());
+            shard.discard(db, key, entry.into_value());
         }
         if changes == 0 && touched {
             shard.watched.changed(db, key);
