@@ -5,9 +5,11 @@
 //! - [`fault`]: deliberate breakages for tests.
 //! - [`ids`]: the ids and positions used throughout.
 //! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
+//! - [`checkpoint`]: files of a shard's state: how they lie, how they are written, which to use.
 //! - [`release`]: which entries are released: transactions over several shards, and what a crash
 //!   leaves of them.
 
+pub mod checkpoint;
 pub mod fault;
 pub mod ids;
 pub mod log;
