@@ -33,12 +33,20 @@ pub enum Fault {
     CutOnce,
     /// What a start has cut is not voided.
     VoidForgotten,
+    /// A checkpoint gets its name before it is on stable storage.
+    CheckpointUnsynced,
+    /// A checkpoint gets its name before what it has is released.
+    CheckpointUnreleased,
+    /// Segments go that no checkpoint makes up for.
+    SegmentsReleasedEarly,
+    /// A damaged checkpoint refuses the start instead of falling back to the one before.
+    NoFallback,
     /// A gathering's changes are not logged by the home that gets them back.
     HomeForgets,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 15] = [
+    pub const ALL: [Fault; 19] = [
         Fault::ReplyBeforeSync,
         Fault::ReadUnreleased,
         Fault::DurableOutOfOrder,
@@ -53,6 +61,10 @@ impl Fault {
         Fault::HalvesTaken,
         Fault::CutOnce,
         Fault::VoidForgotten,
+        Fault::CheckpointUnsynced,
+        Fault::CheckpointUnreleased,
+        Fault::SegmentsReleasedEarly,
+        Fault::NoFallback,
         Fault::HomeForgets,
     ];
 }

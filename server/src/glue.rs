@@ -6,6 +6,7 @@
 use replication::log::{BlockBuffer, LogOperation};
 
 use crate::core::Core;
+use crate::core::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
 use crate::runtime::Drives;
 use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, Write};
@@ -21,20 +22,17 @@ unsafe impl LogBuffer for BlockBuffer {
 impl Drives for Core {
     type Buffer = BlockBuffer;
 
-    fn into_operation(operation: LogOperation) -> Operation<BlockBuffer> {
+    fn into_operation(operation: StorageOperation) -> Operation<BlockBuffer> {
+        let StorageOperation::Log(operation) = operation else { unimplemented!() };
         match operation {
+            LogOperation::RemoveSegment { .. } => unimplemented!(),
             LogOperation::Write { id, segment, offset, buffer } => {
                 let len = buffer.len() as u32;
                 Operation::Write(Write { id, segment, offset, buffer, len })
             }
-            LogOperation::PrepareSegment { number, header, size_bytes } => {
+            LogOperation::PrepareSegment { number, header, size_bytes, recycle } => {
                 let header = header.bytes().to_vec();
-                Operation::PrepareSegment(PrepareSegment {
-                    number,
-                    header,
-                    size_bytes,
-                    recycle: None,
-                })
+                Operation::PrepareSegment(PrepareSegment { number, header, size_bytes, recycle })
             }
         }
     }

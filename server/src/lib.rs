@@ -4,12 +4,14 @@
 //! - [`startup`]: from flags to running cores. [`config`]: what an operator sets.
 //! - [`core`]: a core's logic and its turn. [`dispatch`]: from bytes to commands that run.
 //! - [`resp`]: the protocol. [`connection`]: one client. [`commit`]: what replies wait for.
+//! - [`checkpoint`]: shards as files, and the log cut short behind them.
 //! - [`admin`]: commands about the server. [`memory`]: what the process uses.
 //! - [`runtime`]: threads, sockets, files and io_uring: what drives a core. [`glue`]: how the log's
 //!   operations become the runtime's.
 //! - [`limits`]: every bound.
 
 pub mod admin;
+pub mod checkpoint;
 pub mod commit;
 pub mod config;
 pub mod connection;

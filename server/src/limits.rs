@@ -30,6 +30,28 @@ pub const LOG_QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// those of clients.
 pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 16;
 
+/// Default of `checkpoint-log-bytes`: bytes of entries since a shard's last checkpoint at which the
+/// next one is due, unless the last
+/// one was larger: a start reads so much in a tenth of a second.
+pub const CHECKPOINT_LOG_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of entries since a shard's last checkpoint for which an orderly stop makes one: less is
+/// read again faster than it is written.
+pub const CHECKPOINT_AT_STOP_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// A checkpoint's work in one turn: some 200 µs.
+pub const CHECKPOINT_SLICE_BYTES: usize = 128 * 1024;
+
+/// With a limit of bytes a second, what was not used of it is kept for so short a time.
+pub const CHECKPOINT_SLICES_PER_SECOND_MIN: u64 = 20;
+
+/// How long after a failed checkpoint the next one is tried.
+pub const CHECKPOINT_RETRY_NS: u64 = 10_000_000_000;
+
+/// Default of `checkpoint-bytes-per-second`, for each core: well below what an NVMe drive takes
+/// beside the log.
+pub const CHECKPOINT_BYTES_PER_SECOND: u64 = 256 * 1024 * 1024;
+
 /// Entries of SLOWLOG (`slowlog-max-len`).
 pub const SLOWLOG_ENTRIES_MAX: usize = 128;
 

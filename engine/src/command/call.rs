@@ -23,6 +23,7 @@ pub enum ServerCommand {
     /// READONLY, READWRITE and ASKING, which only a cluster answers.
     Asking,
     Auth,
+    Bgsave,
     ClientCommand,
     Command,
     Config,
@@ -43,6 +44,7 @@ pub enum ServerCommand {
     Quit,
     Reset,
     Role,
+    Save,
     Select,
     Shutdown,
     Slowlog,

@@ -8,6 +8,7 @@
 //! A failure costs this checkpoint and nothing else: the log still has everything. A failed sync
 //! is not tried again; the next checkpoint is another file.
 
+use crate::fault::{Fault, is_planted};
 use crate::log::BlockBuffer;
 
 use super::catalogue::{file_name, temporary_name};
@@ -230,7 +231,9 @@ impl CheckpointWriter {
                 _ => Step::Remove,
             },
             Step::Create => Step::Write,
-            Step::Write if self.ended && self.encoded.is_empty() => Step::Sync,
+            Step::Write if self.ended && self.encoded.is_empty() => {
+                if is_planted(Fault::CheckpointUnsynced) { Step::Hold } else { Step::Sync }
+            }
             Step::Write => Step::Write,
             Step::Sync => Step::Hold,
             Step::Rename => Step::SyncDirectory,

@@ -1,6 +1,6 @@
 //! Payloads from their fragments.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ids::Incarnation;
 
@@ -17,9 +17,22 @@ use crate::release::resolve::Content;
 pub struct Assembler {
     /// Payloads whose last fragment has not come yet, by shard.
     partial: HashMap<u16, (Incarnation, Vec<u8>)>,
+    /// The log's first segments are gone: a payload's first part may be too, as long as no entry
+    /// of its shard has begun.
+    begins_late: bool,
+    begun: HashSet<u16>,
 }
 
 impl Assembler {
+    /// For a log whose first segments are gone.
+    pub fn late() -> Assembler {
+        Assembler { begins_late: true, ..Assembler::default() }
+    }
+
+    pub fn is_late(&self) -> bool {
+        self.begins_late
+    }
+
     /// The next record. An error is `visit`'s, or says that the fragments do not fit together.
     pub fn take(
         &mut self,
@@ -32,6 +45,9 @@ impl Assembler {
         }
         let (incarnation, shard) = (header.incarnation, header.shard);
         if header.fragment.first {
+            if self.begins_late {
+                self.begun.insert(shard.0);
+            }
             self.partial.remove(&shard.0);
             if header.fragment.last {
                 return visit(entry_of(header, payload)?);
@@ -40,6 +56,9 @@ impl Assembler {
             return Ok(());
         }
         let Some((began, parts)) = self.partial.get_mut(&shard.0) else {
+            if self.begins_late && !self.begun.contains(&shard.0) {
+                return Ok(());
+            }
             return Err("a payload's first part is missing".into());
         };
         if *began != incarnation || parts.len() + payload.len() > PAYLOAD_BYTES_MAX {

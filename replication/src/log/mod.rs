@@ -5,6 +5,7 @@
 //! - [`writer`]: what to write, and what is durable; [`buffer`]: the buffers it fills.
 //! - [`recovery`]: the records of a log, and where it ends. [`assembler`]: payloads from their
 //!   fragments. [`walk`]: what lies in a segment, whether it belongs to the log or not.
+//! - [`uses`]: which entries a segment holds, and whether it is needed.
 //! - `window`: the part of a segment that both have in memory.
 
 pub mod assembler;
@@ -13,6 +14,7 @@ pub mod limits;
 pub mod record;
 pub mod recovery;
 pub mod segment;
+pub mod uses;
 pub mod walk;
 mod window;
 pub mod writer;
@@ -20,4 +22,5 @@ pub mod writer;
 pub use buffer::BlockBuffer;
 pub use recovery::{RecoveryError, SegmentSource, Tail, recover};
 pub use segment::LogIdentity;
+pub use uses::SegmentUse;
 pub use writer::{EntryRef, LogFailed, LogOperation, LogWriter};

@@ -8,6 +8,7 @@ use super::assembler::Assembler;
 use super::limits::{BLOCK_BYTES, READ_BYTES};
 use super::record::{HEADER_BYTES, RecordHeader, RecordKind};
 use super::segment::{HeaderError, LogIdentity, SegmentHeader, file_name};
+use super::uses::{self, SegmentUse};
 use super::walk::walk_segment;
 use super::window::Window;
 use crate::release::resolve::Content;
@@ -24,7 +25,7 @@ pub trait SegmentSource {
 }
 
 /// Where the log goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tail {
     /// 0: there is no segment yet.
     pub segment: u64,
@@ -40,6 +41,8 @@ pub struct Tail {
     pub incarnation: Incarnation,
     /// Records beyond the end that are cut: none of them was acknowledged.
     pub cut_records: u64,
+    /// The segments up to that one, ascending.
+    pub uses: Vec<SegmentUse>,
 }
 
 /// An entry or a void read back.
@@ -184,7 +187,7 @@ pub fn recover<S: SegmentSource>(
         tail: Tail { segment: first, offset: BLOCK_BYTES as u64, segment_bytes, ..Tail::default() },
         ends: Vec::new(),
         last: (first, 0),
-        assembler: Assembler::default(),
+        assembler: if first > 1 { Assembler::late() } else { Assembler::default() },
     };
     scan.run(visit)?;
     let next = Lsn(scan.tail.last_lsn.0 + 1);
@@ -300,6 +303,7 @@ impl<S: SegmentSource> Scan<'_, S> {
             let (number, size) = self.segments[place];
             let mut window = Window::new(number, size, &self.identity);
             let mut offset = BLOCK_BYTES as u64;
+            let mut found = SegmentUse::new(number, size);
             while let Some((header, end, crc)) = self.advance(&mut window, &mut offset)? {
                 let start = offset;
                 let payload_at = start + HEADER_BYTES as u64;
@@ -307,6 +311,9 @@ impl<S: SegmentSource> Scan<'_, S> {
                 self.assembler.take(&header, payload, visit).map_err(|message| {
                     RecoveryError::Refused { file: file_name(number), offset: start, message }
                 })?;
+                if header.kind != RecordKind::Seal {
+                    uses::note(&mut found.lasts, header.shard, header.index);
+                }
                 self.last = (number, start);
                 offset = end;
                 self.tail.last_lsn = header.lsn;
@@ -319,7 +326,11 @@ impl<S: SegmentSource> Scan<'_, S> {
             }
             // One without a record is passed over: what came first was too large for it.
             self.ends.push(offset);
+            self.tail.uses.push(found);
         }
+        // What is behind the last record was made ahead of its time, and is made again.
+        let end = self.tail.segment;
+        self.tail.uses.retain(|found| found.number <= end);
         Ok(())
     }
 
@@ -346,10 +357,14 @@ impl<S: SegmentSource> Scan<'_, S> {
         offset: u64,
     ) -> Result<Option<(RecordHeader, u64, u32)>, RecoveryError> {
         let Some((header, crc)) = window.record(self.source, offset)? else { return Ok(None) };
-        let chained = header.lsn.0 == self.tail.last_lsn.0 + 1
-            && (is_planted(Fault::ChainUnchecked)
-                || header.previous_crc == self.tail.last_crc
-                    && header.incarnation >= self.tail.incarnation);
+        // Where the first segments are gone, the chain begins with whatever is first: that no entry
+        // is missing is for the checkpoints to show.
+        let begins = self.tail.last_lsn.0 == 0 && self.assembler.is_late() && self.ends.is_empty();
+        let chained = begins
+            || header.lsn.0 == self.tail.last_lsn.0 + 1
+                && (is_planted(Fault::ChainUnchecked)
+                    || header.previous_crc == self.tail.last_crc
+                        && header.incarnation >= self.tail.incarnation);
         let end = offset + (HEADER_BYTES + header.payload_len as usize) as u64;
         Ok(chained.then_some((header, end, crc)))
     }
@@ -358,7 +373,7 @@ impl<S: SegmentSource> Scan<'_, S> {
     /// for the next: it may have left too early, for a record that strayed there.
     fn look_beyond(&mut self) -> Result<Beyond, RecoveryError> {
         let mut beyond = Beyond::default();
-        let Tail { last_lsn: last, last_crc, .. } = self.tail;
+        let (last, last_crc) = (self.tail.last_lsn, self.tail.last_crc);
         for (place, &segment) in self.segments.iter().enumerate() {
             let start = self.ends.get(place).copied().unwrap_or(BLOCK_BYTES as u64);
             walk_segment(self.source, &self.identity, segment, start, &mut |stored| {

@@ -16,6 +16,7 @@ use super::limits::{
 use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::Tail;
 use super::segment::{LogIdentity, SegmentHeader};
+use super::uses::{self, SegmentUse};
 use crate::release::Transaction;
 
 /// errno of a full disk or quota.
@@ -29,8 +30,11 @@ pub enum LogOperation {
     /// [`LogWriter::on_write_done`].
     Write { id: u64, segment: u64, offset: u64, buffer: BlockBuffer },
     /// Make the segment: `size_bytes` of zeros behind this header, all of it and its name on
-    /// stable storage; then [`LogWriter::on_segment_ready`].
-    PrepareSegment { number: u64, header: BlockBuffer, size_bytes: u64 },
+    /// stable storage; then [`LogWriter::on_segment_ready`]. One to `recycle` has the same size
+    /// and is not needed any more: it may become this one, header apart with its old contents.
+    PrepareSegment { number: u64, header: BlockBuffer, size_bytes: u64, recycle: Option<u64> },
+    /// Remove a segment that is not needed any more; then [`LogWriter::on_segment_removed`].
+    RemoveSegment { number: u64 },
 }
 
 /// The log can go on no more: nothing appended since is or will be durable.
@@ -91,6 +95,8 @@ struct InFlight {
 struct Batch {
     buffer: BlockBuffer,
     last_lsn: Lsn,
+    /// Last index of each shard in it.
+    lasts: Vec<(ShardId, Index)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,6 +125,12 @@ pub struct LogWriter {
     next_segment: NextSegment,
     /// From a segment that could not be made for lack of space until one was.
     lacks_space: bool,
+    /// Segments with records that may still be needed, ascending; the last one is being written.
+    uses: VecDeque<SegmentUse>,
+    /// Segments that are not: number and size, ascending.
+    unneeded: VecDeque<(u64, u64)>,
+    /// One of them is being removed.
+    removing: bool,
     /// Batches that wait, oldest first; the last one still takes entries.
     waiting: VecDeque<Batch>,
     waiting_bytes: usize,
@@ -128,6 +140,7 @@ pub struct LogWriter {
     spare: Vec<BlockBuffer>,
     /// Where an entry's transaction is encoded.
     named: Vec<u8>,
+    spare_lasts: Vec<Vec<(ShardId, Index)>>,
     failed: Option<LogFailed>,
     sealed: Option<Lsn>,
 }
@@ -155,6 +168,9 @@ impl LogWriter {
             offset: tail.offset,
             next_segment: NextSegment::NotAsked,
             lacks_space: false,
+            uses: tail.uses.into(),
+            unneeded: VecDeque::new(),
+            removing: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             in_flight: VecDeque::new(),
@@ -162,6 +178,7 @@ impl LogWriter {
             last_write: 0,
             spare: Vec::new(),
             named: Vec::new(),
+            spare_lasts: Vec::new(),
             failed: None,
             sealed: None,
         }
@@ -284,6 +301,9 @@ impl LogWriter {
             let payload = [front_part, part];
             self.previous_crc = header.write(payload, self.checksum_start, &mut batch.buffer);
             batch.last_lsn = self.appended;
+            if subject.kind != RecordKind::Seal {
+                uses::note(&mut batch.lasts, subject.shard, subject.index);
+            }
             self.waiting_bytes += HEADER_BYTES + payload_len;
             (front, rest, first) = (front_left, left, false);
             if header.fragment.last {
@@ -306,7 +326,8 @@ impl LogWriter {
             BlockBuffer::with_capacity(WRITE_BUFFER_BYTES.min(largest))
         });
         let room = buffer.room();
-        self.waiting.push_back(Batch { buffer, last_lsn: self.appended });
+        let lasts = self.spare_lasts.pop().unwrap_or_default();
+        self.waiting.push_back(Batch { buffer, last_lsn: self.appended, lasts });
         room
     }
 
@@ -315,8 +336,8 @@ impl LogWriter {
         if self.failed.is_some() {
             return None;
         }
-        if let Some(prepare) = self.poll_segment() {
-            return Some(prepare);
+        if let Some(operation) = self.poll_segment().or_else(|| self.poll_removal()) {
+            return Some(operation);
         }
         if self.in_flight.len() >= self.writes_in_flight_max || self.offset == 0 {
             return None;
@@ -334,7 +355,8 @@ impl LogWriter {
             self.offset = BLOCK_BYTES as u64;
             self.next_segment = NextSegment::NotAsked;
         }
-        let Batch { mut buffer, last_lsn } = self.waiting.pop_front()?;
+        let Batch { mut buffer, last_lsn, lasts } = self.waiting.pop_front()?;
+        self.note_uses(lasts);
         self.waiting_bytes -= buffer.len();
         buffer.pad();
         let (segment, offset) = (self.segment, self.offset);
@@ -359,7 +381,63 @@ impl LogWriter {
         let number = self.segment + 1;
         let size_bytes = self.segment_bytes;
         let header = SegmentHeader { identity: self.identity, number, size_bytes }.encode();
-        Some(LogOperation::PrepareSegment { number, header, size_bytes })
+        // Only the oldest one: no segment may be missing before others.
+        let oldest =
+            self.unneeded.front().filter(|(_, size)| !self.removing && *size == size_bytes);
+        let recycle = oldest.map(|(number, _)| *number);
+        if recycle.is_some() {
+            self.unneeded.pop_front();
+        }
+        Some(LogOperation::PrepareSegment { number, header, size_bytes, recycle })
+    }
+
+    /// All unneeded segments but one, which waits to be recycled, are removed, one after the other.
+    fn poll_removal(&mut self) -> Option<LogOperation> {
+        let recyclable = self.unneeded.front().is_some_and(|(_, size)| *size == self.segment_bytes);
+        let spare = usize::from(recyclable);
+        // A segment that is being recycled is older than these: it must be gone before them.
+        let recycling = self.next_segment == NextSegment::Asked;
+        if self.removing || recycling || self.unneeded.len() <= spare {
+            return None;
+        }
+        let (number, _) = self.unneeded.pop_front()?;
+        self.removing = true;
+        Some(LogOperation::RemoveSegment { number })
+    }
+
+    /// A segment was removed, or could not be: then the next start tries again.
+    pub fn on_segment_removed(&mut self) {
+        self.removing = false;
+    }
+
+    /// Lets go of the oldest segments whose entries are all at or below what `covered` gives for
+    /// their shards. The one being written and the one before it stay, so that a start finds where
+    /// the chain of records goes on.
+    pub fn release_segments(&mut self, covered: &dyn Fn(ShardId) -> Index) {
+        while self.uses.len() > 2 && self.uses[0].is_covered(covered) {
+            if let Some(unneeded) = self.uses.pop_front() {
+                self.unneeded.push_back((unneeded.number, unneeded.size_bytes));
+            }
+        }
+    }
+
+    /// Bytes of the segments that there are.
+    pub fn segments_bytes(&self) -> u64 {
+        let needed = self.uses.iter().map(|segment| segment.size_bytes);
+        needed.chain(self.unneeded.iter().map(|(_, size)| *size)).sum()
+    }
+
+    /// A batch goes to the current segment.
+    fn note_uses(&mut self, mut lasts: Vec<(ShardId, Index)>) {
+        if self.uses.back().is_none_or(|last| last.number != self.segment) {
+            self.uses.push_back(SegmentUse::new(self.segment, self.current_bytes));
+        }
+        if let Some(segment) = self.uses.back_mut() {
+            lasts.drain(..).for_each(|(shard, last)| uses::note(&mut segment.lasts, shard, last));
+        }
+        if self.spare_lasts.len() < SPARE_BUFFERS_MAX {
+            self.spare_lasts.push(lasts);
+        }
     }
 
     /// A write ended. Returns up to where the log is durable now. Writes may end in any order;

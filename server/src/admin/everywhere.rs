@@ -54,6 +54,10 @@ pub enum Question {
     GiveMemoryBack,
     /// Answered once the log is durable as far as it is written now.
     Durable,
+    /// Checkpoints of all shards; answered once they are there if `wait`.
+    Checkpoint {
+        wait: bool,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +100,9 @@ pub enum Purpose {
     Memory(MemoryView),
     Role,
     WaitAof,
+    BgSave,
+    Save,
+    LastSave,
 }
 
 struct Pending {
@@ -193,6 +200,10 @@ impl Core {
                 reply.integer(sum_of(answers).log_records as i64);
                 reply.array(0);
             }
+            Purpose::BgSave => reply.simple("Background saving started"),
+            Purpose::Save if count > 0 => reply.error("ERR a checkpoint failed; see the log"),
+            Purpose::Save => reply.ok(),
+            Purpose::LastSave => reply.integer(self.last_save_unix_s(&sum_of(answers))),
             Purpose::WaitAof => {
                 reply.array(2);
                 reply.flag(self.log.is_some());
@@ -228,6 +239,7 @@ impl Core {
             Question::Events => Answer::Events(self.measures.events.all()),
             Question::ResetEvents(names) => Answer::Events(self.measures.events.reset(names)),
             Question::Histograms => Answer::Histograms(self.measures.histograms.all()),
+            Question::Checkpoint { wait } => self.answer_checkpoint(*wait, asker),
             Question::Durable => match self.wait_until_durable(asker) {
                 Some(()) => Answer::Later,
                 None => Answer::Done,
@@ -290,6 +302,7 @@ impl Core {
             client_bytes: self.connections.iter().map(|c| c.memory_bytes() as u64).sum(),
             log_queued_bytes: self.log.as_ref().map_or(0, |log| log.queued_bytes() as u64),
             table_bytes,
+            checkpoints: self.checkpoint_stats(),
         }
     }
 

@@ -75,7 +75,7 @@ impl Core {
             sum.shards.changes,
             sum.log_records,
             sum.log_durable
-        )
+        ) + &self.info_checkpoints(sum)
     }
 }
 

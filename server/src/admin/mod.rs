@@ -5,7 +5,8 @@
 //! - [`config_command`]: CONFIG; [`info`]: INFO; [`command_command`]: COMMAND, with [`docs`].
 //! - [`measure`]: which commands are timed, for [`slowlog`], [`latency`] with its [`graph`], and
 //!   [`histogram`]; [`redact`]: what must not be shown.
-//! - [`debug`]: DEBUG; [`memory_command`]: MEMORY; [`wait`]: WAIT, WAITAOF; [`lolwut`]; [`help`].
+//! - [`debug`]: DEBUG; [`memory_command`]: MEMORY; [`wait`]: WAIT, WAITAOF; [`save`]: BGSAVE,
+//!   SAVE, LASTSAVE; [`lolwut`]; [`help`].
 //! - [`everywhere`]: questions that every core must answer.
 //! - [`stats`]: what a core counts.
 
@@ -26,6 +27,7 @@ pub mod measure;
 pub mod memory_command;
 pub mod pause;
 pub mod redact;
+pub mod save;
 pub mod session;
 pub mod slowlog;
 pub mod stats;

@@ -71,6 +71,8 @@ impl Core {
             ServerCommand::Debug => self.debug_command(connection, spec.name, args),
             ServerCommand::Lolwut => self.lolwut(connection, args),
             ServerCommand::Lastsave => self.lastsave(connection),
+            ServerCommand::Bgsave => self.bgsave(connection, args),
+            ServerCommand::Save => self.save(connection),
             ServerCommand::Role => {
                 self.ask_everywhere(connection, Question::Snapshot, Purpose::Role);
             }
@@ -82,15 +84,6 @@ impl Core {
             ServerCommand::Shutdown => self.shutdown(connection, args),
             other => unreachable!("{other:?} is a session's command"),
         }
-    }
-
-    /// When everything acknowledged was on stable storage: with a log always, so now.
-    fn lastsave(&mut self, connection: &mut Connection) {
-        let unix_s = match self.log {
-            Some(_) => self.now.unix_us / 1_000_000,
-            None => self.config.started_unix_s,
-        };
-        self.reply_with(connection, |reply| reply.integer(unix_s));
     }
 
     /// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]. Everything acknowledged is saved whatever is

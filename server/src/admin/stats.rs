@@ -3,6 +3,8 @@
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 
+use crate::checkpoint::CheckpointStats;
+
 #[derive(Clone, Debug, Default)]
 pub struct CoreStats {
     pub turns: u64,
@@ -32,6 +34,7 @@ pub struct Snapshot {
     pub client_bytes: u64,
     pub log_queued_bytes: u64,
     pub table_bytes: [u64; DATABASE_COUNT],
+    pub checkpoints: CheckpointStats,
 }
 
 impl Snapshot {
@@ -53,6 +56,7 @@ impl Snapshot {
         a.evicted += b.evicted;
         a.changes += b.changes;
         self.clients += other.clients;
+        self.checkpoints.add(&other.checkpoints);
         self.blocked += other.blocked;
         self.log_records += other.log_records;
         self.log_durable += other.log_durable;

@@ -95,13 +95,17 @@ impl Core {
         let (over, rest): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|(lsn, _)| *lsn <= durable);
         self.durable_waits.waiting = rest;
-        for (_, Asker { core, ticket }) in over {
-            let answer = Answer::Done;
-            if core == self.id {
-                self.on_told(ticket, answer);
-            } else {
-                self.send_message(core, Message::Told { ticket, answer });
-            }
+        for (_, asker) in over {
+            self.tell_asker(asker, Answer::Done);
+        }
+    }
+
+    /// The answer to a question that it took some time to answer.
+    pub(crate) fn tell_asker(&mut self, Asker { core, ticket }: Asker, answer: Answer) {
+        if core == self.id {
+            self.on_told(ticket, answer);
+        } else {
+            self.send_message(core, Message::Told { ticket, answer });
         }
     }
 }

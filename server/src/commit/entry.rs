@@ -60,6 +60,7 @@ impl Core {
             }),
             None => Lsn(0),
         };
+        self.checkpoints.note_logged(shard, held.effects.len());
         held.close_entry();
         if let Some(transaction) = transaction {
             self.release.begin(id, index, transaction);

@@ -78,6 +78,10 @@ pub struct Config {
     pub durability: Durability,
     pub log_segment_bytes: u64,
     pub log_writes_in_flight: usize,
+    /// Work on checkpoints by each core; 0: no limit.
+    pub checkpoint_bytes_per_second: u64,
+    /// Bytes of entries since its last checkpoint at which a shard's next one is due.
+    pub checkpoint_log_bytes: u64,
     pub requirepass: Option<String>,
     pub protected_mode: bool,
     pub maxclients: usize,
@@ -117,6 +121,8 @@ impl Default for Config {
             durability: Durability::Sync,
             log_segment_bytes: 128 << 20,
             log_writes_in_flight: replication::log::limits::WRITES_IN_FLIGHT_DEFAULT,
+            checkpoint_bytes_per_second: crate::limits::CHECKPOINT_BYTES_PER_SECOND,
+            checkpoint_log_bytes: crate::limits::CHECKPOINT_LOG_BYTES,
             requirepass: None,
             protected_mode: true,
             maxclients: CLIENTS_MAX,

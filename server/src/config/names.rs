@@ -187,6 +187,22 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         }),
     },
+    Setting {
+        name: "checkpoint-bytes-per-second",
+        get: |c| c.checkpoint_bytes_per_second.to_string(),
+        set: Some(|c, value| {
+            c.checkpoint_bytes_per_second = memory(value, 0, 1 << 40)? as u64;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "checkpoint-log-bytes",
+        get: |c| c.checkpoint_log_bytes.to_string(),
+        set: Some(|c, value| {
+            c.checkpoint_log_bytes = memory(value, 1 << 16, 1 << 50)? as u64;
+            Ok(())
+        }),
+    },
     Setting { name: "log-segment-bytes", get: |c| c.log_segment_bytes.to_string(), set: None },
     Setting {
         name: "log-writes-in-flight",

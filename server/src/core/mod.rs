@@ -9,6 +9,7 @@
 pub mod host;
 pub mod io;
 pub mod message;
+pub mod storage;
 pub mod turn;
 
 use std::collections::VecDeque;
@@ -18,14 +19,16 @@ use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use engine::settings::Settings;
-use replication::ids::{Incarnation, Index, ShardId};
-use replication::log::{LogOperation, LogWriter};
+use replication::ids::{Incarnation, Index, Lsn, ShardId};
+use replication::log::{LogIdentity, LogWriter};
 use replication::release::{Release, Report};
 
 use crate::admin::measure::Measures;
 use crate::admin::pause::Pause;
 use crate::admin::stats::CoreStats;
 use crate::admin::wait::DurableWaits;
+use crate::checkpoint::Checkpoints;
+use crate::checkpoint::files::Files;
 use crate::commit::gate::{Gate, Waiter};
 use crate::commit::transaction::Transactions;
 use crate::config::Config;
@@ -35,6 +38,7 @@ use crate::dispatch::parked::Parked;
 use host::Host;
 use io::{ConnId, Now, Output};
 use message::Message;
+use storage::StorageOperation;
 
 /// One pinned thread's share of the server. Lives on its core from start to end.
 pub struct Core {
@@ -60,7 +64,7 @@ pub struct Core {
     pub(crate) log: Option<LogWriter>,
     pub(crate) now: Now,
     pub(crate) rng: Rng,
-    pub(crate) outputs: Vec<Output<Message, LogOperation>>,
+    pub(crate) outputs: Vec<Output<Message, StorageOperation>>,
     /// Connections with something to send, and with commands to run.
     pub(crate) dirty: Vec<ConnId>,
     pub(crate) runnable: VecDeque<ConnId>,
@@ -86,6 +90,11 @@ pub struct Core {
     pub(crate) stats: CoreStats,
     /// Set by a shutdown: no new commands, stop once everything acknowledged is out.
     pub(crate) draining: bool,
+    pub(crate) checkpoints: Checkpoints,
+    /// Whose files these are (its `core` is of no account).
+    pub(crate) node: LogIdentity,
+    /// The last record of the log that this start had to write before anything else.
+    pub(crate) start_lsn: Lsn,
     pub(crate) stopped: bool,
     /// The log has failed: nothing leaves this core any more but this.
     pub(crate) failure: Option<String>,
@@ -117,8 +126,12 @@ pub struct CoreStart {
     pub hasher: Hasher64,
     pub log: Option<LogWriter>,
     /// This node and start, for the names of transactions.
-    pub node: u64,
+    pub node: LogIdentity,
     pub incarnation: Incarnation,
+    /// Checkpoint files by shard.
+    pub checkpoints: Vec<Files>,
+    /// Bytes of each shard's entries behind its last checkpoint; empty for none.
+    pub logged_bytes: Vec<u64>,
     pub seed: u64,
     pub host: Box<dyn Host>,
 }
@@ -134,9 +147,10 @@ impl Core {
         for shard in shards.held() {
             release.resume(ShardId(shard.id()), Index(shard.released()));
         }
+        let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);
         let mut measures = Measures::default();
         measures.configure(&start.config);
-        Core {
+        let mut core = Core {
             id: start.id,
             settings: start.config.engine_settings(),
             homes: (0..start.shard_count).map(|s| home_of(s, start.shard_count, cores)).collect(),
@@ -148,7 +162,7 @@ impl Core {
             gate: Gate::default(),
             transactions: Transactions::new(
                 start.id,
-                start.node,
+                start.node.node,
                 start.incarnation,
                 start.shard_count,
             ),
@@ -175,6 +189,14 @@ impl Core {
             last_client: 0,
             stats: CoreStats::default(),
             draining: false,
+            checkpoints: Checkpoints::new(
+                cores,
+                start.incarnation,
+                start.checkpoints,
+                start.logged_bytes,
+            ),
+            node: start.node,
+            start_lsn,
             stopped: false,
             failure: None,
             next_housekeeping_ns: 0,
@@ -188,7 +210,9 @@ impl Core {
             forwards: crate::dispatch::forward::Forwards::new(cores),
             block: None,
             shards,
-        }
+        };
+        core.release_segments();
+        core
     }
 
     pub(crate) fn next_ticket(&mut self) -> u64 {

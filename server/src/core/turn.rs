@@ -1,18 +1,17 @@
 //! One turn of a core: inputs are run as they come, then the turn is closed: one entry for each
 //! touched shard, one log write for all, then what is released is sent.
 
-use replication::log::LogOperation;
-
 use super::Core;
 use super::io::{ConnId, Input, Machine, Now, Output};
 use super::message::Message;
+use super::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
 use crate::limits::MESH_WAITING_MAX;
 
 impl Machine for Core {
     type Message = Message;
     type LogDone = LogDone;
-    type LogOperation = LogOperation;
+    type LogOperation = StorageOperation;
 
     fn begin_turn(&mut self, now: Now, mesh_waiting: &[u32]) {
         self.now = now;
@@ -37,7 +36,7 @@ impl Machine for Core {
         }
     }
 
-    fn end_turn(&mut self, outputs: &mut Vec<Output<Message, LogOperation>>) -> Option<u64> {
+    fn end_turn(&mut self, outputs: &mut Vec<Output<Message, StorageOperation>>) -> Option<u64> {
         if let Some(message) = &self.failure {
             outputs.push(Output::Fail(message.clone()));
             return None;
@@ -47,6 +46,7 @@ impl Machine for Core {
         self.do_housekeeping();
         self.close_entries();
         self.note_durable_waits();
+        self.do_checkpoints();
         self.push_log_operations();
         self.flush_reports();
         // Before any reply: whoever reads one may act on it anywhere.
@@ -62,7 +62,7 @@ impl Core {
     pub(crate) fn push_log_operations(&mut self) {
         let Some(log) = &mut self.log else { return };
         while let Some(operation) = log.poll_operation() {
-            self.outputs.push(Output::Log(operation));
+            self.outputs.push(Output::Log(StorageOperation::Log(operation)));
         }
     }
 

@@ -118,7 +118,10 @@ impl Core {
             && !self.log.as_ref().is_some_and(LogWriter::lacks_space)
             && !self.draining;
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
-        [next_deadline, housekeeping, self.pause.ends_ns()].into_iter().flatten().min()
+        [next_deadline, housekeeping, self.pause.ends_ns(), self.checkpoint_wake_ns()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// After SIGTERM: once every acknowledged write is durable and every reply out, the core stops.
@@ -129,7 +132,7 @@ impl Core {
         let busy = !self.gate.is_idle()
             || !self.gatherings.is_idle()
             || self.connections.iter().any(|c| c.replies.has_ready() || c.replies.is_sending());
-        if busy {
+        if busy || !self.finish_checkpoints() {
             return;
         }
         if let Some(log) = &mut self.log

@@ -8,8 +8,23 @@ use crate::core::io::OsError;
 /// How a log operation ended.
 #[derive(Debug)]
 pub enum LogDone {
-    Written { id: u64, buffer: BlockBuffer, result: Result<(), OsError> },
-    SegmentReady { number: u64, result: Result<(), OsError> },
+    Written {
+        id: u64,
+        buffer: BlockBuffer,
+        result: Result<(), OsError>,
+    },
+    SegmentReady {
+        number: u64,
+        result: Result<(), OsError>,
+    },
+    SegmentRemoved {
+        number: u64,
+        result: Result<(), OsError>,
+    },
+    /// The operation on a checkpoint's file.
+    Checkpoint {
+        result: Result<(), OsError>,
+    },
 }
 
 impl Core {
@@ -23,6 +38,14 @@ impl Core {
             LogDone::SegmentReady { number, result } => {
                 log.on_segment_ready(number, result.map_err(|e| e.0))
             }
+            LogDone::SegmentRemoved { number, result } => {
+                if let Err(error) = result {
+                    let core = self.id;
+                    tracing::warn!(core, number, "cannot remove a segment: {error:?}");
+                }
+                return log.on_segment_removed();
+            }
+            LogDone::Checkpoint { result } => return self.on_checkpoint_done(result),
         };
         let lacks_space = log.lacks_space();
         if lacks_space && !lacked_space {

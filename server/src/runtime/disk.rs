@@ -306,3 +306,22 @@ impl Drop for AlignedBytes {
         unsafe { dealloc(self.memory.as_ptr(), self.layout) }
     }
 }
+
+pub struct FileReader;
+impl FileReader {
+    pub fn open(_p: &Path) -> Result<FileReader, RuntimeError> {
+        unimplemented!()
+    }
+    pub fn size_bytes(&self) -> Result<u64, RuntimeError> {
+        unimplemented!()
+    }
+    pub fn read_at(&self, _o: u64, _i: &mut [u8]) -> Result<(), RuntimeError> {
+        unimplemented!()
+    }
+}
+pub fn list_files(_d: &Path) -> Result<Vec<(String, u64)>, RuntimeError> {
+    Ok(Vec::new())
+}
+pub fn remove_file(_p: &Path) -> Result<(), RuntimeError> {
+    Ok(())
+}

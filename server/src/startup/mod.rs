@@ -4,6 +4,8 @@
 //!   those lie. [`replay`]: entries become shards.
 //! - [`starts`]: shards and logs are dealt out to the cores.
 
+pub mod checkpoint_files;
+pub mod checkpoints;
 pub mod identity;
 pub mod recovery;
 pub mod replay;
@@ -14,14 +16,16 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use engine::hash::Hasher64;
+use replication::ids::{Index, ShardId};
 use replication::log::segment::SegmentHeader;
 use replication::log::{LogIdentity, Tail};
 
+use crate::checkpoint::files::Files;
 use crate::config::{Config, Durability};
 use crate::core::host::Host;
 use crate::core::{Core, CoreStart};
 use crate::runtime::config::LogSync;
-use crate::runtime::disk::{DataLock, create_segment};
+use crate::runtime::disk::{DataLock, create_segment, list_segments, remove_file};
 use crate::runtime::{self, LogConfig, Running};
 use identity::Identity;
 use recovery::Recovered;
@@ -85,7 +89,9 @@ struct Prepared {
 impl Prepared {
     fn empty(shard_count: usize, hasher: Hasher64) -> Prepared {
         let shards = replay::empty_shards(shard_count, hasher);
-        let recovered = Recovered { shards, tails: Vec::new(), replayed: Replayed::default() };
+        let files = vec![Files::default(); shard_count];
+        let replayed = Replayed::default();
+        let recovered = Recovered { shards, tails: Vec::new(), replayed, files };
         Prepared { recovered, identity: None }
     }
 
@@ -103,6 +109,7 @@ impl Prepared {
         }
         let settings = config.engine_settings();
         let mut recovered = recovery::recover_directory(&config.dir, &identity, &settings, hasher)?;
+        retire_logs(config, &recovered)?;
         make_first_segments(config, &identity, &mut recovered.tails)?;
         Ok(Prepared { recovered, identity: Some(identity) })
     }
@@ -116,6 +123,22 @@ impl Prepared {
         let host = || -> Box<dyn Host> { Box::new(runtime::host::Machine) };
         starts::deal_out(config, self.recovered, log, seed, host)
     }
+}
+
+/// Removes the logs of cores that this start does not have, once checkpoints have all of them.
+fn retire_logs(config: &Config, recovered: &Recovered) -> Result<(), StartError> {
+    let covered =
+        |shard: ShardId| recovered.files.get(usize::from(shard.0)).map_or(Index(0), Files::covered);
+    for (core, tail) in recovered.tails.iter().enumerate().skip(config.cores) {
+        if tail.uses.iter().all(|segment| segment.is_covered(&covered)) {
+            let directory = config.dir.join(format!("core-{core}"));
+            // Oldest first: no segment may be missing before others.
+            for segment in list_segments(&directory)? {
+                remove_file(&segment.path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Every core begins with a segment to write to, so that its first client does not wait for one.

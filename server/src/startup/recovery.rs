@@ -14,11 +14,11 @@ use replication::log::{LogIdentity, Tail, recover};
 use replication::release::resolve::Content;
 
 use super::StartError;
+use super::checkpoint_files::{checkpoint_bases, load_checkpoints};
 use super::identity::Identity;
-use super::replay::{
-    EntryStream, OwnedEntry, Replayed, apply_in_order, empty_shards, own, take_in_order,
-};
+use super::replay::{EntryStream, OwnedEntry, Replayed, apply_in_order, own, take_in_order};
 use super::segments::{SegmentFiles, core_directories};
+use crate::checkpoint::files::Files;
 use crate::runtime::disk::{flush, remove_leftovers};
 
 pub struct Recovered {
@@ -26,6 +26,8 @@ pub struct Recovered {
     /// Where each core directory's log goes on.
     pub tails: Vec<Tail>,
     pub replayed: Replayed,
+    /// Checkpoint files by shard.
+    pub files: Vec<Files>,
 }
 
 /// Payload bytes a reading thread hands over at once, and such batches that may wait: together
@@ -39,7 +41,7 @@ pub fn recover_directory(
     settings: &Settings,
     hasher: Hasher64,
 ) -> Result<Recovered, StartError> {
-    let mut shards = empty_shards(identity.shards, hasher);
+    let (mut shards, files) = load_checkpoints(directory, identity, settings, hasher)?;
     let directories = core_directories(directory)?;
     for directory in &directories {
         remove_leftovers(directory)?;
@@ -49,16 +51,16 @@ pub fn recover_directory(
     for (directory, tail) in directories.iter().zip(&tails) {
         make_durable(directory, tail)?;
     }
-    Ok(Recovered { shards, tails, replayed })
+    Ok(Recovered { shards, tails, replayed, files })
 }
 
 /// Whether the transactions of a directory whose logs are sound are whole or cut: what a start
 /// would find. Changes nothing.
 pub fn check_transactions(directory: &Path, identity: &Identity) -> Result<Replayed, StartError> {
+    let bases = checkpoint_bases(directory, identity)?;
     let directories = core_directories(directory)?;
-    let (replayed, _) = read_logs(&directories, identity, |logs| {
-        take_in_order(logs, identity.shards, |_, _, _| Ok(()))
-    })?;
+    let (replayed, _) =
+        read_logs(&directories, identity, |logs| take_in_order(logs, &bases, |_, _, _| Ok(())))?;
     Ok(replayed)
 }
 

@@ -28,6 +28,8 @@ pub struct Replayed {
     pub entries: u64,
     /// How each shard goes on.
     pub endings: Vec<Ending>,
+    /// Bytes of each shard's entries behind its checkpoint.
+    pub bytes: Vec<u64>,
 }
 
 impl Replayed {
@@ -57,13 +59,15 @@ pub fn empty_shards(shard_count: usize, hasher: Hasher64) -> Shards {
     shards
 }
 
-/// Applies the entries of the logs whose transactions are whole.
+/// Applies the entries of the logs behind those that the shards have already, if their
+/// transactions are whole.
 pub fn apply_in_order<L: EntryStream>(
     logs: &mut [L],
     shards: &mut Shards,
     settings: &Settings,
 ) -> Result<Replayed, StartError> {
-    let replayed = take_in_order(logs, shards.count(), |shard, index, payload| {
+    let bases: Vec<Index> = shards.held().map(|shard| Index(shard.released())).collect();
+    let replayed = take_in_order(logs, &bases, |shard, index, payload| {
         apply(shards, usize::from(shard.0), settings, payload).map_err(|error| {
             StartError::from(format!("entry {} of shard {}: {error}", index.0, shard.0))
         })
@@ -77,15 +81,19 @@ pub fn apply_in_order<L: EntryStream>(
 }
 
 /// Takes entries from the logs as long as one of them has the next entry of some shard. Those
-/// whose transactions are whole are given to `take_effect`, each shard's in order.
+/// behind the shard's base whose transactions are whole are given to `take_effect`, each shard's
+/// in order.
 pub fn take_in_order<L: EntryStream>(
     logs: &mut [L],
-    shard_count: usize,
+    bases: &[Index],
     mut take_effect: impl FnMut(ShardId, Index, &[u8]) -> Result<(), StartError>,
 ) -> Result<Replayed, StartError> {
-    let mut resolver = Resolver::new(&vec![Index(0); shard_count]);
-    let mut take_effect =
-        |shard: ShardId, index: Index, payload: Vec<u8>| take_effect(shard, index, &payload);
+    let mut resolver = Resolver::new(bases);
+    let mut bytes = vec![0; bases.len()];
+    let mut take_effect = |shard: ShardId, index: Index, payload: Vec<u8>| {
+        bytes[usize::from(shard.0)] += payload.len() as u64;
+        take_effect(shard, index, &payload)
+    };
     let mut entries = 0;
     loop {
         let mut progressed = false;
@@ -98,6 +106,12 @@ pub fn take_in_order<L: EntryStream>(
                         shard.0
                     )
                 })?;
+                if index <= bases[usize::from(shard.0)] {
+                    // A checkpoint has it.
+                    log.next();
+                    progressed = true;
+                    continue;
+                }
                 if index != expected {
                     stuck = Some((core, shard, index, expected));
                     break;
@@ -123,7 +137,7 @@ pub fn take_in_order<L: EntryStream>(
         }
     }
     let endings = resolver.finish(&mut take_effect)?;
-    Ok(Replayed { entries, endings })
+    Ok(Replayed { entries, endings, bytes })
 }
 
 /// The last index that is used once a shard's void, if it needs one, is written.

@@ -11,16 +11,16 @@ use crate::core::{CoreStart, home_of};
 
 use super::recovery::Recovered;
 
-/// What each core starts with. `log` names the node whose logs these are (its `core` is of no
+/// What each core starts with. `log_identity` names the node whose logs these are (its `core` is of no
 /// account), `None` where there are none.
 pub fn deal_out(
     config: &Config,
     recovered: Recovered,
-    log: Option<LogIdentity>,
+    log_identity: Option<LogIdentity>,
     seed: u64,
     host: impl Fn() -> Box<dyn Host>,
 ) -> Vec<CoreStart> {
-    let Recovered { mut shards, tails, replayed } = recovered;
+    let Recovered { mut shards, tails, replayed, files } = recovered;
     let shard_count = shards.count();
     let hasher = shards.hasher();
     let highest = tails.iter().map(|tail| tail.incarnation).max().unwrap_or_default();
@@ -31,9 +31,8 @@ pub fn deal_out(
                 .filter(|shard| home_of(*shard, shard_count, config.cores) == id)
                 .filter_map(|shard| shards.take(shard))
                 .collect();
-            let node = log.map_or(0, |log| log.node);
-            let log = log.map(|node| {
-                let tail = tails.get(usize::from(id)).copied().unwrap_or_default();
+            let log = log_identity.map(|node| {
+                let tail = tails.get(usize::from(id)).cloned().unwrap_or_default();
                 let identity = LogIdentity { core: id, ..node };
                 let mut log = LogWriter::new(identity, config.log_segment_bytes, tail, incarnation);
                 log.set_writes_in_flight_max(config.log_writes_in_flight);
@@ -50,8 +49,10 @@ pub fn deal_out(
                 shards: owned,
                 hasher: hasher.clone(),
                 log,
-                node,
+                node: log_identity.unwrap_or(LogIdentity { cluster: 0, node: 0, core: 0 }),
                 incarnation,
+                checkpoints: files.clone(),
+                logged_bytes: replayed.bytes.clone(),
                 seed: seed.wrapping_add(u64::from(id)),
                 host: host(),
             }

@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use engine::rng::Rng;
+use replication::checkpoint::FileOperation;
 use replication::log::{BlockBuffer, LogOperation, SegmentSource};
+use server::core::storage::StorageOperation;
+
+use super::files::Files;
 
 /// What a drive writes whole.
 const SECTOR_BYTES: usize = 512;
@@ -15,7 +19,9 @@ pub type Segments = BTreeMap<u64, Vec<u8>>;
 /// A log operation that has not ended.
 pub enum UnderWay {
     Write { id: u64, segment: u64, offset: u64, buffer: BlockBuffer },
-    Prepare { number: u64, bytes: Vec<u8> },
+    Prepare { number: u64, header: BlockBuffer, size_bytes: u64, recycle: Option<u64> },
+    Remove { number: u64 },
+    Checkpoint(FileOperation),
 }
 
 #[derive(Default)]
@@ -26,6 +32,8 @@ pub struct Disk {
     last_operation: u64,
     /// Where each core's last writes that ended well began, oldest first.
     ended: BTreeMap<u16, VecDeque<(u64, u64)>>,
+    /// Checkpoints.
+    pub files: Files,
 }
 
 /// What became of an operation's data when the power was cut.
@@ -72,17 +80,22 @@ impl Disk {
     }
 
     /// Starts an operation; it ends with [`Disk::finish`] under the number returned.
-    pub fn start(&mut self, core: u16, operation: LogOperation) -> u64 {
+    pub fn start(&mut self, core: u16, operation: StorageOperation) -> u64 {
         self.last_operation += 1;
         let under_way = match operation {
-            LogOperation::Write { id, segment, offset, buffer } => {
+            StorageOperation::Log(LogOperation::Write { id, segment, offset, buffer }) => {
                 UnderWay::Write { id, segment, offset, buffer }
             }
-            LogOperation::PrepareSegment { number, header, size_bytes } => {
-                let mut bytes = header.bytes().to_vec();
-                bytes.resize(size_bytes as usize, 0);
-                UnderWay::Prepare { number, bytes }
+            StorageOperation::Log(LogOperation::PrepareSegment {
+                number,
+                header,
+                size_bytes,
+                recycle,
+            }) => UnderWay::Prepare { number, header, size_bytes, recycle },
+            StorageOperation::Log(LogOperation::RemoveSegment { number }) => {
+                UnderWay::Remove { number }
             }
+            StorageOperation::Checkpoint(operation) => UnderWay::Checkpoint(operation),
         };
         self.under_way.insert((core, self.last_operation), under_way);
         self.last_operation
@@ -107,11 +120,29 @@ impl Disk {
                     last.pop_front();
                 }
             }
-            UnderWay::Prepare { number, bytes } => {
-                self.log(core).insert(*number, bytes.clone());
+            UnderWay::Prepare { number, header, size_bytes, recycle } => {
+                self.prepare(core, *number, header, *size_bytes, *recycle);
             }
+            UnderWay::Remove { number } => {
+                self.log(core).remove(number);
+            }
+            UnderWay::Checkpoint(operation) => self.files.finish(core, operation),
         }
         ended
+    }
+
+    fn prepare(
+        &mut self,
+        core: u16,
+        number: u64,
+        header: &BlockBuffer,
+        size_bytes: u64,
+        recycle: Option<u64>,
+    ) {
+        let old = recycle.and_then(|old| self.log(core).remove(&old));
+        let mut bytes = old.unwrap_or_else(|| vec![0; size_bytes as usize]);
+        bytes[..header.len()].copy_from_slice(header.bytes());
+        self.log(core).insert(number, bytes);
     }
 
     /// Ends an operation badly: of its data anything may be there.
@@ -135,6 +166,9 @@ impl Disk {
         let &(last, end) = ended.front()?;
         let log = &self.logs[usize::from(core)];
         let numbers: Vec<u64> = log.keys().copied().filter(|number| *number <= last).collect();
+        if numbers.last() != Some(&last) {
+            return None;
+        }
         let segment = numbers[rng.below(numbers.len() as u64) as usize];
         let bytes = if segment == last { end as usize } else { log[&segment].len() };
         // Mostly where something is written, and not in the padding.
@@ -150,14 +184,33 @@ impl Disk {
 
     /// The power goes: each operation under way meets this damage, or any.
     pub fn cut_power(&mut self, rng: &mut Rng, damage: Option<Damage>) {
+        self.cut_operations(rng, damage);
+        self.files.cut_power(rng);
+    }
+
+    fn cut_operations(&mut self, rng: &mut Rng, damage: Option<Damage>) {
         for ((core, _), operation) in std::mem::take(&mut self.under_way) {
             let damage = damage.unwrap_or_else(|| Damage::random(rng));
             match operation {
                 // A segment gets its name when all of it is on stable storage.
-                UnderWay::Prepare { number, bytes } if matches!(damage, Damage::Kept) => {
-                    self.log(core).insert(number, bytes);
+                UnderWay::Prepare { number, header, size_bytes, recycle } => match damage {
+                    Damage::Kept => self.prepare(core, number, &header, size_bytes, recycle),
+                    Damage::Lost => {}
+                    // The old one has lost its name, the new one has none yet.
+                    _ => recycle.into_iter().for_each(|old| {
+                        self.log(core).remove(&old);
+                    }),
+                },
+                UnderWay::Remove { number } => {
+                    if damage == Damage::Kept {
+                        self.log(core).remove(&number);
+                    }
                 }
-                UnderWay::Prepare { .. } => {}
+                UnderWay::Checkpoint(operation) => {
+                    if damage != Damage::Lost {
+                        self.files.finish(core, &operation);
+                    }
+                }
                 UnderWay::Write { segment, offset, buffer, .. } => {
                     self.damage(core, segment, offset, buffer.bytes(), damage, rng);
                 }

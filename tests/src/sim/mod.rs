@@ -9,6 +9,7 @@
 pub mod checker;
 pub mod client;
 pub mod disk;
+pub mod files;
 pub mod node;
 pub mod workload;
 pub mod world;

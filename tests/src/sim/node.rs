@@ -7,17 +7,22 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use engine::hash::Hasher64;
+use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use replication::ids::{Index, ShardId};
-use replication::log::{LogIdentity, LogOperation, Tail, recover};
+use replication::log::{LogIdentity, Tail, recover};
+use server::checkpoint::files::Files;
 use server::config::Config;
 use server::core::Core;
 use server::core::host::Host;
 use server::core::io::{ConnId, Input, Machine, Now, OsError, Output};
 use server::core::message::Message;
+use server::core::storage::StorageOperation;
 use server::dispatch::log_done::LogDone;
+use server::startup::checkpoints::LoadPlan;
+use server::startup::identity::Identity;
 use server::startup::recovery::Recovered;
-use server::startup::replay::{EntryStream, OwnedEntry, apply_in_order, empty_shards, own};
+use server::startup::replay::{EntryStream, OwnedEntry, apply_in_order, own};
 use server::startup::starts::deal_out;
 
 use super::disk::{Disk, LogSource, UnderWay};
@@ -114,7 +119,7 @@ impl Node {
 
     fn recover(config: &Config, disk: &mut Disk, rng: &mut Rng) -> Result<Vec<Seat>, String> {
         let hasher = Hasher64::new(std::array::from_fn(|_| rng.next_u64()));
-        let mut shards = empty_shards(config.shards.unwrap_or(config.cores), hasher);
+        let (mut shards, files) = load_checkpoints(config, disk, hasher)?;
         let (mut logs, mut tails) = (Vec::new(), Vec::<Tail>::new());
         for core in 0..disk.log_count() {
             let mut entries = Vec::new();
@@ -129,7 +134,7 @@ impl Node {
         let replayed = apply_in_order(&mut logs, &mut shards, &config.engine_settings())
             .map_err(|error| error.to_string())?;
         let host = || -> Box<dyn Host> { Box::new(Still) };
-        let recovered = Recovered { shards, tails, replayed };
+        let recovered = Recovered { shards, tails, replayed, files };
         let starts = deal_out(config, recovered, Some(IDENTITY), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
@@ -184,7 +189,11 @@ impl Node {
         effects
     }
 
-    fn carry_out(&mut self, core: u16, output: Output<Message, LogOperation>) -> Option<Effect> {
+    fn carry_out(
+        &mut self,
+        core: u16,
+        output: Output<Message, StorageOperation>,
+    ) -> Option<Effect> {
         match output {
             Output::Send { conn, bytes, await_sent: _ } => Some(Effect::Send { conn, bytes }),
             Output::Close { conn } => Some(Effect::Close(conn)),
@@ -204,10 +213,34 @@ impl Node {
     }
 }
 
+fn load_checkpoints(
+    config: &Config,
+    disk: &mut Disk,
+    hasher: Hasher64,
+) -> Result<(Shards, Vec<Files>), String> {
+    let shard_count = config.shards.unwrap_or(config.cores);
+    let identity = Identity { cluster: IDENTITY.cluster, node: IDENTITY.node, shards: shard_count };
+    let (settings, names) = (config.engine_settings(), disk.files.list());
+    let plan =
+        LoadPlan { identity: &identity, settings: &settings, hasher: &hasher, names: &names };
+    let mut shards = Shards::new(shard_count, hasher.clone());
+    let mut files = Vec::new();
+    for id in 0..shard_count as u16 {
+        let loaded = plan.load(&disk.files, ShardId(id)).map_err(|error| error.to_string())?;
+        let empty = || Box::new(Shard::new(id, hasher.clone()));
+        shards.put(loaded.shard.unwrap_or_else(empty));
+        files.push(loaded.files);
+        loaded.decision.remove.iter().for_each(|name| disk.files.remove(name));
+    }
+    Ok((shards, files))
+}
+
 fn log_done(ended: UnderWay, result: Result<(), OsError>) -> LogDone {
     match ended {
         UnderWay::Write { id, buffer, .. } => LogDone::Written { id, buffer, result },
         UnderWay::Prepare { number, .. } => LogDone::SegmentReady { number, result },
+        UnderWay::Remove { number } => LogDone::SegmentRemoved { number, result },
+        UnderWay::Checkpoint(_) => LogDone::Checkpoint { result },
     }
 }
 

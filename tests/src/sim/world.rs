@@ -34,6 +34,9 @@ pub struct Outcome {
     pub disk_failures: usize,
     pub rot_refused: usize,
     pub refusals: usize,
+    /// Checkpoints that got their names, and those damaged at a start.
+    pub checkpoints: usize,
+    pub checkpoints_rotten: usize,
     pub disk_operations: u64,
     pub virtual_ns: u64,
     /// Of everything that the clients heard, and when: the same for the same seed.
@@ -47,6 +50,8 @@ impl Outcome {
         self.disk_failures += other.disk_failures;
         self.rot_refused += other.rot_refused;
         self.refusals += other.refusals;
+        self.checkpoints += other.checkpoints;
+        self.checkpoints_rotten += other.checkpoints_rotten;
         self.disk_operations += other.disk_operations;
         self.virtual_ns += other.virtual_ns;
     }
@@ -57,12 +62,14 @@ impl std::fmt::Display for Outcome {
         write!(
             f,
             "{} operations, {} on disks, {} crashes, {} of them by failed disks, {} flipped bits \
-             refused, {} writes refused by full disks, {:.1} s of virtual time",
+             refused, {} checkpoints, {} damaged, {} writes refused by full disks, {:.1} s of virtual time",
             self.operations,
             self.disk_operations,
             self.crashes,
             self.disk_failures,
             self.rot_refused,
+            self.checkpoints,
+            self.checkpoints_rotten,
             self.refusals,
             self.virtual_ns as f64 / 1e9
         )
@@ -133,6 +140,7 @@ pub fn run(plan: Plan) -> Result<Outcome, String> {
     world.finish()?;
     world.outcome.virtual_ns = world.now_ns;
     world.outcome.disk_operations = world.node.disk.operations();
+    world.outcome.checkpoints = world.node.disk.files.named();
     Ok(world.outcome)
 }
 
@@ -166,6 +174,8 @@ impl World {
             shards: Some(shards),
             log_segment_bytes: SEGMENT_BYTES_MIN * (1 + rng.below(3)),
             log_writes_in_flight: 1 + rng.below(3) as usize,
+            checkpoint_log_bytes: 50 + rng.below(1_500),
+            checkpoint_bytes_per_second: rng.below(2) * 100_000_000,
             ..Config::default()
         };
         let trouble = Trouble::random(&mut rng);
@@ -433,6 +443,14 @@ impl World {
         let rot = self.rng.below(3) == 0;
         let flipped = if rot { disk.acknowledged_bit(&mut self.rng) } else { None };
         flipped.into_iter().for_each(|bit| disk.flip(bit));
+        if flipped.is_none()
+            && self.outcome.checkpoints_rotten == 0
+            && self.rng.below(3) == 0
+            && disk.files.rot(&mut self.rng).is_some()
+        {
+            // The one before and the log have everything.
+            self.outcome.checkpoints_rotten += 1;
+        }
         match (Node::start(&self.config, disk, &mut self.rng), flipped) {
             (Ok(node), _) => Ok(node),
             (Err(refused), None) => Err(refused.message),

@@ -3,7 +3,9 @@
 use crate::command::call::{Run, ServerCommand};
 use crate::command::memory;
 use crate::command::spec::category::{ADMIN as ADMIN_CATEGORY, CONNECTION, DANGEROUS};
-use crate::command::spec::flag::{ADMIN, BLOCKING, FAST, LOADING, NOSCRIPT, READONLY, STALE};
+use crate::command::spec::flag::{
+    ADMIN, BLOCKING, FAST, LOADING, NO_ASYNC_LOADING, NO_MULTI, NOSCRIPT, READONLY, STALE,
+};
 use crate::command::spec::{Begin, CommandSpec, Find, KeySpec};
 
 pub static COMMANDS: &[CommandSpec] = &[
@@ -21,6 +23,32 @@ pub static COMMANDS: &[CommandSpec] = &[
         subcommands: &[],
     },
     CommandSpec {
+        name: "bgsave",
+        arity: -1,
+        flags: NO_ASYNC_LOADING | ADMIN | NOSCRIPT,
+        categories: 0,
+        keys: &[],
+        tips: &[],
+        since: "1.0.0",
+        group: "server",
+        summary: "Begins checkpoints of all shards.",
+        run: Run::Server(ServerCommand::Bgsave),
+        subcommands: &[],
+    },
+    CommandSpec {
+        name: "save",
+        arity: 1,
+        flags: NO_ASYNC_LOADING | ADMIN | NOSCRIPT | NO_MULTI,
+        categories: 0,
+        keys: &[],
+        tips: &[],
+        since: "1.0.0",
+        group: "server",
+        summary: "Makes checkpoints of all shards.",
+        run: Run::Server(ServerCommand::Save),
+        subcommands: &[],
+    },
+    CommandSpec {
         name: "lastsave",
         arity: 1,
         flags: LOADING | STALE | FAST,
@@ -29,7 +57,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         tips: &["nondeterministic_output"],
         since: "1.0.0",
         group: "server",
-        summary: "Returns when everything acknowledged was last on stable storage.",
+        summary: "Returns when the last checkpoint was made.",
         run: Run::Server(ServerCommand::Lastsave),
         subcommands: &[],
     },

@@ -12,7 +12,7 @@ pub fn complexity_of(name: &str) -> Option<&'static str> {
 const COMPLEXITIES: &[(&str, &str)] = &[
     (
         "O(1)",
-        "asking auth client|getname client|getredir client|id client|info client|no-evict \
+        "asking auth bgsave client|getname client|getredir client|id client|info client|no-evict \
          client|no-touch client|pause client|reply client|setinfo client|setname \
          client|trackinginfo client|unpause command|count config|resetstat config|rewrite \
          dbsize decr decrby discard echo expire expireat expiretime get getdel getex getset hello \
@@ -27,6 +27,7 @@ const COMPLEXITIES: &[(&str, &str)] = &[
     ),
     ("O(1), and O(N) for N clients where one is looked for", "client|kill client|unblock"),
     ("O(N), N the number of clients", "client|list"),
+    ("O(N), N the number of keys in all databases", "save"),
     ("O(N), N the number of commands", "command command|docs command|info command|list"),
     ("O(N), N the number of words", "command|getkeys command|getkeysandflags"),
     ("O(N), N the number of settings named", "config|get config|set"),

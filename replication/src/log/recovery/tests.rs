@@ -104,8 +104,14 @@ impl Run {
                     assert!(offset.is_multiple_of(BLOCK_BYTES as u64));
                     self.in_flight.push((id, segment, offset, buffer));
                 }
-                LogOperation::PrepareSegment { number, header, size_bytes } => {
-                    let mut bytes = vec![0; size_bytes as usize];
+                LogOperation::RemoveSegment { number } => {
+                    assert_eq!(self.disk.segments.keys().next(), Some(&number), "oldest first");
+                    self.disk.segments.remove(&number);
+                    self.writer.on_segment_removed();
+                }
+                LogOperation::PrepareSegment { number, header, size_bytes, recycle } => {
+                    let old = recycle.and_then(|old| self.disk.segments.remove(&old));
+                    let mut bytes = old.unwrap_or_else(|| vec![0; size_bytes as usize]);
                     bytes[..BLOCK_BYTES].copy_from_slice(header.bytes());
                     self.disk.segments.insert(number, bytes);
                     self.writer.on_segment_ready(number, Ok(())).unwrap();
@@ -317,6 +323,7 @@ fn a_full_disk_lets_a_segment_be_used_up_to_a_reserve() {
                     run.writer.on_segment_ready(number, Err(28)).unwrap();
                     assert!(run.writer.lacks_space());
                 }
+                LogOperation::RemoveSegment { .. } => unreachable!("all are needed"),
             }
         }
         assert!(appended < 1_000, "no segment takes that many");
@@ -515,4 +522,51 @@ fn transactions_and_voids_are_read_back() {
         let void = (2, 9, 3, (None, 4u64.to_le_bytes().to_vec()));
         assert!(found == [(1, 7, 5, (Some(transaction), payload)), void]);
     }
+}
+
+/// Entries that a checkpoint has may go, and nothing else does: whatever is recycled, whatever was
+/// cut into parts, and through several crashes.
+#[test]
+fn what_a_checkpoint_has_may_go_and_nothing_else() {
+    let mut disk = Disk::default();
+    let mut covered = [0u64; 3];
+    let (mut removed, mut number) = (0, 0);
+    let mut indexes = [0u64; 3];
+    for start in 0..6 {
+        let mut found = Vec::new();
+        let tail = recover(&mut disk, IDENTITY, &mut |entry| {
+            found.push((usize::from(entry.shard.0), entry.index.0));
+            Ok(())
+        });
+        let tail = tail.expect("a crash never looks like corruption");
+        for shard in 0..3 {
+            let of_shard = found.iter().filter(|(of, _)| *of == shard).map(|(_, index)| *index);
+            let needed: Vec<u64> = of_shard.filter(|index| *index > covered[shard]).collect();
+            let expected: Vec<u64> = (covered[shard] + 1..=indexes[shard]).collect();
+            assert_eq!(needed, expected, "shard {shard} after start {start}");
+        }
+        let incarnation = Incarnation(tail.incarnation.0 + 1);
+        let writer = LogWriter::new(IDENTITY, SEGMENT_BYTES_MIN, tail, incarnation);
+        let (in_flight, appended) = (Vec::new(), Vec::new());
+        let mut run = Run { disk, writer, in_flight, appended, indexes };
+        for _ in 0..60 {
+            number += 1;
+            let shard = number % 3;
+            run.append(shard as u16, vec![number as u8; 1 + number * 7919 % 30_000]);
+            while run.writer.durable() < run.writer.appended() {
+                run.submit();
+                (0..run.in_flight.len()).for_each(|_| run.complete(0));
+            }
+            if number % 7 == 0 {
+                covered[shard] = run.indexes[shard] - 1;
+            }
+            let before = run.disk.segments.keys().next().copied();
+            run.writer.release_segments(&|shard| Index(covered[usize::from(shard.0)]));
+            run.submit();
+            removed += usize::from(run.disk.segments.keys().next().copied() != before);
+            assert!(run.disk.segments.len() < 40, "the log is bounded");
+        }
+        (disk, indexes) = (run.disk, run.indexes);
+    }
+    assert!(removed > 20, "{removed}");
 }

@@ -235,7 +235,8 @@ impl Running {
                 LogOperation::Write { id, segment, offset, buffer } => {
                     self.in_flight.push(Write { id, segment, offset, buffer });
                 }
-                LogOperation::PrepareSegment { number, header, size_bytes } => {
+                LogOperation::RemoveSegment { .. } => unreachable!("none is released here"),
+                LogOperation::PrepareSegment { number, header, size_bytes, .. } => {
                     let mut bytes = header.bytes().to_vec();
                     bytes.resize(size_bytes as usize, 0);
                     self.preparing = Some((number, bytes));

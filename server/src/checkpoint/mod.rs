@@ -1,0 +1,324 @@
+//! Checkpoints of a core's shards: when one is due, one shard at a time, a slice a turn; and the
+//! log's segments that are not needed once they are there. Lives on the core; no I/O of its own.
+//!
+//! - [`round`]: one checkpoint under way. [`files`]: those that there are, and what may go.
+
+pub mod files;
+pub mod round;
+
+use std::collections::VecDeque;
+
+use replication::checkpoint::{FileOperation, Outcome};
+use replication::fault::{Fault, is_planted};
+use replication::ids::{Incarnation, Index, ShardId};
+use replication::log::LogWriter;
+
+use crate::admin::everywhere::Answer;
+use crate::admin::wait::Asker;
+use crate::core::Core;
+use crate::core::io::{OsError, Output};
+use crate::core::message::Message;
+use crate::core::storage::StorageOperation;
+use crate::limits::{CHECKPOINT_AT_STOP_BYTES_MIN, CHECKPOINT_RETRY_NS};
+use files::Files;
+use round::Round;
+
+/// A core's share of the node's checkpoints.
+pub struct Checkpoints {
+    round: Option<Round>,
+    /// By shard of this core.
+    files: Vec<Files>,
+    /// By shard: bytes of its entries since its last checkpoint began.
+    logged_bytes: Vec<u64>,
+    /// Shards whose checkpoint was asked for.
+    asked: VecDeque<u16>,
+    /// Who is told when those are done.
+    waiting: Vec<Asker>,
+    /// A file that is not needed any more is being removed.
+    removing: bool,
+    /// Cores on whose disk is what their start had to say: until all are, a shard's log may still
+    /// hold what another start would have to cut.
+    started: Vec<bool>,
+    incarnation: Incarnation,
+    begun: u64,
+    not_before_ns: u64,
+    /// The core drains.
+    stopping: bool,
+    pub stats: CheckpointStats,
+}
+
+/// For INFO and LASTSAVE.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckpointStats {
+    pub in_progress: u64,
+    /// Seconds since 1970 when the last one was there.
+    pub last_unix_s: i64,
+    pub done: u64,
+    pub failed: u64,
+    pub last_failed: bool,
+    pub bytes: u64,
+    /// Bytes of the log's segments.
+    pub log_bytes: u64,
+}
+
+impl CheckpointStats {
+    pub fn add(&mut self, other: &CheckpointStats) {
+        self.in_progress += other.in_progress;
+        self.last_unix_s = self.last_unix_s.max(other.last_unix_s);
+        self.done += other.done;
+        self.failed += other.failed;
+        self.last_failed |= other.last_failed;
+        self.bytes += other.bytes;
+        self.log_bytes += other.log_bytes;
+    }
+}
+
+impl Checkpoints {
+    /// `files` by shard, those of other cores' shards too.
+    pub fn new(
+        cores: usize,
+        incarnation: Incarnation,
+        files: Vec<Files>,
+        mut logged_bytes: Vec<u64>,
+    ) -> Checkpoints {
+        logged_bytes.resize(files.len(), 0);
+        Checkpoints {
+            round: None,
+            logged_bytes,
+            files,
+            asked: VecDeque::new(),
+            waiting: Vec::new(),
+            removing: false,
+            started: vec![false; cores],
+            incarnation,
+            begun: 0,
+            not_before_ns: 0,
+            stopping: false,
+            stats: CheckpointStats::default(),
+        }
+    }
+
+    /// An entry of so many bytes was logged.
+    #[inline]
+    pub fn note_logged(&mut self, shard: u16, bytes: usize) {
+        self.logged_bytes[usize::from(shard)] += bytes as u64;
+    }
+
+    /// The log up to here is not needed to bring the shard back, even if its newest checkpoint
+    /// should turn out to be damaged.
+    fn covered(&self, shard: ShardId) -> Index {
+        if is_planted(Fault::SegmentsReleasedEarly) {
+            return Index(u64::MAX);
+        }
+        self.files.get(usize::from(shard.0)).map_or(Index(0), Files::covered)
+    }
+
+    fn is_due(&self, shard: u16, least_bytes: u64) -> bool {
+        let place = usize::from(shard);
+        self.logged_bytes[place] > least_bytes.max(self.files[place].newest_bytes())
+    }
+}
+
+impl Core {
+    /// Goes on with the checkpoint under way, or begins one. Once a turn, behind its entries.
+    pub(crate) fn do_checkpoints(&mut self) {
+        if self.log.is_none() || self.failure.is_some() {
+            return;
+        }
+        self.note_own_start();
+        if self.checkpoints.round.is_none() && !self.begin_checkpoint() {
+            return self.remove_old_checkpoint();
+        }
+        self.advance_checkpoint();
+    }
+
+    /// Every core says once that its log holds what its start had to say.
+    fn note_own_start(&mut self) {
+        let own = usize::from(self.id);
+        let Some(log) = &self.log else { return };
+        if self.checkpoints.started[own] || log.durable() < self.start_lsn {
+            return;
+        }
+        let own_id = self.id;
+        for core in (0..self.config.cores as u16).filter(|core| *core != own_id) {
+            self.send_message(core, Message::Started { core: own_id });
+        }
+        self.checkpoints.started[own] = true;
+    }
+
+    pub(crate) fn on_core_started(&mut self, core: u16) {
+        self.checkpoints.started[usize::from(core)] = true;
+    }
+
+    fn begin_checkpoint(&mut self) -> bool {
+        let checkpoints = &self.checkpoints;
+        if !checkpoints.started.iter().all(|started| *started)
+            || checkpoints.removing
+            || self.now.mono_ns < checkpoints.not_before_ns
+        {
+            return false;
+        }
+        let due = || {
+            let own = self.shards.held().map(|shard| shard.id());
+            own.filter(|shard| self.is_home(usize::from(*shard)))
+                .find(|shard| checkpoints.is_due(*shard, self.config.checkpoint_log_bytes))
+        };
+        let Some(shard) = checkpoints.asked.front().copied().or_else(due) else { return false };
+        let Some(held) = self.shards.get_mut(usize::from(shard)) else { return false };
+        let (index, contents) = held.begin_checkpoint();
+        self.checkpoints.begun += 1;
+        let stamp = self.checkpoints.incarnation.0 << 32 | self.checkpoints.begun;
+        let round = Round::new(self.node, shard, Index(index), stamp, &contents, self.now.mono_ns);
+        self.checkpoints.round = Some(round);
+        self.checkpoints.logged_bytes[usize::from(shard)] = 0;
+        self.checkpoints.stats.in_progress = 1;
+        true
+    }
+
+    fn advance_checkpoint(&mut self) {
+        let Some(mut round) = self.checkpoints.round.take() else { return };
+        if let Some(held) = self.shards.get_mut(usize::from(round.shard())) {
+            let rate = self.config.checkpoint_bytes_per_second;
+            round.walk(held, &self.settings.encoding, self.now.mono_ns, rate);
+        }
+        let released = self.release.point(ShardId(round.shard())) >= round.index();
+        if released || is_planted(Fault::CheckpointUnreleased) {
+            round.writer.on_released();
+        }
+        if let Some(operation) = round.writer.poll_operation() {
+            self.outputs.push(Output::Log(StorageOperation::Checkpoint(operation)));
+        }
+        match round.writer.outcome().cloned() {
+            Some(outcome) => {
+                // A failure ends it before its time: then the walk ends once the shard is here.
+                let held = self.shards.get_mut(usize::from(round.shard()));
+                if !round.end(held, &self.settings.encoding) {
+                    self.checkpoints.round = Some(round);
+                    return;
+                }
+                self.end_checkpoint(round.shard(), round.index(), outcome);
+            }
+            None => self.checkpoints.round = Some(round),
+        }
+    }
+
+    fn end_checkpoint(&mut self, shard: u16, index: Index, outcome: Outcome) {
+        let place = usize::from(shard);
+        let stats = &mut self.checkpoints.stats;
+        stats.in_progress = 0;
+        match outcome {
+            Outcome::Catalogued { file_bytes, .. } => {
+                stats.done += 1;
+                stats.bytes += file_bytes;
+                stats.last_failed = false;
+                stats.last_unix_s = self.now.unix_us / 1_000_000;
+                self.checkpoints.files[place].add(index, file_bytes);
+                self.release_segments();
+            }
+            Outcome::Abandoned(why) => {
+                stats.failed += 1;
+                stats.last_failed = true;
+                self.checkpoints.not_before_ns = self.now.mono_ns + CHECKPOINT_RETRY_NS;
+                // What was logged until then still is to be covered.
+                self.checkpoints.logged_bytes[place] = u64::MAX / 2;
+                tracing::error!(
+                    core = self.id,
+                    shard,
+                    "a checkpoint failed ({why}); the log has everything, another one is tried in \
+                     some seconds"
+                );
+            }
+        }
+        self.checkpoints.asked.retain(|asked| *asked != shard);
+        if self.checkpoints.asked.is_empty() {
+            for asker in std::mem::take(&mut self.checkpoints.waiting) {
+                let failed = u64::from(self.checkpoints.stats.last_failed);
+                self.tell_asker(asker, Answer::Count(failed));
+            }
+        }
+    }
+
+    /// The log lets go of what two checkpoints of every shard have.
+    pub(crate) fn release_segments(&mut self) {
+        let checkpoints = &self.checkpoints;
+        if let Some(log) = &mut self.log {
+            log.release_segments(&|shard| checkpoints.covered(shard));
+        }
+    }
+
+    fn remove_old_checkpoint(&mut self) {
+        if self.checkpoints.removing {
+            return;
+        }
+        let shards = self.checkpoints.files.iter_mut().enumerate();
+        let old = shards.filter_map(|(shard, files)| files.take_outdated(ShardId(shard as u16)));
+        if let Some(name) = old.into_iter().next() {
+            self.checkpoints.removing = true;
+            let operation = FileOperation::Remove { name };
+            self.outputs.push(Output::Log(StorageOperation::Checkpoint(operation)));
+        }
+    }
+
+    /// The file operation of a checkpoint ended.
+    pub(crate) fn on_checkpoint_done(&mut self, result: Result<(), OsError>) {
+        match &mut self.checkpoints.round {
+            Some(round) if !self.checkpoints.removing => {
+                round.writer.on_done(result.map_err(|e| e.0));
+            }
+            _ => self.checkpoints.removing = false,
+        }
+    }
+
+    /// BGSAVE and SAVE: all shards of this core. `asker` is told when they are done.
+    pub(crate) fn ask_checkpoints(&mut self, asker: Option<Asker>) -> bool {
+        if self.log.is_none() {
+            return false;
+        }
+        for shard in 0..self.shards.count() as u16 {
+            if self.is_home(usize::from(shard)) && !self.checkpoints.asked.contains(&shard) {
+                self.checkpoints.asked.push_back(shard);
+            }
+        }
+        self.checkpoints.waiting.extend(asker);
+        !self.checkpoints.asked.is_empty()
+    }
+
+    pub(crate) fn checkpoint_stats(&self) -> CheckpointStats {
+        let log_bytes = self.log.as_ref().map_or(0, LogWriter::segments_bytes);
+        CheckpointStats { log_bytes, ..self.checkpoints.stats }
+    }
+
+    /// An orderly stop makes checkpoints where reading the log again would take long. Whether
+    /// everything there is to make is made.
+    pub(crate) fn finish_checkpoints(&mut self) -> bool {
+        if self.log.is_none() {
+            return true;
+        }
+        if !std::mem::replace(&mut self.checkpoints.stopping, true) {
+            for shard in 0..self.shards.count() as u16 {
+                let logged = self.checkpoints.logged_bytes[usize::from(shard)];
+                let asked = self.checkpoints.asked.contains(&shard);
+                if logged >= CHECKPOINT_AT_STOP_BYTES_MIN && !asked {
+                    self.checkpoints.asked.push_back(shard);
+                }
+            }
+        }
+        self.checkpoints.asked.is_empty() && self.checkpoints.round.is_none()
+    }
+
+    /// When the checkpoint under way wants a turn although nothing may happen.
+    pub(crate) fn checkpoint_wake_ns(&self) -> Option<u64> {
+        let checkpoints = &self.checkpoints;
+        match &checkpoints.round {
+            Some(round) => {
+                let here = self.shards.holds(usize::from(round.shard()));
+                round.wake_ns(self.now.mono_ns).filter(|_| here)
+            }
+            None if checkpoints.asked.is_empty() || checkpoints.removing => None,
+            None => {
+                let all = checkpoints.started.iter().all(|started| *started);
+                all.then(|| checkpoints.not_before_ns.max(self.now.mono_ns))
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One checkpoint under way: blocks from the walk of the shard to the writer of its file, no more a
+//! turn than a core's other work allows, no more a second than the operator does.
+
+use engine::checkpoint::{Contents, Progress};
+use engine::keyspace::Shard;
+use engine::value::limits::EncodingLimits;
+use replication::checkpoint::{CheckpointIdentity, CheckpointWriter};
+use replication::ids::{Index, ShardId, Term};
+use replication::log::LogIdentity;
+
+use crate::limits::{CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICES_PER_SECOND_MIN};
+
+pub struct Round {
+    pub writer: CheckpointWriter,
+    walked: bool,
+    /// Bytes of work that may be done now, and when that was.
+    allowance_bytes: u64,
+    counted_ns: u64,
+    /// The walk waits for more allowance until then.
+    waits_until_ns: Option<u64>,
+}
+
+impl Round {
+    pub fn new(
+        node: LogIdentity,
+        shard: u16,
+        index: Index,
+        stamp: u64,
+        contents: &Contents,
+        now_ns: u64,
+    ) -> Round {
+        let identity = CheckpointIdentity {
+            cluster: node.cluster,
+            node: node.node,
+            shard: ShardId(shard),
+            index,
+            term: Term(1),
+            stamp,
+        };
+        Round {
+            writer: CheckpointWriter::new(identity, &contents.encode()),
+            walked: false,
+            allowance_bytes: 0,
+            counted_ns: now_ns,
+            waits_until_ns: None,
+        }
+    }
+
+    pub fn shard(&self) -> u16 {
+        self.writer.identity().shard.0
+    }
+
+    pub fn index(&self) -> Index {
+        self.writer.identity().index
+    }
+
+    /// A slice of the walk, if the file takes more. `rate` is in bytes a second, 0 for no limit.
+    pub fn walk(&mut self, shard: &mut Shard, limits: &EncodingLimits, now_ns: u64, rate: u64) {
+        self.take_blocks(shard);
+        if self.walked || !self.writer.wants_block() {
+            return;
+        }
+        self.count_allowance(now_ns, rate);
+        if self.allowance_bytes < CHECKPOINT_SLICE_BYTES as u64 {
+            let lacking = CHECKPOINT_SLICE_BYTES as u64 - self.allowance_bytes;
+            self.waits_until_ns = Some(now_ns + lacking * 1_000_000_000 / rate.max(1));
+            return;
+        }
+        self.waits_until_ns = None;
+        self.allowance_bytes -= CHECKPOINT_SLICE_BYTES as u64;
+        let progress = shard.walk_checkpoint(limits, CHECKPOINT_SLICE_BYTES);
+        self.take_blocks(shard);
+        if progress == Progress::Done && shard.checkpoint_waiting_bytes() == 0 {
+            self.end_walk(shard, limits);
+        } else if progress == Progress::Done {
+            self.waits_until_ns = None;
+        }
+    }
+
+    fn end_walk(&mut self, shard: &mut Shard, limits: &EncodingLimits) {
+        self.walked = true;
+        if shard.finish_checkpoint(limits) {
+            self.writer.end_blocks();
+        } else {
+            self.writer.abandon("the walk of the shard lost a value");
+        }
+    }
+
+    /// The file is there or given up. Whether the shard has no part in it any more.
+    pub fn end(&mut self, shard: Option<&mut Shard>, limits: &EncodingLimits) -> bool {
+        if !self.walked
+            && let Some(shard) = shard
+        {
+            shard.finish_checkpoint(limits);
+            self.walked = true;
+        }
+        self.walked
+    }
+
+    fn take_blocks(&mut self, shard: &mut Shard) {
+        while !self.walked && self.writer.wants_block() {
+            let Some(block) = shard.take_checkpoint_block() else { break };
+            self.writer.add_block(&block);
+        }
+    }
+
+    fn count_allowance(&mut self, now_ns: u64, rate: u64) {
+        let slice = CHECKPOINT_SLICE_BYTES as u64;
+        let passed_ns = now_ns.saturating_sub(self.counted_ns);
+        self.counted_ns = now_ns;
+        if rate == 0 {
+            self.allowance_bytes = slice;
+            return;
+        }
+        // No more at once than a few slices, however long nothing was done.
+        let most = (rate / CHECKPOINT_SLICES_PER_SECOND_MIN).max(slice);
+        let more = u128::from(rate) * u128::from(passed_ns) / 1_000_000_000;
+        let sum = u128::from(self.allowance_bytes) + more;
+        self.allowance_bytes = sum.min(u128::from(most)) as u64;
+    }
+
+    /// When the walk can go on; `None` while it waits for the file, or is over.
+    pub fn wake_ns(&self, now_ns: u64) -> Option<u64> {
+        if self.walked || !self.writer.wants_block() {
+            return None;
+        }
+        Some(self.waits_until_ns.unwrap_or(now_ns))
+    }
+}

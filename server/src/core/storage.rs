@@ -1,0 +1,11 @@
+//! What a core asks of its files: its log, and the checkpoint that it writes.
+
+use replication::checkpoint::FileOperation;
+use replication::log::LogOperation;
+
+#[derive(Debug)]
+pub enum StorageOperation {
+    Log(LogOperation),
+    /// In the node's directory of checkpoints; one at a time.
+    Checkpoint(FileOperation),
+}
