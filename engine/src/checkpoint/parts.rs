@@ -6,6 +6,7 @@ use crate::effect::decode::{DecodeError, Reader};
 use crate::hash::Hasher64;
 use crate::image::{HASH, LIST, SET, SORTED_SET, STRING};
 use crate::keyspace::entry::Value;
+use crate::limits::PREFETCHED_KEYS_MAX;
 use crate::value::limits::EncodingLimits;
 use crate::value::list::End;
 use crate::value::thin::ThinBytes;
@@ -83,9 +84,7 @@ impl Parts {
         self.left = self.left.checked_sub(elements).ok_or(TOO_MANY)?;
         let mut reader = Reader::new(content);
         match &mut self.value {
-            Partial::Text { bytes, pieces } => {
-                return add_text(bytes, pieces, ordinal, elements, content);
-            }
+            Partial::Text { bytes, pieces } => add_text(bytes, pieces, ordinal, elements, content),
             Partial::List { list, next, waiting } => {
                 if ordinal != *next {
                     let before = waiting.insert(ordinal, (elements, content.to_vec()));
@@ -97,33 +96,12 @@ impl Parts {
                     push_all(list, elements, &mut Reader::new(&content), limits)?;
                     *next += 1;
                 }
-                return Ok(());
+                Ok(())
             }
-            Partial::Set(set) => {
-                for _ in 0..elements {
-                    if !set.add(reader.bytes()?, limits, hasher) {
-                        return Err(TWICE);
-                    }
-                }
-            }
-            Partial::Hash(hash) => {
-                for _ in 0..elements {
-                    let field = reader.bytes()?;
-                    if !hash.set(field, reader.bytes()?, limits, hasher) {
-                        return Err(TWICE);
-                    }
-                }
-            }
-            Partial::ZSet(gathered) => {
-                for _ in 0..elements {
-                    let score = reader.score()?;
-                    if !gathered.add(reader.bytes()?, score) {
-                        return Err(TWICE);
-                    }
-                }
-            }
+            Partial::Set(set) => add_all(set, elements, reader, limits, hasher),
+            Partial::Hash(hash) => add_all(hash, elements, reader, limits, hasher),
+            Partial::ZSet(gathered) => add_all(gathered, elements, reader, limits, hasher),
         }
-        if reader.is_empty() { Ok(()) } else { Err(TRAILING) }
     }
 
     /// The value, if all pieces are there.
@@ -146,6 +124,97 @@ impl Parts {
 const TOO_MANY: PartsError = PartsError::Wrong("a value has more elements than it said");
 const TWICE: PartsError = PartsError::Wrong("an element or a piece stands twice");
 const TRAILING: PartsError = PartsError::Wrong("a piece has more bytes than elements");
+
+/// What takes elements in any order.
+trait Elements {
+    /// Reads an element and asks for what adding it will touch.
+    fn prefetch(&self, reader: &mut Reader<'_>) -> Result<(), DecodeError>;
+
+    /// Reads an element and adds it; false if it is there already.
+    fn add(
+        &mut self,
+        reader: &mut Reader<'_>,
+        limits: &EncodingLimits,
+        hasher: &Hasher64,
+    ) -> Result<bool, DecodeError>;
+}
+
+impl Elements for Set {
+    fn prefetch(&self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        Set::prefetch(self, reader.bytes()?);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        reader: &mut Reader<'_>,
+        limits: &EncodingLimits,
+        hasher: &Hasher64,
+    ) -> Result<bool, DecodeError> {
+        Ok(Set::add(self, reader.bytes()?, limits, hasher))
+    }
+}
+
+impl Elements for Hash {
+    fn prefetch(&self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        Hash::prefetch(self, reader.bytes()?);
+        reader.bytes().map(drop)
+    }
+
+    fn add(
+        &mut self,
+        reader: &mut Reader<'_>,
+        limits: &EncodingLimits,
+        hasher: &Hasher64,
+    ) -> Result<bool, DecodeError> {
+        let field = reader.bytes()?;
+        Ok(self.set(field, reader.bytes()?, limits, hasher))
+    }
+}
+
+impl Elements for Gathered {
+    fn prefetch(&self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        reader.score()?;
+        Gathered::prefetch(self, reader.bytes()?);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        reader: &mut Reader<'_>,
+        _: &EncodingLimits,
+        _: &Hasher64,
+    ) -> Result<bool, DecodeError> {
+        let score = reader.score()?;
+        Ok(Gathered::add(self, reader.bytes()?, score))
+    }
+}
+
+/// Adds elements some at a time, so that the waits for memory overlap.
+fn add_all(
+    to: &mut impl Elements,
+    elements: u64,
+    mut reader: Reader<'_>,
+    limits: &EncodingLimits,
+    hasher: &Hasher64,
+) -> Result<(), PartsError> {
+    const TOGETHER: u64 = PREFETCHED_KEYS_MAX as u64;
+    let mut left = elements;
+    while left > 0 {
+        let count = left.min(TOGETHER);
+        let mut ahead = reader.clone();
+        for _ in 0..count {
+            to.prefetch(&mut ahead)?;
+        }
+        for _ in 0..count {
+            if !to.add(&mut reader, limits, hasher)? {
+                return Err(TWICE);
+            }
+        }
+        left -= count;
+    }
+    if reader.is_empty() { Ok(()) } else { Err(TRAILING) }
+}
 
 fn push_all(
     list: &mut List,

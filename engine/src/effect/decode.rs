@@ -171,6 +171,7 @@ impl<'a> Iterator for Decoder<'a> {
 }
 
 /// Reads the primitive parts, never past the end.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,

@@ -286,6 +286,13 @@ impl Hash {
         }
     }
 
+    /// Asks for what setting this field will touch.
+    pub fn prefetch(&self, field: &[u8]) {
+        if let Form::B(large) = self.repr.get() {
+            large.table.prefetch_chunk(large.table.hash(field));
+        }
+    }
+
     /// Begins a walk over the pairs as they are now; false, without one, in the packed form.
     pub fn begin_walk(&mut self) -> bool {
         if let Form::B(mut large) = self.repr.get_mut() {

@@ -311,6 +311,13 @@ impl Set {
         true
     }
 
+    /// Asks for what adding this member will touch.
+    pub fn prefetch(&self, member: &[u8]) {
+        if let Form::C(large) = self.repr.get() {
+            large.table.prefetch_chunk(large.table.hash(member));
+        }
+    }
+
     /// Begins a walk over the members as they are now; false, without one, in the small forms.
     pub fn begin_walk(&mut self) -> bool {
         if let Form::C(mut large) = self.repr.get_mut() {

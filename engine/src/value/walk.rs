@@ -86,12 +86,14 @@ impl TableWalk {
 #[derive(Debug)]
 pub(super) struct NodeWalk<N> {
     pub(super) kept: VecDeque<(u32, N)>,
+    /// Sum of their blocks.
+    pub(super) kept_bytes: usize,
     /// No node before this index is left to be walked.
     pub(super) from: usize,
 }
 
 impl<N> NodeWalk<N> {
     pub(super) fn new() -> Box<NodeWalk<N>> {
-        Box::new(NodeWalk { kept: VecDeque::new(), from: 0 })
+        Box::new(NodeWalk { kept: VecDeque::new(), kept_bytes: 0, from: 0 })
     }
 }

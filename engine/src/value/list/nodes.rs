@@ -80,10 +80,7 @@ impl Nodes {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let walk = self
-            .walk
-            .as_ref()
-            .map_or(0, |walk| walk.kept.iter().map(|(_, packed)| packed.memory_bytes()).sum());
+        let walk = self.walk.as_ref().map_or(0, |walk| walk.kept_bytes);
         alloc_size(self.deque.capacity() * size_of::<Node>()) + self.packed_bytes + walk
     }
 
@@ -227,6 +224,7 @@ impl Nodes {
     pub(super) fn next_piece(&mut self) -> Option<Piece> {
         let walk = self.walk.as_mut()?;
         if let Some((number, packed)) = walk.kept.pop_front() {
+            walk.kept_bytes -= packed.memory_bytes();
             return Some(piece_of(number, packed.view()));
         }
         let left = self.deque.range_mut(walk.from.min(self.deque.len())..);
@@ -293,7 +291,9 @@ impl Nodes {
         if node.unwalked != 0
             && let Some(walk) = &mut self.walk
         {
-            walk.kept.push_back((node.unwalked, node.packed.clone()));
+            let copy = node.packed.clone();
+            walk.kept_bytes += copy.memory_bytes();
+            walk.kept.push_back((node.unwalked, copy));
             node.unwalked = 0;
         }
         self.packed_bytes -= node.packed.memory_bytes();
@@ -332,6 +332,7 @@ fn keep(walk: &mut Option<Box<NodeWalk<Packed>>>, node: Node) {
     if node.unwalked != 0
         && let Some(walk) = walk
     {
+        walk.kept_bytes += node.packed.memory_bytes();
         walk.kept.push_back((node.unwalked, node.packed));
     }
 }

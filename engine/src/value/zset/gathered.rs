@@ -1,5 +1,5 @@
-//! A sorted set made of members that come in any order: they are sorted once and the tree is filled
-//! from its first leaf to its last.
+//! A sorted set made of members that come in any order: they are sorted once and the tree is built
+//! from its leaves up.
 
 use crate::hash::Hasher64;
 use crate::table::{Probe, Table};
@@ -9,17 +9,19 @@ use crate::value::thin::ThinBox;
 
 use super::large::Large;
 use super::member::Member;
+use super::tree::Item;
 use super::{Repr, ZSet};
 
 pub struct Gathered {
     table: Table<Member>,
-    members: Vec<Member>,
+    items: Vec<Item>,
+    member_bytes: usize,
 }
 
 impl Gathered {
     pub fn with_room(len: usize, hasher: &Hasher64) -> Gathered {
         let table = Table::with_room(hasher.clone(), len);
-        Gathered { table, members: Vec::with_capacity(len) }
+        Gathered { table, items: Vec::with_capacity(len), member_bytes: 0 }
     }
 
     /// Adds a member; false if it is there already. The score is not NaN.
@@ -28,25 +30,31 @@ impl Gathered {
             Probe::Occupied(_) => false,
             Probe::Vacant(vacant) => {
                 let member = Member::new(score, member);
-                self.members.push(member.clone());
+                self.member_bytes += member.memory_bytes();
+                self.items.push(Item::new(member.clone()));
                 vacant.insert(member);
                 true
             }
         }
     }
 
+    /// Asks for what adding this member will touch.
+    pub fn prefetch(&self, member: &[u8]) {
+        self.table.prefetch_chunk(self.table.hash(member));
+    }
+
     /// The sorted set, in the form that the limits ask for.
     pub fn into_zset(self, limits: &EncodingLimits, hasher: &Hasher64) -> ZSet {
-        let packs = self.members.len() <= limits.zset_max_listpack_entries
-            && self.members.iter().all(|m| m.bytes().len() <= limits.zset_max_listpack_value);
+        let packs = self.items.len() <= limits.zset_max_listpack_entries
+            && self.items.iter().all(|item| item.bytes().len() <= limits.zset_max_listpack_value);
         if packs {
             let mut zset = ZSet::new();
-            for member in &self.members {
-                zset.set(member.bytes(), member.score(), limits, hasher);
+            for item in &self.items {
+                zset.set(item.bytes(), item.score(), limits, hasher);
             }
             return zset;
         }
-        let large = Large::of_table(self.table, self.members);
+        let large = Large::of_table(self.table, self.items, self.member_bytes);
         ZSet { repr: Repr::new(Form::B(ThinBox::new(large))) }
     }
 }

@@ -1,10 +1,8 @@
 //! The large form: a table from member to score, and a tree in the order of both.
 
-use std::cmp::Ordering;
-
 use super::super::walk::{Piece, TableWalk};
 use super::member::Member;
-use super::tree::Tree;
+use super::tree::{Item, Tree};
 use crate::effect::log::put_bytes;
 use crate::hash::Hasher64;
 use crate::table::{Probe, Table};
@@ -29,16 +27,14 @@ impl Large {
         Self { table: Table::new(hasher.clone()), tree: Tree::new(), member_bytes: 0, walk: None }
     }
 
-    /// Makes one of members that are in a table but in no tree yet.
-    pub(super) fn of_table(table: Table<Member>, mut members: Vec<Member>) -> Self {
-        members.sort_unstable_by(|a, b| {
-            let order = a.score().partial_cmp(&b.score());
-            order.unwrap_or(Ordering::Equal).then_with(|| a.bytes().cmp(b.bytes()))
-        });
-        let member_bytes = members.iter().map(Member::memory_bytes).sum();
-        let mut tree = Tree::new();
-        members.into_iter().for_each(|member| tree.insert(member));
-        Self { table, tree, member_bytes, walk: None }
+    /// Makes one of members that are in a table, and in no tree yet.
+    pub(super) fn of_table(
+        table: Table<Member>,
+        mut items: Vec<Item>,
+        member_bytes: usize,
+    ) -> Self {
+        items.sort_unstable_by(|a, b| a.compare(b.score(), b.bytes()));
+        Self { table, tree: Tree::of_sorted(items), member_bytes, walk: None }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -260,3 +260,32 @@ fn sizes() {
     }
     assert!(slices > 200 && set.is_empty());
 }
+
+#[test]
+fn gathered_members_make_a_sound_set() {
+    let limits = EncodingLimits::default();
+    for count in [0, 1, 64, 65, 128, 129, 64 * 63, 64 * 63 + 1, 64 * 63 * 2 + 7, 60_000] {
+        let mut gathered = Gathered::with_room(count, &hasher());
+        let mut usual = ZSet::new();
+        for n in 0..count as u64 {
+            let score = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as f64;
+            let member = format!("m{n}");
+            assert!(gathered.add(member.as_bytes(), score));
+            assert!(!gathered.add(member.as_bytes(), 1.0));
+            usual.set(member.as_bytes(), score, &limits, &hasher());
+        }
+        let mut set = gathered.into_zset(&limits, &hasher());
+        check(&set);
+        assert_eq!(set, usual);
+        assert_eq!(set.encoding(), usual.encoding());
+        let (bytes, usual_bytes) = (set.memory_bytes(), usual.memory_bytes());
+        assert!(bytes <= usual_bytes + usual_bytes / 8 + 16_384, "{count}: {bytes}, {usual_bytes}");
+        for n in 0..count {
+            set.remove(format!("m{n}").as_bytes());
+            if n % 4999 == 0 {
+                check(&set);
+            }
+        }
+        assert!(set.is_empty());
+    }
+}

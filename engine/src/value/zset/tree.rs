@@ -62,7 +62,7 @@ pub(super) struct Range<'a> {
 }
 
 impl Item {
-    fn new(member: Member) -> Self {
+    pub(super) fn new(member: Member) -> Self {
         Self { score: member.score(), member }
     }
 
@@ -82,7 +82,7 @@ impl Item {
 
     /// How it stands to a score and bytes.
     #[inline]
-    fn compare(&self, score: f64, bytes: &[u8]) -> Ordering {
+    pub(super) fn compare(&self, score: f64, bytes: &[u8]) -> Ordering {
         match self.score.partial_cmp(&score) {
             Some(Ordering::Equal) => self.bytes().cmp(bytes),
             Some(order) => order,
@@ -94,6 +94,28 @@ impl Item {
 impl Tree {
     pub(super) fn new() -> Self {
         Self { root: Node::new_leaf(), len: 0, shape: Shape { leaves: 1, inners: 0 } }
+    }
+
+    /// A tree of items in order; all its nodes but the last ones are full.
+    pub(super) fn of_sorted(items: Vec<Item>) -> Self {
+        let len = items.len();
+        let mut shape = Shape { leaves: 0, inners: 0 };
+        let mut level = grouped(items, LEAF_MAX, LEAF_MAX, |leaf| {
+            shape.leaves += 1;
+            Child { low: Some(leaf[0].copy()), count: leaf.len(), node: Node::Leaf(leaf) }
+        });
+        while level.len() > 1 {
+            level = grouped(level, INNER_MAX, INNER_MAX + 1, |mut children| {
+                shape.inners += 1;
+                let low = children[0].low.take();
+                let count = children.iter().map(|child| child.count).sum();
+                Child { low, count, node: Node::Inner(children) }
+            });
+        }
+        match level.pop() {
+            Some(only) => Self { root: only.node, len, shape },
+            None => Self::new(),
+        }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -196,6 +218,23 @@ impl Tree {
             }
         }
     }
+}
+
+/// Makes one of each `size` items, given in vectors of one capacity.
+fn grouped<T>(
+    items: Vec<T>,
+    size: usize,
+    capacity: usize,
+    mut make: impl FnMut(Vec<T>) -> Child,
+) -> Vec<Child> {
+    let mut made = Vec::with_capacity(items.len().div_ceil(size));
+    let mut items = items.into_iter();
+    while items.len() > 0 {
+        let mut group = Vec::with_capacity(capacity);
+        group.extend(items.by_ref().take(size));
+        made.push(make(group));
+    }
+    made
 }
 
 /// The child where what comes first after the part that is before would be.
