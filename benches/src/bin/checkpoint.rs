@@ -106,29 +106,29 @@ fn put(space: &mut Space<'_>, what: &str, n: u64, value: &[u8]) -> anyhow::Resul
 }
 
 #[derive(Default)]
-struct Longest {
-    sum: Duration,
-    longest: Duration,
-    count: u32,
-}
+struct Times(Vec<Duration>);
 
-impl Longest {
+impl Times {
     fn measure<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let result = work();
-        let took = began.elapsed();
-        self.sum += took;
-        self.longest = self.longest.max(took);
-        self.count += 1;
+        self.0.push(began.elapsed());
         result
     }
 
-    fn print(&self, what: &str) {
+    /// The longest part of all says more about the machine than about the work.
+    fn print(&mut self, what: &str) {
+        self.0.sort_unstable();
+        let Some(last) = self.0.len().checked_sub(1) else { return };
+        let part = |thousandth: usize| self.0[last * thousandth / 1000].as_micros();
         println!(
-            "{what}: {:.2} s in {} parts, longest {} us",
-            self.sum.as_secs_f64(),
-            self.count,
-            self.longest.as_micros()
+            "{what}: {:.2} s in {} parts; us: median {}, 99 % {}, 99.9 % {}, longest {}",
+            self.0.iter().sum::<Duration>().as_secs_f64(),
+            last + 1,
+            part(500),
+            part(990),
+            part(999),
+            part(1000)
         );
     }
 }
@@ -140,8 +140,8 @@ fn walk(
 ) -> anyhow::Result<(Vec<u8>, Contents)> {
     let before = resident_bytes()?;
     let (mut begin, mut slices, mut encode) =
-        (Longest::default(), Longest::default(), Longest::default());
-    let (mut quiet, mut busy) = (Longest::default(), Longest::default());
+        (Times::default(), Times::default(), Times::default());
+    let (mut quiet, mut busy) = (Times::default(), Times::default());
     let mut sets = Sets { next: 1 };
     if let Some(count) = changing {
         (0..500).for_each(|_| quiet.measure(|| sets.turn(shards, settings, count)));
@@ -208,7 +208,7 @@ impl Sets {
 
 fn load(file: Vec<u8>, contents: Contents, settings: &Settings) -> anyhow::Result<()> {
     let before = resident_bytes()?;
-    let (mut read, mut load) = (Longest::default(), Longest::default());
+    let (mut read, mut load) = (Times::default(), Times::default());
     let mut reader = CheckpointReader::open(InMemory(file))?;
     let bytes = reader.summary().payload_bytes;
     let hasher = Hasher64::new([5, 6, 7, 8]);
