@@ -26,6 +26,22 @@ pub const TOUCHED_BUCKETS: usize = 1024;
 /// 1,024 small allocations take some 50 µs.
 pub const FREED_AT_ONCE_MAX: usize = 1024;
 
+/// The same for a collection in a database that is flushed: up to 800 of them, those of a whole
+/// segment of its table, are freed at once.
+pub const FREED_WITH_TABLE_MAX: usize = 16;
+
+/// Candidates for eviction that are kept; Redis's number.
+pub const EVICTION_POOL_LEN: usize = 16;
+
+/// Databases sampled for one key to evict, before the search is given up for now.
+pub const EVICTION_TRIES: usize = 8;
+
+/// Keys looked at in one sample, where only some of them may go: some 10 µs.
+pub const SAMPLED_KEYS_MAX: usize = 128;
+
+/// Segments looked at for one in which keys have an expiry: some 10 µs.
+pub const SAMPLED_SEGMENTS_MAX: usize = 512;
+
 /// Keys of one command prefetched together: more lines than that at once would push each other out
 /// of the first cache before they are used.
 pub const PREFETCHED_KEYS_MAX: usize = 32;

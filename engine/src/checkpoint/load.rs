@@ -158,6 +158,7 @@ impl Loader {
                 return Err(LoadError::Incomplete { what: "keys are missing, or there are more" });
             }
         }
+        self.shard.count_data();
         self.shard.resume_after(index);
         Ok(self.shard)
     }
@@ -209,11 +210,12 @@ impl Loader {
 
     fn put(&mut self, db: u16, hash: u64, entry: Entry, offset: usize) -> Result<(), LoadError> {
         let database = &mut self.shard.databases[usize::from(db)];
-        let expires_at_ms = entry.expires_at_ms();
+        let (bytes, expires_at_ms) = (entry.memory_bytes(), entry.expires_at_ms());
         match database.table.probe(hash, entry.key()) {
             Probe::Vacant(vacant) => vacant.insert(entry),
             Probe::Occupied(_) => return Err(self.wrong(offset, "a key stands twice")),
         };
+        database.entry_bytes += bytes;
         if let Some(at_ms) = expires_at_ms {
             database.volatile += 1;
             database.table.lower_deadline(hash, at_ms);

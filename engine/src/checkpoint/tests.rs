@@ -209,7 +209,9 @@ fn load_all(world: &World, contents: &Contents, blocks: &[Vec<u8>], index: u64) 
     for block in blocks {
         loader.load(block).expect("what was written is loaded");
     }
-    loaded.put(loader.finish(index).expect("nothing is missing"));
+    let shard = loader.finish(index).expect("nothing is missing");
+    shard.check_memory();
+    loaded.put(shard);
     loaded
 }
 
@@ -251,6 +253,7 @@ fn checkpoint_once(world: &mut World, keys: u64, spread: u64, may_abandon: bool)
     for turn in 0.. {
         if turn == abandon_after {
             world.shard().finish_checkpoint(&limits);
+            world.shard().check_memory();
             return;
         }
         for _ in 0..world.below(acts_max + 1) {
@@ -266,6 +269,7 @@ fn checkpoint_once(world: &mut World, keys: u64, spread: u64, may_abandon: bool)
         }
         let budget = 1 + world.below(budget_max) as usize;
         let progress = world.shard().walk_checkpoint(&limits, budget);
+        world.shard().check_memory();
         while world.below(3) != 0 || progress != Progress::More {
             let Some(block) = world.shard().take_checkpoint_block() else { break };
             blocks.push(block);
@@ -275,6 +279,7 @@ fn checkpoint_once(world: &mut World, keys: u64, spread: u64, may_abandon: bool)
         }
     }
     assert!(world.shard().finish_checkpoint(&limits), "it was done");
+    world.shard().check_memory();
     let mut loaded = load_all(world, &contents, &blocks, index);
     assert_eq!(state_of(&mut loaded), at_begin, "loaded, and when it began");
     assert_eq!(loaded.get(0).map(Shard::open_index), Some(index + 1));

@@ -62,6 +62,8 @@ pub struct Walker {
     walks: Vec<BTreeMap<Box<[u8]>, ValueWalk>>,
     /// Large values that were deleted or replaced meanwhile.
     orphans: Vec<(ValueWalk, Value)>,
+    /// What those take.
+    orphan_bytes: usize,
     /// Databases that were flushed meanwhile.
     flushed: Vec<Database>,
     last_id: u64,
@@ -95,6 +97,7 @@ impl Walker {
             cursor: 0,
             walks: (0..DATABASE_COUNT).map(|_| BTreeMap::new()).collect(),
             orphans: Vec::new(),
+            orphan_bytes: 0,
             flushed: Vec::new(),
             last_id: 0,
             work: 0,
@@ -113,6 +116,11 @@ impl Walker {
 
     pub fn output(&mut self) -> &mut Output {
         &mut self.output
+    }
+
+    /// What it keeps of what was deleted.
+    pub fn kept_bytes(&self) -> usize {
+        self.orphan_bytes + self.flushed.iter().map(Database::memory_bytes).sum::<usize>()
     }
 
     /// Whether everything that was there at the beginning was written.
@@ -150,7 +158,9 @@ impl Walker {
 
     fn step_orphan(&mut self, limits: &EncodingLimits, left: &mut Vec<Left>) -> bool {
         let Some((mut walk, mut value)) = self.orphans.pop() else { return false };
+        self.orphan_bytes -= value.memory_bytes();
         if self.write_piece(&mut walk, value.as_mut(), limits) {
+            self.orphan_bytes += value.memory_bytes();
             self.orphans.push((walk, value));
         } else {
             left.push(Left::Value(value));
@@ -167,14 +177,16 @@ impl Walker {
         let mut flushed = std::mem::take(&mut self.flushed);
         let database = find(origin as u16, databases, &mut flushed);
         let entry = database.and_then(|database| {
-            let hash = database.table.hash(&key);
-            database.table.get_mut(hash, &key)
+            let Database { table, entry_bytes, .. } = database;
+            table.get_mut(table.hash(&key), &key).map(|entry| (entry, entry_bytes))
         });
         match entry {
-            Some(entry) => {
+            Some((entry, entry_bytes)) => {
+                *entry_bytes -= entry.memory_bytes();
                 if self.write_piece(&mut walk, entry.value_mut(), limits) {
                     self.walks[origin].insert(key, walk);
                 }
+                *entry_bytes += entry.memory_bytes();
             }
             None => self.broken = true,
         }
@@ -324,6 +336,7 @@ impl Walker {
         let origin = database.origin?;
         match self.walks[usize::from(origin)].remove(key) {
             Some(walk) => {
+                self.orphan_bytes += value.memory_bytes();
                 self.orphans.push((walk, value));
                 None
             }
@@ -370,9 +383,11 @@ impl Walker {
         for (origin, walks) in self.walks.into_iter().enumerate() {
             for (key, _) in walks {
                 let Some(database) = find(origin as u16, databases, &mut flushed) else { continue };
-                let hash = database.table.hash(&key);
-                if let Some(entry) = database.table.get_mut(hash, &key) {
+                let Database { table, entry_bytes, .. } = database;
+                if let Some(entry) = table.get_mut(table.hash(&key), &key) {
+                    *entry_bytes -= entry.memory_bytes();
                     end_walk(entry.value_mut(), limits);
+                    *entry_bytes += entry.memory_bytes();
                 }
             }
         }

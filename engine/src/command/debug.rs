@@ -26,7 +26,7 @@ pub fn object(call: &mut Call<'_, '_>) -> CommandResult {
     image::write(value, &mut bytes);
     // The image begins with a byte that names the type; Redis does not count its own either.
     let length = bytes.len() - 1;
-    let idle_s = clock.wrapping_sub(access) & 0x00ff_ffff;
+    let idle_s = clock.idle_s(access);
     let mut text = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{length} lru:{access} \
          lru_seconds_idle:{idle_s}",

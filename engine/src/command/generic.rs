@@ -16,6 +16,16 @@ pub fn del(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
+const IDLE_TIME_NOT_TRACKED: CommandError = CommandError::new(
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
+     switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
+const FREQUENCY_NOT_TRACKED: CommandError = CommandError::new(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that \
+     when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
 /// Large values are freed in slices whichever of the two was called.
 pub fn unlink(call: &mut Call<'_, '_>) -> CommandResult {
     del(call)
@@ -142,22 +152,23 @@ pub fn object_refcount(call: &mut Call<'_, '_>) -> CommandResult {
 pub fn object_idletime(call: &mut Call<'_, '_>) -> CommandResult {
     let clock = call.space.access_clock();
     match call.space.peek(call.args.at(2)).map(Entry::access) {
-        Some(access) => call.reply.integer(i64::from(clock.wrapping_sub(access) & 0x00ff_ffff)),
+        Some(access) if clock.frequency(access).is_some() => return Err(IDLE_TIME_NOT_TRACKED),
+        Some(access) => call.reply.integer(i64::from(clock.idle_s(access))),
         None => call.reply.null(),
     }
     Ok(())
 }
 
 pub fn object_freq(call: &mut Call<'_, '_>) -> CommandResult {
-    if call.space.peek(call.args.at(2)).is_none() {
-        call.reply.null();
-        return Ok(());
+    let clock = call.space.access_clock();
+    match call.space.peek(call.args.at(2)).map(Entry::access) {
+        Some(access) => match clock.frequency(access) {
+            Some(frequency) => call.reply.integer(i64::from(frequency)),
+            None => return Err(FREQUENCY_NOT_TRACKED),
+        },
+        None => call.reply.null(),
     }
-    Err(CommandError::new(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
-         that when switching between policies at runtime LRU and LFU data will take some time to \
-         adjust.",
-    ))
+    Ok(())
 }
 
 pub fn object_help(call: &mut Call<'_, '_>) -> CommandResult {

@@ -1,7 +1,7 @@
 //! MEMORY USAGE: what a key costs. The figures are exact, as every value counts its own memory.
 
 use crate::error::{CommandResult, SYNTAX};
-use crate::keyspace::{Entry, ValueRef};
+use crate::keyspace::Entry;
 
 use super::call::Call;
 use super::parse::integer;
@@ -30,13 +30,5 @@ pub fn usage(call: &mut Call<'_, '_>) -> CommandResult {
 }
 
 fn entry_bytes(entry: &Entry) -> usize {
-    let apart = match entry.value() {
-        ValueRef::Integer(_) | ValueRef::Embedded(_) => 0,
-        ValueRef::Raw(text) => text.memory_bytes(),
-        ValueRef::List(list) => list.memory_bytes(),
-        ValueRef::Set(set) => set.memory_bytes(),
-        ValueRef::Hash(hash) => hash.memory_bytes(),
-        ValueRef::ZSet(zset) => zset.memory_bytes(),
-    };
-    TABLE_BYTES_PER_ENTRY + entry.allocated_bytes() + apart
+    TABLE_BYTES_PER_ENTRY + entry.memory_bytes()
 }

@@ -103,6 +103,7 @@ impl Fixture {
     fn check_effects(&mut self, name: &str) {
         for place in 0..self.shards.count() {
             let shard = self.shards.get_mut(place).expect("the fixture holds all shards");
+            shard.check_memory();
             let payload = shard.effects.payload().to_vec();
             shard.close_entry();
             if !payload.is_empty() {

@@ -18,9 +18,12 @@ use std::ptr::NonNull;
 
 use crate::limits::EMBEDDED_STRING_BYTES_MAX;
 use crate::number::parse_i64;
+use crate::rng::Rng;
 use crate::table::alloc_size;
 use crate::value::thin::ThinBytes;
 use crate::value::{Hash, List, Set, ZSet};
+
+use super::access::AccessClock;
 
 #[repr(C)]
 struct Header {
@@ -69,6 +72,20 @@ pub enum ValueRef<'a> {
 }
 
 impl ValueRef<'_> {
+    /// What it takes beside the entry that holds it. A few additions: every value keeps count of
+    /// its own memory.
+    #[inline]
+    pub fn memory_bytes(self) -> usize {
+        match self {
+            ValueRef::Integer(_) | ValueRef::Embedded(_) => 0,
+            ValueRef::Raw(text) => text.memory_bytes(),
+            ValueRef::List(list) => list.memory_bytes(),
+            ValueRef::Set(set) => set.memory_bytes(),
+            ValueRef::Hash(hash) => hash.memory_bytes(),
+            ValueRef::ZSet(zset) => zset.memory_bytes(),
+        }
+    }
+
     /// A copy with an allocation of its own.
     pub fn to_value(self) -> Value {
         match self {
@@ -80,6 +97,24 @@ impl ValueRef<'_> {
             ValueRef::Hash(hash) => Value::Hash(hash.clone()),
             ValueRef::ZSet(zset) => Value::ZSet(zset.clone()),
         }
+    }
+}
+
+impl Value {
+    pub fn view(&self) -> ValueRef<'_> {
+        match self {
+            Value::Integer(integer) => ValueRef::Integer(*integer),
+            Value::Raw(bytes) => ValueRef::Raw(bytes),
+            Value::List(list) => ValueRef::List(list),
+            Value::Set(set) => ValueRef::Set(set),
+            Value::Hash(hash) => ValueRef::Hash(hash),
+            Value::ZSet(zset) => ValueRef::ZSet(zset),
+        }
+    }
+
+    /// What it takes beside the entry that holds it.
+    pub fn memory_bytes(&self) -> usize {
+        self.view().memory_bytes()
     }
 }
 
@@ -194,6 +229,15 @@ impl Entry {
         header.kind_access = (header.kind_access & 0xff) | (access << 8);
     }
 
+    /// Notes that the entry is used now. Leaves its memory untouched where that changes nothing.
+    #[inline]
+    pub fn note_use(&mut self, clock: AccessClock, dice: &mut Rng) {
+        let access = clock.used(self.access(), dice);
+        if access != self.access() {
+            self.set_access(access);
+        }
+    }
+
     pub fn value(&self) -> ValueRef<'_> {
         let payload = self.payload();
         // SAFETY: the kind says what the payload holds; it lives as long as the entry is borrowed.
@@ -283,8 +327,14 @@ impl Entry {
         self.take_value_or_copy()
     }
 
+    /// What the entry takes with everything it owns.
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.allocated_bytes() + self.value().memory_bytes()
+    }
+
     /// Size of the entry's own allocation.
-    pub fn allocated_bytes(&self) -> usize {
+    fn allocated_bytes(&self) -> usize {
         self.layout().size()
     }
 

@@ -21,6 +21,10 @@ impl Collection for Hash {
     fn len(&self) -> usize {
         Hash::len(self)
     }
+
+    fn memory_bytes(&self) -> usize {
+        Hash::memory_bytes(self)
+    }
 }
 
 impl Update<'_, Hash> {

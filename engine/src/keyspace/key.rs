@@ -59,7 +59,7 @@ impl Space<'_> {
             return;
         }
         if let Some(old) = shard.remove_entry(db, hash, key) {
-            shard.discard(db, key, old.into_value());
+            shard.discard_entry(db, old);
         }
         let mut entry = match value {
             Value::Raw(text) if text.len() <= EMBEDDED_STRING_BYTES_MAX => {
@@ -67,7 +67,7 @@ impl Space<'_> {
             }
             value => Entry::new(key, value, expires_at_ms),
         };
-        entry.set_access(clock);
+        entry.set_access(clock.fresh());
         if !shard.effects.muted() {
             let mut bytes = Vec::new();
             image::write(entry.value(), &mut bytes);
@@ -89,7 +89,7 @@ impl Space<'_> {
         let (shard, hash) = self.shard_of(from);
         let Some(entry) = shard.remove_entry(db, hash, from) else { return false };
         if let Some(old) = shard.remove_entry(db, to_hash, to) {
-            shard.discard(db, to, old.into_value());
+            shard.discard_entry(db, old);
         }
         let (at_ms, access) = (entry.expires_at_ms(), entry.access());
         let mut moved = with_key(entry, to, at_ms);
@@ -203,12 +203,15 @@ fn set_expiry(shard: &mut Shard, db: u16, hash: u64, key: &[u8], at_ms: Option<i
     let database = &mut shard.databases[usize::from(db)];
     let Some(entry) = database.table.get_mut(hash, key) else { return false };
     let was_volatile = entry.expires_at_ms().is_some();
+    let before = entry.memory_bytes();
     entry.set_expires_at_ms(at_ms);
+    let after = entry.memory_bytes();
     database.volatile += usize::from(at_ms.is_some());
     database.volatile -= usize::from(was_volatile);
     if let Some(at_ms) = at_ms {
         shard.note_deadline(db, hash, at_ms);
     }
+    shard.entry_resized(db, before, after);
     true
 }
 

@@ -22,6 +22,10 @@ impl Collection for List {
     fn len(&self) -> usize {
         List::len(self)
     }
+
+    fn memory_bytes(&self) -> usize {
+        List::memory_bytes(self)
+    }
 }
 
 impl Update<'_, List> {

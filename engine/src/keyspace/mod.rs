@@ -5,11 +5,16 @@
 //! - Mutators: [`key`], [`string`], [`hash`], [`set`], [`list`], [`zset`]; [`update`] is how a
 //!   collection is looked up and changed.
 //! - [`entry`]: a key and its value in one allocation.
+//! - [`garbage`]: what is freed in slices; [`eviction`]: what goes when memory runs out, by what
+//!   [`access`] has noted.
 //! - [`digest`], [`rebuild`]: data compared, and made anew from images.
 //! - [`touched`], [`watched`], [`waiters`]: who has to know of a change.
 
+pub mod access;
 pub mod digest;
 pub mod entry;
+pub mod eviction;
+pub mod garbage;
 pub mod hash;
 pub mod key;
 pub mod list;

@@ -21,6 +21,10 @@ impl Collection for Set {
     fn len(&self) -> usize {
         Set::len(self)
     }
+
+    fn memory_bytes(&self) -> usize {
+        Set::memory_bytes(self)
+    }
 }
 
 impl Update<'_, Set> {

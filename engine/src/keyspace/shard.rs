@@ -6,9 +6,11 @@ use crate::effect::EffectLog;
 use crate::effect::Kind as EffectKind;
 use crate::hash::Hasher64;
 use crate::limits::DATABASE_COUNT;
+use crate::rng::Rng;
 use crate::table::Table;
 
 use super::entry::{Entry, Value};
+use super::garbage::Garbage;
 use super::touched::Touched;
 use super::waiters::Waiters;
 use super::watched::Watched;
@@ -18,15 +20,26 @@ pub struct Database {
     pub(crate) table: Table<Entry>,
     /// Keys with an expiry.
     pub(crate) volatile: usize,
+    /// What the entries take with all they own.
+    pub(crate) entry_bytes: usize,
     /// Where the search for expired keys goes on.
     expiry_cursor: u64,
     /// Its number when the checkpoint under way began, if it was there.
     pub(crate) origin: Option<u16>,
+    /// The same for keys with an expiry that may be evicted.
+    pub(super) eviction_cursor: u64,
 }
 
 impl Database {
     fn new(hasher: Hasher64) -> Database {
-        Database { table: Table::new(hasher), volatile: 0, expiry_cursor: 0, origin: None }
+        Database {
+            table: Table::new(hasher),
+            volatile: 0,
+            entry_bytes: 0,
+            expiry_cursor: 0,
+            origin: None,
+            eviction_cursor: 0,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -45,6 +58,21 @@ impl Database {
     pub fn table_bytes(&self) -> usize {
         if self.is_empty() { 0 } else { self.table.memory_bytes() }
     }
+
+    /// What the entries and the table take.
+    pub fn memory_bytes(&self) -> usize {
+        self.entry_bytes + self.table.memory_bytes()
+    }
+
+    /// Takes out some `max` entries of a database that nobody will use again and gives each to
+    /// `free`; true when none is left.
+    pub(super) fn drain_slice(&mut self, max: usize, mut free: impl FnMut(Entry)) -> bool {
+        let Database { table, entry_bytes, .. } = self;
+        table.drain_slice(max, |entry| {
+            *entry_bytes -= entry.memory_bytes();
+            free(entry);
+        })
+    }
 }
 
 /// Counters for INFO.
@@ -58,11 +86,6 @@ pub struct ShardStats {
     pub changes: u64,
 }
 
-enum Garbage {
-    Value(Value),
-    Database(Database),
-}
-
 pub struct Shard {
     id: u16,
     pub(crate) databases: Vec<Database>,
@@ -70,6 +93,8 @@ pub struct Shard {
     pub waiters: Waiters,
     pub watched: Watched,
     pub stats: ShardStats,
+    /// Thrown for what entries remember of their uses under an LFU policy.
+    pub(super) dice: Rng,
     touched: Touched,
     /// Index that the entry now being collected will have.
     open_index: u64,
@@ -81,27 +106,31 @@ pub struct Shard {
     effects_before: usize,
     /// The checkpoint under way.
     pub(crate) walker: Option<Box<Walker>>,
-    /// Large values taken out of the table, and whole flushed tables, freed in slices between
-    /// turns.
-    garbage: Vec<Garbage>,
+    /// What the entries and tables of all databases take.
+    data_bytes: usize,
+    garbage: Garbage,
 }
 
 impl Shard {
     pub fn new(id: u16, hasher: Hasher64) -> Shard {
+        let databases: Vec<_> =
+            (0..DATABASE_COUNT).map(|_| Database::new(hasher.clone())).collect();
         Shard {
             id,
-            databases: (0..DATABASE_COUNT).map(|_| Database::new(hasher.clone())).collect(),
+            data_bytes: databases.iter().map(Database::memory_bytes).sum(),
+            databases,
             effects: EffectLog::default(),
             waiters: Waiters::default(),
             watched: Watched::default(),
             stats: ShardStats::default(),
+            dice: Rng::new(hasher.hash(&id.to_le_bytes())),
             touched: Touched::default(),
             open_index: 1,
             released: 0,
             observed: 0,
             effects_before: 0,
             walker: None,
-            garbage: Vec::new(),
+            garbage: Garbage::default(),
         }
     }
 
@@ -111,6 +140,25 @@ impl Shard {
 
     pub fn database(&self, db: u16) -> &Database {
         &self.databases[usize::from(db)]
+    }
+
+    /// What the shard takes: keys, values, tables, garbage not yet freed, and what stands beside
+    /// them; all but the effects, which are the log's.
+    pub fn memory_bytes(&self) -> usize {
+        let beside = self.waiters.memory_bytes() + self.watched.memory_bytes();
+        let fixed = size_of::<Shard>() + DATABASE_COUNT * size_of::<Database>();
+        self.data_bytes + self.garbage_bytes() + beside + fixed + Touched::MEMORY_BYTES
+    }
+
+    /// What entries and tables take.
+    pub fn data_bytes(&self) -> usize {
+        self.data_bytes
+    }
+
+    /// What waits to be freed takes, and what is deleted and still to be written by the checkpoint
+    /// under way.
+    pub fn garbage_bytes(&self) -> usize {
+        self.garbage.bytes() + self.walker.as_ref().map_or(0, |walker| walker.kept_bytes())
     }
 
     // The commit gate's side.
@@ -218,13 +266,25 @@ impl Shard {
     pub(crate) fn insert_entry(&mut self, db: u16, hash: u64, entry: Entry) {
         self.before_change(db, hash, entry.key());
         let database = &mut self.databases[usize::from(db)];
-        if let Some(at_ms) = entry.expires_at_ms() {
+        let (bytes, table_bytes) = (entry.memory_bytes(), database.table.memory_bytes());
+        let at_ms = entry.expires_at_ms();
+        database.table.insert(hash, entry);
+        database.entry_bytes += bytes;
+        self.data_bytes += bytes + database.table.memory_bytes();
+        self.data_bytes -= table_bytes;
+        if let Some(at_ms) = at_ms {
             database.volatile += 1;
-            database.table.insert(hash, entry);
-            self.note_deadline(db, hash, at_ms);
-        } else {
-            database.table.insert(hash, entry);
+            database.table.lower_deadline(hash, at_ms);
         }
+    }
+
+    /// An entry of a database that took `before` bytes now takes `after`.
+    #[inline]
+    pub(crate) fn entry_resized(&mut self, db: u16, before: usize, after: usize) {
+        let grown = after.wrapping_sub(before);
+        let database = &mut self.databases[usize::from(db)];
+        database.entry_bytes = database.entry_bytes.wrapping_add(grown);
+        self.data_bytes = self.data_bytes.wrapping_add(grown);
     }
 
     pub(crate) fn note_deadline(&mut self, db: u16, hash: u64, at_ms: i64) {
@@ -234,8 +294,13 @@ impl Shard {
     pub(crate) fn remove_entry(&mut self, db: u16, hash: u64, key: &[u8]) -> Option<Entry> {
         self.before_change(db, hash, key);
         let database = &mut self.databases[usize::from(db)];
+        let table_bytes = database.table.memory_bytes();
         let entry = database.table.remove(hash, key)?;
+        let bytes = entry.memory_bytes();
         database.volatile -= usize::from(entry.expires_at_ms().is_some());
+        database.entry_bytes -= bytes;
+        self.data_bytes += database.table.memory_bytes();
+        self.data_bytes -= table_bytes + bytes;
         Some(entry)
     }
 
@@ -261,7 +326,7 @@ impl Shard {
     /// Deletes a key and logs it. Returns whether it was there.
     pub(crate) fn delete(&mut self, db: u16, hash: u64, key: &[u8]) -> bool {
         let Some(entry) = self.remove_entry(db, hash, key) else { return false };
-        self.discard(db, key, entry.into_value());
+        self.discard_entry(db, entry);
         if !self.effects.muted() {
             self.effects.begin(EffectKind::Delete, db, key);
         }
@@ -274,8 +339,11 @@ impl Shard {
     }
 
     pub(crate) fn take_database(&mut self, db: u16) -> Database {
-        let hasher = self.databases[usize::from(db)].table.hasher().clone();
-        std::mem::replace(&mut self.databases[usize::from(db)], Database::new(hasher))
+        let fresh = Database::new(self.databases[usize::from(db)].table.hasher().clone());
+        self.data_bytes += fresh.memory_bytes();
+        let taken = std::mem::replace(&mut self.databases[usize::from(db)], fresh);
+        self.data_bytes -= taken.memory_bytes();
+        taken
     }
 
     /// Deletes up to `max` keys whose time is over, in up to `max` segments due. Returns how many
@@ -314,28 +382,22 @@ impl Shard {
         work.min(max)
     }
 
+    /// Drops an entry that was taken out: now if that is quick, else in slices later.
+    pub(crate) fn discard_entry(&mut self, db: u16, entry: Entry) {
+        if self.walker.is_none() {
+            return self.garbage.add_entry(entry);
+        }
+        let key: Box<[u8]> = entry.key().into();
+        self.discard(db, &key, entry.into_value());
+    }
+
     /// Drops the value that a key had: now if that is quick, else in slices later.
     pub(crate) fn discard(&mut self, db: u16, key: &[u8], value: Value) {
         let kept = match &mut self.walker {
             Some(walker) => walker.keep(&self.databases[usize::from(db)], key, value),
             None => Some(value),
         };
-        if let Some(value) = kept {
-            self.drop_value(value);
-        }
-    }
-
-    fn drop_value(&mut self, value: Value) {
-        let elements = match &value {
-            Value::Integer(_) | Value::Raw(_) => 0,
-            Value::List(list) => list.len() / 64,
-            Value::Set(set) => set.len(),
-            Value::Hash(hash) => hash.len(),
-            Value::ZSet(zset) => zset.len(),
-        };
-        if elements > crate::limits::FREED_AT_ONCE_MAX {
-            self.garbage.push(Garbage::Value(value));
-        }
+        kept.into_iter().for_each(|value| self.garbage.add_value(value));
     }
 
     pub(crate) fn discard_database(&mut self, database: Database) {
@@ -343,33 +405,40 @@ impl Shard {
             Some(walker) => walker.keep_database(database),
             None => Some(database),
         };
-        self.garbage.extend(kept.map(Garbage::Database));
+        kept.into_iter().for_each(|database| self.garbage.add_database(database));
     }
 
-    /// Frees in slices what a checkpoint has done with.
+    /// Frees in slices what a checkpoint has done with, which may have changed what there is.
     pub(crate) fn discard_left(&mut self, left: impl IntoIterator<Item = Left>) {
         for left in left {
             match left {
-                Left::Value(value) => self.drop_value(value),
-                Left::Database(database) => self.garbage.push(Garbage::Database(database)),
+                Left::Value(value) => self.garbage.add_value(value),
+                Left::Database(database) => self.garbage.add_database(database),
             }
         }
+        self.count_data();
     }
 
-    /// Frees up to about `max` elements of discarded values. Returns whether more is left.
-    pub fn free_slice(&mut self, max: usize) -> bool {
-        let Some(garbage) = self.garbage.last_mut() else { return false };
-        let done = match garbage {
-            Garbage::Value(Value::Set(set)) => set.drain_slice(max),
-            Garbage::Value(Value::Hash(hash)) => hash.drain_slice(max),
-            Garbage::Value(Value::ZSet(zset)) => zset.drain_slice(max),
-            Garbage::Value(Value::List(list)) => list.drain_slice(max),
-            Garbage::Value(_) => true,
-            Garbage::Database(database) => database.table.drain_slice(max),
-        };
-        if done {
-            self.garbage.pop();
+    /// Adds up what all databases take.
+    pub(crate) fn count_data(&mut self) {
+        self.data_bytes = self.databases.iter().map(Database::memory_bytes).sum();
+    }
+
+    /// Frees up to about `max` elements of discarded values. Returns how many were freed or looked
+    /// at: less than `max` once nothing is left.
+    pub fn free_slice(&mut self, max: usize) -> usize {
+        self.garbage.free_slice(max)
+    }
+
+    /// Counts everything anew and compares: for tests.
+    #[cfg(test)]
+    pub(crate) fn check_memory(&self) {
+        for database in &self.databases {
+            let bytes: usize = database.table.iter().map(Entry::memory_bytes).sum();
+            assert_eq!(bytes, database.entry_bytes);
         }
-        !self.garbage.is_empty()
+        let bytes: usize = self.databases.iter().map(Database::memory_bytes).sum();
+        assert_eq!(bytes, self.data_bytes);
+        assert!(!self.garbage.is_empty() || self.garbage.bytes() == 0);
     }
 }

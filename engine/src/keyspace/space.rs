@@ -7,6 +7,7 @@ use crate::error::{CommandError, WRONG_TYPE};
 use crate::settings::Settings;
 use crate::value::{Hash, List, Set, ZSet};
 
+use super::access::AccessClock;
 use super::entry::{Entry, ValueRef};
 use super::shard::Shard;
 use super::shards::Shards;
@@ -17,8 +18,7 @@ pub struct Space<'a> {
     pub settings: &'a Settings,
     db: u16,
     now_ms: i64,
-    /// 24-bit clock of seconds, written to what is read (Redis's LRU clock).
-    access_clock: u32,
+    access_clock: AccessClock,
     /// CLIENT NO-TOUCH turns it off: reads leave no trace of when they were.
     pub notes_access: bool,
     /// While writes are paused: a key whose time is over is hidden and stays.
@@ -66,7 +66,7 @@ impl Deref for StringBytes<'_> {
 
 impl<'a> Space<'a> {
     pub fn new(shards: &'a mut Shards, settings: &'a Settings, db: u16, now_ms: i64) -> Space<'a> {
-        let access_clock = (now_ms / 1000) as u32 & 0x00ff_ffff;
+        let access_clock = AccessClock::new(now_ms, &settings.eviction);
         Space {
             shards,
             settings,
@@ -86,7 +86,8 @@ impl<'a> Space<'a> {
         self.now_ms
     }
 
-    pub fn access_clock(&self) -> u32 {
+    /// The moment in the form in which entries note when they are used.
+    pub fn access_clock(&self) -> AccessClock {
         self.access_clock
     }
 
@@ -143,13 +144,13 @@ impl<'a> Space<'a> {
         let hidden_ms = self.hidden_ms();
         let (shard, hash) = self.shard_of(key);
         shard.observe(hash);
-        let Shard { databases, stats, .. } = shard;
+        let Shard { databases, stats, dice, .. } = shard;
         let entry = databases[usize::from(db)].table.get_mut(hash, key);
         match entry.filter(|entry| !is_hidden(entry, hidden_ms)) {
             Some(entry) => {
                 stats.hits += 1;
-                if entry.access() != clock && notes_access {
-                    entry.set_access(clock);
+                if notes_access {
+                    entry.note_use(clock, dice);
                 }
                 Some(entry)
             }

@@ -52,18 +52,21 @@ impl Space<'_> {
             Expiry::Clear | Expiry::Keep => None,
         };
         shard.before_change(db, hash, key);
-        let Shard { databases, .. } = shard;
+        let Shard { databases, dice, .. } = shard;
         let database = &mut databases[usize::from(db)];
         match database.table.get_mut(hash, key) {
             Some(entry) => {
                 let was_volatile = entry.expires_at_ms().is_some();
+                let before = entry.memory_bytes();
                 if expiry != Expiry::Keep {
                     entry.set_expires_at_ms(at_ms);
                     database.volatile += usize::from(at_ms.is_some());
                     database.volatile -= usize::from(was_volatile);
                 }
-                entry.set_access(clock);
+                entry.note_use(clock, dice);
                 let old = replace(entry, value);
+                let after = entry.memory_bytes();
+                shard.entry_resized(db, before, after);
                 if let Some(at_ms) = at_ms {
                     shard.note_deadline(db, hash, at_ms);
                 }
@@ -73,7 +76,7 @@ impl Space<'_> {
             }
             None => {
                 let mut entry = create(key, value, at_ms);
-                entry.set_access(clock);
+                entry.set_access(clock.fresh());
                 shard.insert_entry(db, hash, entry);
             }
         }
@@ -95,16 +98,19 @@ impl Space<'_> {
         let clock = self.access_clock();
         let (shard, hash) = self.shard_of(key);
         shard.before_change(db, hash, key);
-        let Some(entry) = shard.table(db).get_mut(hash, key) else {
+        let Shard { databases, dice, .. } = &mut *shard;
+        let Some(entry) = databases[usize::from(db)].table.get_mut(hash, key) else {
             self.set_string(key, tail, Expiry::Clear);
             return Ok(tail.len());
         };
-        entry.set_access(clock);
+        entry.note_use(clock, dice);
         let old_len = super::space::string_of(entry.value())?.bytes().len();
         check_length(old_len, tail.len(), max)?;
+        let before = entry.memory_bytes();
         let string = entry.raw_string_mut().ok_or(WRONG_TYPE)?;
         string.extend_from_slice(tail);
-        let len = string.len();
+        let (len, after) = (string.len(), entry.memory_bytes());
+        shard.entry_resized(db, before, after);
         if !shard.effects.muted() {
             shard.effects.begin(Kind::Append, db, key).bytes(tail);
         }
@@ -124,19 +130,29 @@ impl Space<'_> {
         let clock = self.access_clock();
         check_length(offset, bytes.len(), max)?;
         let (shard, hash) = self.shard_of(key);
-        if shard.table(db).get(hash, key).is_none() {
-            shard.insert_entry(db, hash, Entry::text(key, b"", None));
+        let known = shard.table(db).get(hash, key).is_some();
+        if !known {
+            let mut entry = Entry::text(key, b"", None);
+            entry.set_access(clock.fresh());
+            shard.insert_entry(db, hash, entry);
         }
         shard.before_patch(db, hash, key, offset..offset + bytes.len());
-        let Some(entry) = shard.table(db).get_mut(hash, key) else { return Ok(0) };
-        entry.set_access(clock);
+        let Shard { databases, dice, .. } = &mut *shard;
+        let Some(entry) = databases[usize::from(db)].table.get_mut(hash, key) else {
+            return Ok(0);
+        };
+        if known {
+            entry.note_use(clock, dice);
+        }
+        let before = entry.memory_bytes();
         let string = entry.raw_string_mut().ok_or(WRONG_TYPE)?;
         let end = offset + bytes.len();
         if string.len() < end {
             string.resize(end);
         }
         string[offset..end].copy_from_slice(bytes);
-        let len = string.len();
+        let (len, after) = (string.len(), entry.memory_bytes());
+        shard.entry_resized(db, before, after);
         if !shard.effects.muted() {
             shard.effects.begin(Kind::Patch, db, key).varint(offset as u64).bytes(bytes);
         }

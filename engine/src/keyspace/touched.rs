@@ -17,6 +17,9 @@ impl Default for Touched {
 }
 
 impl Touched {
+    /// What its buckets take.
+    pub const MEMORY_BYTES: usize = TOUCHED_BUCKETS * size_of::<u64>();
+
     pub fn mark(&mut self, hash: u64, index: u64) {
         self.last_index[hash as usize % TOUCHED_BUCKETS] = index;
     }

@@ -23,6 +23,8 @@ pub trait Collection: Sized {
     fn empty() -> Value;
     fn of(value: ValueMut<'_>) -> Option<&mut Self>;
     fn len(&self) -> usize;
+    /// What it takes beside its entry; a few additions.
+    fn memory_bytes(&self) -> usize;
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -89,26 +91,33 @@ impl Space<'_> {
         let (shard, hash) = self.shards.of_key(key);
         shard.expire_if_due(db, hash, key, now_ms);
         shard.observe(hash);
-        if shard.table(db).get(hash, key).is_none() {
+        let known = shard.table(db).get(hash, key).is_some();
+        if !known {
             match missing {
                 Missing::Skip => return Ok(None),
-                Missing::Create => shard.insert_entry(db, hash, Entry::new(key, V::empty(), None)),
+                Missing::Create => {
+                    let mut entry = Entry::new(key, V::empty(), None);
+                    entry.set_access(clock.fresh());
+                    shard.insert_entry(db, hash, entry);
+                }
             }
         }
         shard.before_change(db, hash, key);
-        let Shard { databases, effects, .. } = shard;
+        let Shard { databases, effects, dice, .. } = shard;
         let Some(entry) = databases[db_index].table.get_mut(hash, key) else { return Ok(None) };
-        if entry.access() != clock {
-            entry.set_access(clock);
+        if known {
+            entry.note_use(clock, dice);
         }
         let value = V::of(entry.value_mut()).ok_or(WRONG_TYPE)?;
+        let before = value.memory_bytes();
         let mut update =
             Update { value, limits, hasher: &hasher, effects, db, key, changes: 0, touched: false };
         let result = change(&mut update);
         let Update { changes, touched, .. } = update;
-        let empty = update.value.is_empty();
+        let (empty, after) = (update.value.is_empty(), update.value.memory_bytes());
+        shard.entry_resized(db, before, after);
         if empty && let Some(entry) = shard.remove_entry(db, hash, key) {
-            shard.discard(db, key, entry.into_value());
+            shard.discard_entry(db, entry);
         }
         if changes == 0 && touched {
             shard.watched.changed(db, key);

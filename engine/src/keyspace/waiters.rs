@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::table::alloc_size;
+
 /// A blocked client as its own core knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Waiter {
@@ -17,12 +19,28 @@ pub struct Waiters {
     queues: HashMap<DatabaseKey, VecDeque<Waiter>>,
     /// Keys with waiters that received a value since they were last looked at.
     ready: Vec<DatabaseKey>,
+    /// What the keys of the queues take.
+    key_bytes: usize,
 }
 
+/// A place of a `HashMap` of queues, with its control byte.
+const PLACE_BYTES: usize = size_of::<(DatabaseKey, VecDeque<Waiter>)>() + 1;
+
+/// What a queue of few waiters takes: the least that a `VecDeque` allocates.
+const QUEUE_BYTES: usize = 4 * size_of::<Waiter>();
+
 impl Waiters {
+    /// What they take; queues of many waiters count as small ones.
+    pub fn memory_bytes(&self) -> usize {
+        self.queues.capacity() * PLACE_BYTES + self.queues.len() * QUEUE_BYTES + self.key_bytes
+    }
+
     /// Puts a waiter at the end of the key's queue, unless it stands there already.
     pub fn register(&mut self, db: u16, key: &[u8], waiter: Waiter) {
         let queue = self.queues.entry((db, key.into())).or_default();
+        if queue.is_empty() {
+            self.key_bytes += alloc_size(key.len());
+        }
         if !queue.contains(&waiter) {
             queue.push_back(waiter);
         }
@@ -34,6 +52,7 @@ impl Waiters {
             queue.retain(|w| *w != waiter);
             if queue.is_empty() {
                 self.queues.remove(&id);
+                self.key_bytes -= alloc_size(key.len());
             }
         }
     }

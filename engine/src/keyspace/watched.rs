@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::table::alloc_size;
+
 #[derive(Debug)]
 struct WatchedKey {
     version: u64,
@@ -13,9 +15,18 @@ pub struct Watched {
     keys: HashMap<(u16, Box<[u8]>), WatchedKey>,
     /// Versions come from one counter, so that none is ever given twice.
     last_version: u64,
+    /// What the keys take.
+    key_bytes: usize,
 }
 
+/// A place of the `HashMap`, with its control byte.
+const PLACE_BYTES: usize = size_of::<((u16, Box<[u8]>), WatchedKey)>() + 1;
+
 impl Watched {
+    pub fn memory_bytes(&self) -> usize {
+        self.keys.capacity() * PLACE_BYTES + self.key_bytes
+    }
+
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -26,6 +37,9 @@ impl Watched {
         let fresh = WatchedKey { version: self.last_version, watchers: 0 };
         let watched = self.keys.entry((db, key.into())).or_insert(fresh);
         watched.watchers += 1;
+        if watched.watchers == 1 {
+            self.key_bytes += alloc_size(key.len());
+        }
         watched.version
     }
 
@@ -37,6 +51,7 @@ impl Watched {
         watched.watchers -= 1;
         if watched.watchers == 0 {
             self.keys.remove(&id);
+            self.key_bytes -= alloc_size(key.len());
         }
         same
     }

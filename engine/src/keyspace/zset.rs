@@ -21,6 +21,10 @@ impl Collection for ZSet {
     fn len(&self) -> usize {
         ZSet::len(self)
     }
+
+    fn memory_bytes(&self) -> usize {
+        ZSet::memory_bytes(self)
+    }
 }
 
 impl Update<'_, ZSet> {

@@ -71,6 +71,8 @@ pub struct Table<E> {
     len: usize,
     /// What the segments' chunks take.
     chunk_bytes: usize,
+    /// What the table itself takes, kept up to date by all that changes its form.
+    memory_bytes: usize,
     /// Segments whose own depth is `depth`.
     deepest: usize,
     depth: u8,
@@ -81,16 +83,19 @@ pub struct Table<E> {
 impl<E: Entry> Table<E> {
     pub fn new(hasher: Hasher64) -> Self {
         const { assert!(size_of::<Option<E>>() == 8, "an entry is a thin pointer with a niche") };
-        Self {
+        let mut table = Self {
             directory: vec![0],
             segments: Slab::with_one(Segment::new()),
             hasher,
             len: 0,
             chunk_bytes: 0,
+            memory_bytes: 0,
             deepest: 1,
             depth: 0,
             walking: false,
-        }
+        };
+        table.count_memory();
+        table
     }
 
     /// An empty table with room for so many entries: filling it moves hardly any.
@@ -112,6 +117,7 @@ impl<E: Entry> Table<E> {
         }
         table.depth = depth;
         table.deepest = 1 << depth;
+        table.count_memory();
         table
     }
 
@@ -185,18 +191,21 @@ impl<E: Entry> Table<E> {
         *self = Self::new(self.hasher.clone());
     }
 
-    /// Frees some `max` entries, beyond that at most the rest of one segment; true when nothing is
-    /// left. From the first call until then the table is fit for nothing else.
-    pub fn drain_slice(&mut self, max: usize) -> bool {
+    /// Takes out some `max` entries, beyond that at most the rest of one segment, and gives each
+    /// to `free`; true when nothing is left. From the first call until then the table is fit for
+    /// nothing else.
+    pub fn drain_slice(&mut self, max: usize, mut free: impl FnMut(E)) -> bool {
         self.directory = vec![0];
         self.depth = 0;
         let mut work = 0;
         while work < max.max(1) {
-            let Some(segment) = self.segments.pop() else { break };
+            let Some(mut segment) = self.segments.pop() else { break };
             work += segment.len() + 1;
             self.len -= segment.len();
             self.chunk_bytes -= segment.memory_bytes();
+            segment.drain().for_each(&mut free);
         }
+        self.count_memory();
         let done = self.segments.len() == 0;
         if done {
             self.clear();
@@ -205,10 +214,14 @@ impl<E: Entry> Table<E> {
     }
 
     /// What the table itself takes, without what its entries point to.
+    #[inline]
     pub fn memory_bytes(&self) -> usize {
-        let segments: usize = self.segments.allocations().map(alloc_size).sum();
+        self.memory_bytes
+    }
+
+    fn count_memory(&mut self) {
         let directory = alloc_size(self.directory.capacity() * size_of::<u32>());
-        self.chunk_bytes + segments + directory
+        self.memory_bytes = self.chunk_bytes + self.segments.memory_bytes() + directory;
     }
 
     /// Asks for the segment where a lookup of this hash begins. A batch of lookups asks for all
@@ -279,7 +292,7 @@ impl<E: Entry> Table<E> {
         if segment.chunk_count() < SPLIT_CHUNKS || !may_split {
             self.segments[index].grow(&self.hasher);
             self.chunk_bytes += self.segments[index].memory_bytes();
-            return;
+            return self.count_memory();
         }
         if deepens {
             self.double_directory();
@@ -291,6 +304,7 @@ impl<E: Entry> Table<E> {
         }
         self.segments.push(upper);
         self.point_to(self.segments.len() - 1);
+        self.count_memory();
         assert!(self.segment(hash).has_room());
     }
 
@@ -336,10 +350,11 @@ impl<E: Entry> Table<E> {
                 self.chunk_bytes -= self.segments[index].memory_bytes();
                 self.segments[index].shrink(&self.hasher);
                 self.chunk_bytes += self.segments[index].memory_bytes();
-                return;
+                break;
             }
             self.merge(index, buddy);
         }
+        self.count_memory();
     }
 
     fn merge(&mut self, index: usize, buddy: usize) {

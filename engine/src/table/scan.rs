@@ -106,6 +106,33 @@ impl<E: Entry> Table<E> {
         (None, cursor)
     }
 
+    /// Visits entries that lie side by side, from a random place on within one segment, until
+    /// `visit` says enough or `max` were visited. Neighbours in the table are strangers: their
+    /// order is that of their hashes.
+    pub fn sample(&self, random: u64, max: usize, mut visit: impl FnMut(&E) -> bool) {
+        let mut state = random;
+        for _ in 0..RANDOM_TRIES {
+            let segment = self.segment(next_random(&mut state));
+            if segment.len() == 0 {
+                continue;
+            }
+            let start = scale(next_random(&mut state), segment.chunk_count());
+            let mut left = max;
+            segment.visit_from(start, |entry| {
+                left = left.saturating_sub(1);
+                visit(entry) || left == 0
+            });
+            return;
+        }
+    }
+
+    /// As [`Table::sample`] in the segment of a hash, at most all of it.
+    pub fn sample_segment(&self, hash: u64, random: u64, visit: impl FnMut(&E) -> bool) {
+        let segment = self.segment(hash);
+        let mut state = random;
+        segment.visit_from(scale(next_random(&mut state), segment.chunk_count()), visit);
+    }
+
     /// A random entry, chosen by the bits of `random`: first a segment by its share of the hashes,
     /// then evenly within it. With a random argument no entry is more likely than another by more
     /// than segments differ in density (a few per cent; Redis's buckets differ by far more).

@@ -201,6 +201,23 @@ impl<E: Entry> Segment<E> {
         self.chunks.iter().flat_map(Chunk::iter)
     }
 
+    /// Takes every entry out.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = E> {
+        self.len = 0;
+        self.chunks.iter_mut().flat_map(Chunk::drain)
+    }
+
+    /// Visits the entries from a chunk on, round the end, until `visit` says enough.
+    pub(super) fn visit_from(&self, start: usize, mut visit: impl FnMut(&E) -> bool) {
+        let (before, after) = self.chunks.split_at(start);
+        for chunk in after.iter().chain(before) {
+            chunk.iter().for_each(prefetch_entry_target);
+            if chunk.iter().any(&mut visit) {
+                return;
+            }
+        }
+    }
+
     /// The entry in slot `position` of all, if there is one.
     pub(super) fn at_position(&self, position: usize) -> Option<&E> {
         self.chunks[position / SLOTS].get(position % SLOTS)

@@ -2,6 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
+use super::alloc_size;
 use super::prefetch::prefetch_line;
 
 const PAGE_BITS: usize = 8;
@@ -59,10 +60,12 @@ impl<T> Slab<T> {
         self.pages.iter().flatten()
     }
 
-    /// Bytes of the pages, as asked of the allocator.
-    pub(super) fn allocations(&self) -> impl Iterator<Item = usize> {
-        let pages = self.pages.iter().map(|page| page.capacity() * size_of::<T>());
-        pages.chain([self.pages.capacity() * size_of::<Vec<T>>()])
+    /// What the pages take. Every page has room for `PAGE_LEN` but the first, which grows to it.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let first = self.pages.first().map_or(0, Vec::capacity) * size_of::<T>();
+        let others = self.pages.len().saturating_sub(1) * alloc_size(PAGE_LEN * size_of::<T>());
+        let list = self.pages.capacity() * size_of::<Vec<T>>();
+        alloc_size(first) + others + alloc_size(list)
     }
 }
 

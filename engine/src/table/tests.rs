@@ -64,6 +64,9 @@ fn check(table: &Table<impl Entry>) {
     assert_eq!(len, table.len());
     let chunk_bytes: usize = table.segments.iter().map(|segment| segment.memory_bytes()).sum();
     assert_eq!(chunk_bytes, table.chunk_bytes);
+    let directory = alloc_size(table.directory.capacity() * size_of::<u32>());
+    let in_all = chunk_bytes + table.segments.memory_bytes() + directory;
+    assert_eq!(in_all, table.memory_bytes());
     assert_eq!(deepest, table.deepest);
 }
 
@@ -431,7 +434,7 @@ fn drains_in_slices() {
     (0..100_000).for_each(|n| add(&mut table, n));
     let mut slices = 0;
     let mut before = table.len();
-    while !table.drain_slice(1000) {
+    while !table.drain_slice(1000, drop) {
         assert!(before - table.len() <= 1000 + 900);
         before = table.len();
         slices += 1;

@@ -281,7 +281,10 @@ impl Hash {
                 *packed = Packed::new();
                 true
             }
-            Form::B(mut large) => large.table.drain_slice(max),
+            Form::B(mut large) => {
+                let Large { table, pair_bytes, .. } = &mut **large;
+                table.drain_slice(max, |pair| *pair_bytes -= pair.bytes.memory_bytes())
+            }
             Form::C(_) => unreachable!("a hash has two forms"),
         }
     }

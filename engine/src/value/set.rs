@@ -305,7 +305,8 @@ impl Set {
     /// Frees some `max` members of a large set that nobody will use again; true when none is left.
     pub fn drain_slice(&mut self, max: usize) -> bool {
         if let Form::C(mut large) = self.repr.get_mut() {
-            return large.table.drain_slice(max);
+            let Large { table, member_bytes, .. } = &mut **large;
+            return table.drain_slice(max, |member| *member_bytes -= member.memory_bytes());
         }
         *self = Self::new();
         true

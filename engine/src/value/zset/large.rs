@@ -111,7 +111,9 @@ impl Large {
 
     pub(super) fn drain_slice(&mut self, max: usize) -> bool {
         // The tree first: its handles are dropped without freeing, then the table frees.
-        self.tree.drain_slice(max) && self.table.drain_slice(max)
+        let Self { table, tree, member_bytes, .. } = self;
+        tree.drain_slice(max)
+            && table.drain_slice(max, |member| *member_bytes -= member.memory_bytes())
     }
 
     pub(super) fn begin_walk(&mut self) {

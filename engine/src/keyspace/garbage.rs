@@ -1,0 +1,112 @@
+//! What was taken out of a shard's tables and is too large to be freed at once: large values and
+//! whole databases, freed in slices between turns. Lives in the shard. Its bytes count as used
+//! until they are freed.
+
+use crate::limits::{FREED_AT_ONCE_MAX, FREED_WITH_TABLE_MAX};
+
+use super::entry::{Entry, Value, ValueRef};
+use super::shard::Database;
+
+#[derive(Default)]
+pub struct Garbage {
+    waiting: Vec<Discarded>,
+    bytes: usize,
+}
+
+enum Discarded {
+    Value(Value),
+    Database(Database),
+}
+
+impl Garbage {
+    /// What waits to be freed takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Frees an entry now if that is quick, else its value in slices later.
+    pub(super) fn add_entry(&mut self, entry: Entry) {
+        if elements(entry.value()) > FREED_AT_ONCE_MAX {
+            self.keep(entry.into_value());
+        }
+    }
+
+    /// As [`Garbage::add_entry`] for a value without a key.
+    pub(super) fn add_value(&mut self, value: Value) {
+        if elements(value.view()) > FREED_AT_ONCE_MAX {
+            self.keep(value);
+        }
+    }
+
+    pub(super) fn add_database(&mut self, database: Database) {
+        self.bytes += database.memory_bytes();
+        self.waiting.push(Discarded::Database(database));
+    }
+
+    fn keep(&mut self, value: Value) {
+        self.bytes += value.memory_bytes();
+        self.waiting.push(Discarded::Value(value));
+    }
+
+    /// Frees up to about `max` elements. Returns how many were freed or looked at: less than
+    /// `max` once nothing is left.
+    pub(super) fn free_slice(&mut self, max: usize) -> usize {
+        let mut work = 0;
+        while work < max {
+            let Some(mut last) = self.waiting.pop() else { break };
+            let room = max - work;
+            let done = match &mut last {
+                Discarded::Value(value) => {
+                    let (bytes, len) = (value.memory_bytes(), elements(value.view()));
+                    let done = drain(value, room);
+                    work += len.saturating_sub(elements(value.view())) + 1;
+                    self.bytes -= bytes - if done { 0 } else { value.memory_bytes() };
+                    done
+                }
+                Discarded::Database(database) => {
+                    let (bytes, len) = (database.memory_bytes(), database.len());
+                    let mut large = Vec::new();
+                    let done = database.drain_slice(room, |entry| {
+                        if elements(entry.value()) > FREED_WITH_TABLE_MAX {
+                            large.push(entry.into_value());
+                        }
+                    });
+                    work += len - database.len() + 1;
+                    self.bytes -= bytes - if done { 0 } else { database.memory_bytes() };
+                    large.into_iter().for_each(|value| self.keep(value));
+                    done
+                }
+            };
+            if !done {
+                self.waiting.push(last);
+            }
+        }
+        work
+    }
+}
+
+/// Allocations that freeing a value takes, about.
+fn elements(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Integer(_) | ValueRef::Embedded(_) | ValueRef::Raw(_) => 0,
+        ValueRef::List(list) => list.len() / 64,
+        ValueRef::Set(set) => set.len(),
+        ValueRef::Hash(hash) => hash.len(),
+        ValueRef::ZSet(zset) => zset.len(),
+    }
+}
+
+fn drain(value: &mut Value, max: usize) -> bool {
+    match value {
+        Value::Set(set) => set.drain_slice(max),
+        Value::Hash(hash) => hash.drain_slice(max),
+        Value::ZSet(zset) => zset.drain_slice(max),
+        // A list's elements share blocks.
+        Value::List(list) => list.drain_slice(max.saturating_mul(64)),
+        Value::Integer(_) | Value::Raw(_) => true,
+    }
+}
