@@ -73,6 +73,26 @@ pub const FREED_PER_TURN_MAX: usize = 4096;
 /// Keys whose time is over deleted a turn: some 300 µs.
 pub const EXPIRED_PER_TURN_MAX: usize = 1024;
 
+/// Keys evicted between two turns: some 1 ms.
+pub const EVICTED_PER_TURN_MAX: usize = 512;
+
+/// Keys that each command which may need memory lets go in its turn beside those: more than it
+/// can bring in, so that what is over becomes less.
+pub const EVICTED_PER_COMMAND: usize = 2;
+
+/// Elements of garbage freed before such a command while memory is short: some 3 µs.
+pub const FREED_PER_COMMAND_MAX: usize = 64;
+
+/// Bytes over `maxmemory` that eviction has yet to free, at which clients' commands wait: large
+/// enough for a turn's commands, and a 64th of the limit if that is more.
+pub const EVICTION_DEBT_BYTES_MIN: u64 = 1 << 20;
+
+/// A core tells the others what it uses when that has changed by a thousandth of `maxmemory` over
+/// the number of cores, so that the sum that each knows is right to within a thousandth; and by
+/// no less than a few commands' worth.
+pub const MEMORY_STEPS: u64 = 1024;
+pub const MEMORY_STEP_BYTES_MIN: u64 = 1024;
+
 /// Operations that one gathering's trip serves before the shards go home: at some 5 µs each under
 /// a millisecond.
 pub const GATHERED_OPERATIONS_MAX: usize = 128;

@@ -26,7 +26,6 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: Flags) -> Result<(), StartError> {
-    server::memory::note_start();
     let processors = server::runtime::threads::allowed_processors()?.len();
     let config = flags.into_config(processors)?;
     startup::run(config, |running, banner| announce(running.addresses(), banner))?;

@@ -3,7 +3,6 @@
 // JUSTIFICATION: neither getrusage nor the allocator's own figures have a safe interface.
 
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::OnceLock;
 
 /// Bytes of memory that the process occupies.
 pub fn resident_bytes() -> u64 {
@@ -24,32 +23,18 @@ pub fn cpu_seconds() -> (f64, f64) {
     (seconds(usage.ru_utime), seconds(usage.ru_stime))
 }
 
-/// The most that the process ever occupied.
-pub fn resident_bytes_peak() -> u64 {
-    // SAFETY: an all-zero rusage is valid, and getrusage fills it.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    (usage.ru_maxrss as u64 * 1024).max(resident_bytes())
-}
-
-static AT_START: OnceLock<u64> = OnceLock::new();
-
-/// Remembers what the process occupies before it has data. Only the first call counts.
-pub fn note_start() {
-    AT_START.get_or_init(resident_bytes);
-}
-
-pub fn resident_bytes_at_start() -> u64 {
-    AT_START.get().copied().unwrap_or(0)
-}
-
 /// Gives memory that the calling thread's heap does not need back to the system.
 pub fn give_back() {
     // SAFETY: no condition; it touches only the calling thread's heap and free pages.
     unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+/// Bytes of memory that the machine has.
+pub fn system_bytes() -> u64 {
+    // SAFETY: sysconf has no condition.
+    let (pages, page_bytes) =
+        unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    pages.max(0) as u64 * page_bytes.max(0) as u64
 }
 
 /// The allocator's own report.
@@ -77,7 +62,7 @@ mod tests {
     #[test]
     fn figures_are_there() {
         assert!(resident_bytes() > 0);
-        assert!(resident_bytes_peak() >= resident_bytes());
+        assert!(system_bytes() > resident_bytes());
         give_back();
         assert!(!allocator_report().is_empty());
     }

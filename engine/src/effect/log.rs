@@ -21,14 +21,22 @@ impl EffectLog {
         self.bytes.len()
     }
 
+    /// What the buffer takes.
+    pub fn memory_bytes(&self) -> usize {
+        crate::table::alloc_size(self.bytes.capacity())
+    }
+
     pub fn payload(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Begins the next entry. A buffer that one large entry blew up is given back.
+    /// Begins the next entry. A buffer that one large entry blew up is given back; to shrink it
+    /// would leave up to twice as much in use, as the allocator shrinks in place.
     pub fn clear(&mut self) {
+        if self.bytes.capacity() > crate::limits::EFFECT_BUFFER_KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
         self.bytes.clear();
-        self.bytes.shrink_to(crate::limits::EFFECT_BUFFER_KEPT_BYTES_MAX);
     }
 
     pub fn set_muted(&mut self, muted: bool) {

@@ -35,11 +35,15 @@ impl AccessClock {
     #[inline]
     pub fn new(now_ms: i64, eviction: &Eviction) -> AccessClock {
         let seconds = now_ms / 1000;
-        let lfu = eviction.policy.is_lfu().then(|| Lfu {
-            minutes: (seconds / 60) as u32 & MINUTES_MASK,
-            log_factor: eviction.lfu_log_factor,
-            decay_minutes: eviction.lfu_decay_minutes,
-        });
+        let lfu = if eviction.policy.is_lfu() {
+            Some(Lfu {
+                minutes: (seconds / 60) as u32 & MINUTES_MASK,
+                log_factor: eviction.lfu_log_factor,
+                decay_minutes: eviction.lfu_decay_minutes,
+            })
+        } else {
+            None
+        };
         AccessClock { seconds: seconds as u32 & SECONDS_MASK, lfu }
     }
 

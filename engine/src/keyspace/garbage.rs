@@ -3,6 +3,7 @@
 //! until they are freed.
 
 use crate::limits::{FREED_AT_ONCE_MAX, FREED_WITH_TABLE_MAX};
+use crate::table::alloc_size;
 
 use super::entry::{Entry, Value, ValueRef};
 use super::shard::Database;
@@ -15,13 +16,18 @@ pub struct Garbage {
 
 enum Discarded {
     Value(Value),
-    Database(Database),
+    Database(Box<Database>),
 }
 
 impl Garbage {
-    /// What waits to be freed takes.
+    /// What waits to be freed takes, with the list of it.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + alloc_size(self.waiting.capacity() * size_of::<Discarded>())
+    }
+
+    /// Values and databases that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -44,7 +50,7 @@ impl Garbage {
 
     pub(super) fn add_database(&mut self, database: Database) {
         self.bytes += database.memory_bytes();
-        self.waiting.push(Discarded::Database(database));
+        self.waiting.push(Discarded::Database(Box::new(database)));
     }
 
     fn keep(&mut self, value: Value) {
@@ -84,6 +90,9 @@ impl Garbage {
             if !done {
                 self.waiting.push(last);
             }
+        }
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
         }
         work
     }

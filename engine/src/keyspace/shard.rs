@@ -155,6 +155,11 @@ impl Shard {
         self.data_bytes
     }
 
+    /// Deleted values and databases that wait to be freed.
+    pub fn unfreed(&self) -> usize {
+        self.garbage.len()
+    }
+
     /// What waits to be freed takes, and what is deleted and still to be written by the checkpoint
     /// under way.
     pub fn garbage_bytes(&self) -> usize {

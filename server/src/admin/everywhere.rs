@@ -12,6 +12,7 @@ use super::debug::DebugSetting;
 use super::histogram::{Histogram, write_histograms};
 use super::latency::{Event, View};
 use super::memory_command::{MemoryView, write_memory};
+use super::memory_figures::Figures;
 use super::slowlog::{SlowEntry, write_entries};
 use super::stats::Snapshot;
 use super::wait::Asker;
@@ -193,7 +194,10 @@ impl Core {
             Purpose::Slowlog { count } => write_entries(reply, answers, *count),
             Purpose::Latency(view) => self.write_events(reply, answers, view),
             Purpose::Histograms { names } => write_histograms(reply, answers, names),
-            Purpose::Memory(view) => write_memory(reply, &sum_of(answers), *view),
+            Purpose::Memory(view) => {
+                let figures = Figures::of(&sum_of(answers), &self.config);
+                write_memory(reply, &figures, *view);
+            }
             Purpose::Role => {
                 reply.array(3);
                 reply.bulk(b"master");
@@ -260,6 +264,7 @@ impl Core {
                     let _ = self.config.set(name, value);
                 }
                 self.settings = self.config.engine_settings();
+                self.account.set_limit(self.config.maxmemory_bytes);
                 self.measures.configure(&self.config);
             }
             Question::Shutdown => self.draining = true,
@@ -273,7 +278,9 @@ impl Core {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
+        self.note_all_memory();
+        let (mut effect_bytes, mut unfreed) = (0, 0);
         let mut shards = ShardStats::default();
         let mut databases = [(0, 0); DATABASE_COUNT];
         let mut table_bytes = [0; DATABASE_COUNT];
@@ -284,6 +291,8 @@ impl Core {
             shards.expired += stats.expired;
             shards.evicted += stats.evicted;
             shards.changes += stats.changes;
+            effect_bytes += shard.effects.memory_bytes() as u64;
+            unfreed += shard.unfreed();
             for (db, counts) in databases.iter_mut().enumerate() {
                 let database = shard.database(db as u16);
                 counts.0 += database.len();
@@ -299,10 +308,15 @@ impl Core {
             databases,
             log_records: self.log.as_ref().map_or(0, |log| log.appended().0),
             log_durable: self.log.as_ref().map_or(0, |log| log.durable().0),
-            client_bytes: self.connections.iter().map(|c| c.memory_bytes() as u64).sum(),
-            log_queued_bytes: self.log.as_ref().map_or(0, |log| log.queued_bytes() as u64),
+            used_bytes: self.account.own_bytes(),
+            used_peak_bytes: self.account.peak_bytes(),
+            empty_bytes: self.homes.iter().filter(|home| **home == self.id).count() as u64
+                * self.empty_shard_bytes as u64,
+            client_bytes: self.connections.bytes() as u64,
+            log_bytes: effect_bytes + self.log.as_ref().map_or(0, |log| log.queued_bytes() as u64),
             table_bytes,
             checkpoints: self.checkpoint_stats(),
+            unfreed,
         }
     }
 

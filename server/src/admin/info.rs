@@ -3,6 +3,7 @@
 use engine::args::Args;
 
 use super::everywhere::{Purpose, Question};
+use super::memory_figures::Figures;
 use super::session::REDIS_VERSION;
 use super::stats::Snapshot;
 use crate::connection::Connection;
@@ -32,7 +33,7 @@ impl Core {
             .map(|section| match section.as_str() {
                 "server" => self.info_server(),
                 "clients" => self.info_clients(sum),
-                "memory" => info_memory(),
+                "memory" => Figures::of(sum, &self.config).info(),
                 "persistence" => self.info_persistence(sum),
                 "stats" => info_stats(sum),
                 "replication" => "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into(),
@@ -77,16 +78,6 @@ impl Core {
             sum.log_durable
         ) + &self.info_checkpoints(sum)
     }
-}
-
-fn info_memory() -> String {
-    // Without an account of its own, what is used is what is occupied.
-    let rss = crate::memory::resident_bytes();
-    let used = rss;
-    format!(
-        "# Memory\r\nused_memory:{used}\r\nused_memory_rss:{rss}\r\nmaxmemory:0\r\n\
-             maxmemory_policy:noeviction\r\nmem_allocator:mimalloc\r\n"
-    )
 }
 
 fn info_stats(sum: &Snapshot) -> String {

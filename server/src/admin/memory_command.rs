@@ -1,11 +1,11 @@
-//! MEMORY's subcommands that concern the process. The allocator does not count what values take, so
-//! `allocated` here means occupied: the resident memory of the process.
+//! MEMORY's subcommands that concern the process. `allocated` is what data, clients and the log's
+//! buffers take by our own count; `active` and `resident` are what the process
+//! occupies.
 
-use engine::limits::DATABASE_COUNT;
 use engine::reply::Reply;
 
 use super::everywhere::{Purpose, Question};
-use super::stats::Snapshot;
+use super::memory_figures::{Figures, ratio};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::memory;
@@ -42,58 +42,20 @@ impl Core {
     }
 }
 
-/// What is known of memory, in bytes where nothing else is said.
-struct Figures {
-    used: u64,
-    used_peak: u64,
-    at_start: u64,
-    clients: u64,
-    log: u64,
-    /// The tables of each database.
-    tables: [u64; DATABASE_COUNT],
-    keys_count: u64,
-    clients_count: u64,
-}
-
-impl Figures {
-    fn of(sum: &Snapshot) -> Figures {
-        Figures {
-            used: memory::resident_bytes(),
-            used_peak: memory::resident_bytes_peak(),
-            at_start: memory::resident_bytes_at_start(),
-            clients: sum.client_bytes,
-            log: sum.log_queued_bytes,
-            tables: sum.table_bytes,
-            keys_count: sum.databases.iter().map(|(keys, _)| *keys as u64).sum(),
-            clients_count: sum.clients as u64,
-        }
-    }
-
-    fn overhead(&self) -> u64 {
-        self.at_start + self.clients + self.log + self.tables.iter().sum::<u64>()
-    }
-
-    fn dataset(&self) -> u64 {
-        self.used.saturating_sub(self.overhead())
-    }
-}
-
-pub fn write_memory(reply: &mut Reply<'_>, sum: &Snapshot, view: MemoryView) {
-    let figures = Figures::of(sum);
+pub fn write_memory(reply: &mut Reply<'_>, figures: &Figures, view: MemoryView) {
     match view {
-        MemoryView::Stats => write_stats(reply, &figures),
-        MemoryView::Doctor => reply.verbatim(&report(&figures)),
+        MemoryView::Stats => write_stats(reply, figures),
+        MemoryView::Doctor => reply.verbatim(&report(figures)),
     }
 }
 
 fn write_stats(reply: &mut Reply<'_>, figures: &Figures) {
-    let (used, peak) = (figures.used, figures.used_peak);
-    let data = used.saturating_sub(figures.at_start);
     let integer = |name, value: u64| (name, Figure::Integer(value as i64));
     let tables = figures.tables.iter().enumerate().filter(|(_, bytes)| **bytes > 0);
+    let data = figures.used.saturating_sub(figures.at_start);
     let mut fields = vec![
-        integer("peak.allocated", peak),
-        integer("total.allocated", used),
+        integer("peak.allocated", figures.used_peak),
+        integer("total.allocated", figures.used),
         integer("startup.allocated", figures.at_start),
         integer("replication.backlog", 0),
         integer("clients.slaves", 0),
@@ -111,15 +73,29 @@ fn write_stats(reply: &mut Reply<'_>, figures: &Figures) {
         integer("keys.count", figures.keys_count),
         integer("keys.bytes-per-key", data.checked_div(figures.keys_count).unwrap_or(0)),
         integer("dataset.bytes", figures.dataset()),
-        ("dataset.percentage", Figure::Double(percent(figures.dataset(), data))),
-        ("peak.percentage", Figure::Double(percent(used, peak))),
-        integer("allocator.resident", used),
+        ("dataset.percentage", Figure::Double(figures.dataset_percent())),
+        ("peak.percentage", Figure::Double(figures.peak_percent())),
+        integer("allocator.allocated", figures.used),
+        integer("allocator.active", figures.resident),
+        integer("allocator.resident", figures.resident),
+        ("allocator-fragmentation.ratio", Figure::Double(ratio(figures.resident, figures.used))),
+        ("allocator-fragmentation.bytes", difference(figures.resident, figures.used)),
+        ("allocator-rss.ratio", Figure::Double(ratio(figures.resident, figures.resident))),
+        ("allocator-rss.bytes", difference(figures.resident, figures.resident)),
+        ("rss-overhead.ratio", Figure::Double(1.0)),
+        integer("rss-overhead.bytes", 0),
+        ("fragmentation", Figure::Double(ratio(figures.resident, figures.used))),
+        ("fragmentation.bytes", difference(figures.resident, figures.used)),
     ]);
     reply.map(fields.len());
     for (name, figure) in &fields {
         reply.bulk(name.as_bytes());
         figure.write(reply);
     }
+}
+
+fn difference(a: u64, b: u64) -> Figure {
+    Figure::Integer(a as i64 - b as i64)
 }
 
 enum Figure {
@@ -147,10 +123,6 @@ impl Figure {
 
 fn data_ratio(figures: &Figures) -> f64 {
     figures.dataset() as f64 / figures.used.max(1) as f64
-}
-
-fn percent(part: u64, whole: u64) -> f64 {
-    part as f64 * 100.0 / whole.max(1) as f64
 }
 
 fn report(figures: &Figures) -> String {

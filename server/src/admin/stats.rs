@@ -30,11 +30,19 @@ pub struct Snapshot {
     pub databases: [(usize, usize); DATABASE_COUNT],
     pub log_records: u64,
     pub log_durable: u64,
-    /// What clients, the log and the tables of each database take.
+    /// What data and clients take now, and the most that they ever took.
+    pub used_bytes: u64,
+    pub used_peak_bytes: u64,
+    /// What shards without a key take.
+    pub empty_bytes: u64,
+    /// What clients, the log with the effects on their way to it, and the tables of each database
+    /// take.
     pub client_bytes: u64,
-    pub log_queued_bytes: u64,
+    pub log_bytes: u64,
     pub table_bytes: [u64; DATABASE_COUNT],
     pub checkpoints: CheckpointStats,
+    /// Values and databases deleted and not yet freed.
+    pub unfreed: usize,
 }
 
 impl Snapshot {
@@ -61,7 +69,11 @@ impl Snapshot {
         self.log_records += other.log_records;
         self.log_durable += other.log_durable;
         self.client_bytes += other.client_bytes;
-        self.log_queued_bytes += other.log_queued_bytes;
+        self.used_bytes += other.used_bytes;
+        self.used_peak_bytes += other.used_peak_bytes;
+        self.empty_bytes += other.empty_bytes;
+        self.log_bytes += other.log_bytes;
+        self.unfreed += other.unfreed;
         for (sum, more) in self.table_bytes.iter_mut().zip(&other.table_bytes) {
             *sum += more;
         }

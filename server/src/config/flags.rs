@@ -267,6 +267,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use engine::settings::Policy;
+
     use super::*;
 
     fn from_flags(flags: &[&str]) -> Result<Config, String> {
@@ -285,8 +287,12 @@ mod tests {
         assert_eq!(config.slowlog_entries_max, 7);
         assert_eq!(config.enable_debug, DebugAccess::Local);
         assert!(from_flags(&["--slowlog-maxlen", "7"]).unwrap_err().contains("--slowlog-max-len"));
-        let error = from_flags(&["--maxmemory-policy", "allkeys-lru"]).unwrap_err();
-        assert!(error.starts_with("maxmemory-policy 'allkeys-lru': "), "{error}");
+        let error = from_flags(&["--maxmemory-policy", "lru"]).unwrap_err();
+        assert!(error.starts_with("maxmemory-policy 'lru': "), "{error}");
+        let flags = ["--maxmemory", "4gb", "--maxmemory-policy", "allkeys-lru"];
+        let config = from_flags(&flags).unwrap();
+        assert_eq!(config.maxmemory_bytes, 4 << 30);
+        assert_eq!(config.eviction.policy, Policy::AllkeysLru);
     }
 
     #[test]

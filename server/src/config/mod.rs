@@ -16,7 +16,7 @@ pub mod rewrite;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use engine::settings::Settings;
+use engine::settings::{Eviction, Settings};
 use engine::value::limits::EncodingLimits;
 
 use crate::limits::{CLIENTS_MAX, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX};
@@ -93,6 +93,9 @@ pub struct Config {
     pub encoding: EncodingLimits,
     pub query_buffer_bytes_max: usize,
     pub output_limits: OutputLimits,
+    /// Memory that data and clients may take on all cores together; 0 any amount.
+    pub maxmemory_bytes: u64,
+    pub eviction: Eviction,
     /// Microseconds from which on a command is in SLOWLOG; 0 every command, negative none.
     pub slowlog_slower_than_us: i64,
     pub slowlog_entries_max: usize,
@@ -133,6 +136,8 @@ impl Default for Config {
             encoding: EncodingLimits::default(),
             query_buffer_bytes_max: QUERY_BUFFER_BYTES_MAX,
             output_limits: OutputLimits::default(),
+            maxmemory_bytes: 0,
+            eviction: Eviction::default(),
             slowlog_slower_than_us: 10_000,
             slowlog_entries_max: SLOWLOG_ENTRIES_MAX,
             latency_threshold_ms: 0,
@@ -151,6 +156,7 @@ impl Config {
             encoding: self.encoding,
             string_bytes_max: self.proto_max_bulk_len,
             active_expire: self.active_expire,
+            eviction: self.eviction,
         }
     }
 }

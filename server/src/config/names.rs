@@ -2,9 +2,13 @@
 
 use super::memory_text::parse_memory;
 use super::{Config, Durability};
+use engine::settings::Policy;
 
 /// Why a value was not taken, in Redis's words.
 pub type SetError = String;
+
+/// Redis takes more samples a key; they would make one eviction take longer than a turn may.
+const SAMPLES_MAX: i32 = 1024;
 
 type Set = fn(&mut Config, &str) -> Result<(), SetError>;
 
@@ -59,6 +63,13 @@ fn memory(value: &str, min: u64, max: u64) -> Result<usize, SetError> {
         return Err(format!("argument must be between {min} and {max} inclusive"));
     }
     usize::try_from(bytes).map_err(|_| "argument must be a memory value".into())
+}
+
+fn policy(value: &str) -> Result<Policy, SetError> {
+    Policy::parse(value).ok_or_else(|| {
+        let names = Policy::ALL.map(|(name, _)| name).join(", ");
+        format!("argument(s) must be one of the following: {names}")
+    })
 }
 
 fn switch(value: &str) -> Result<bool, SetError> {
@@ -178,6 +189,22 @@ static SETTINGS: &[Setting] = &[
     fixed!("lazyfree-lazy-server-del", "yes"),
     fixed!("lazyfree-lazy-user-del", "yes"),
     fixed!("lazyfree-lazy-user-flush", "yes"),
+    Setting {
+        name: "lfu-decay-time",
+        get: |c| c.eviction.lfu_decay_minutes.to_string(),
+        set: Some(|c, value| {
+            c.eviction.lfu_decay_minutes = number(value, 0, i64::from(i32::MAX))?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "lfu-log-factor",
+        get: |c| c.eviction.lfu_log_factor.to_string(),
+        set: Some(|c, value| {
+            c.eviction.lfu_log_factor = number(value, 0, i64::from(i32::MAX))?;
+            Ok(())
+        }),
+    },
     fixed!("list-compress-depth", "0"),
     Setting {
         name: "list-max-listpack-size",
@@ -217,9 +244,31 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         }),
     },
-    fixed!("maxmemory", "0"),
+    Setting {
+        name: "maxmemory",
+        get: |c| c.maxmemory_bytes.to_string(),
+        set: Some(|c, value| {
+            c.maxmemory_bytes = memory(value, 0, i64::MAX as u64)? as u64;
+            Ok(())
+        }),
+    },
     fixed!("maxmemory-clients", "0"),
-    fixed!("maxmemory-policy", "noeviction"),
+    Setting {
+        name: "maxmemory-policy",
+        get: |c| c.eviction.policy.name().into(),
+        set: Some(|c, value| {
+            c.eviction.policy = policy(value)?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "maxmemory-samples",
+        get: |c| c.eviction.samples.to_string(),
+        set: Some(|c, value| {
+            c.eviction.samples = number(value, 1, i64::from(SAMPLES_MAX))?;
+            Ok(())
+        }),
+    },
     Setting { name: "poll-us", get: |c| c.poll_us.to_string(), set: None },
     Setting { name: "port", get: |c| c.port.to_string(), set: None },
     Setting {

@@ -113,6 +113,8 @@ pub struct Connection {
     pub commands_total: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// What it took in memory when that was last looked at.
+    pub noted_bytes: usize,
 }
 
 impl Connection {
@@ -157,6 +159,7 @@ impl Connection {
             commands_total: 0,
             bytes_in: 0,
             bytes_out: 0,
+            noted_bytes: 0,
         }
     }
 

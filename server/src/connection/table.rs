@@ -9,6 +9,8 @@ use super::Connection;
 pub struct Connections {
     places: Vec<Option<Box<Connection>>>,
     count: usize,
+    /// Sum of what the connections took when they were last noted.
+    bytes: usize,
 }
 
 impl Connections {
@@ -21,7 +23,23 @@ impl Connections {
         self.count == 0
     }
 
+    /// What all of them take, as it was when each was last used.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Notes what a connection takes now.
+    #[inline]
+    pub fn note(&mut self, id: ConnId) {
+        let place = self.places.get_mut(id.index as usize).and_then(Option::as_deref_mut);
+        if let Some(connection) = place {
+            note(&mut self.bytes, connection);
+        }
+    }
+
     pub fn insert(&mut self, connection: Connection) {
+        let mut connection = connection;
+        note(&mut self.bytes, &mut connection);
         let index = connection.id.index as usize;
         if self.places.len() <= index {
             self.places.resize_with(index + 1, || None);
@@ -40,15 +58,17 @@ impl Connections {
     }
 
     /// Puts back what [`Connections::take`] gave.
-    pub fn put_back(&mut self, connection: Box<Connection>) {
+    pub fn put_back(&mut self, mut connection: Box<Connection>) {
         let index = connection.id.index as usize;
+        note(&mut self.bytes, &mut connection);
         debug_assert!(self.places[index].is_none());
         self.places[index] = Some(connection);
     }
 
     /// A connection that was taken out is not put back: it is closed.
-    pub fn on_closed(&mut self) {
+    pub fn on_closed(&mut self, connection: &Connection) {
         self.count -= 1;
+        self.bytes -= connection.noted_bytes;
     }
 
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
@@ -63,4 +83,10 @@ impl Connections {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
         self.places.iter_mut().flatten().map(|connection| &mut **connection)
     }
+}
+
+#[inline]
+fn note(sum: &mut usize, connection: &mut Connection) {
+    let now = connection.memory_bytes();
+    *sum = *sum + now - std::mem::replace(&mut connection.noted_bytes, now);
 }

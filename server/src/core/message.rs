@@ -53,6 +53,11 @@ pub enum Message {
         conn: ConnId,
         slow: Box<crate::admin::slowlog::SlowCommand>,
     },
+    /// What the sender uses of the memory that all cores share.
+    Memory {
+        from: u16,
+        report: super::account::MemoryReport,
+    },
     /// Something for every core: settings, statistics, clients.
     Ask {
         from: u16,

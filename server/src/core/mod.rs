@@ -2,10 +2,12 @@
 //!
 //! # Layout
 //! - [`io`]: what goes in and comes out; [`message`]: what cores say to each other;
-//!   [`host`]: the few things that cannot wait for the end of the turn.
+//!   [`host`]: the few things that cannot wait for the end of the turn; [`account`]: the memory
+//!   that is used.
 //! - [`Core`]: the state, and [`turn`]: its turn, the second thing to read after README.
 //! - The rest of a core's work is in `dispatch`, `connection`, `commit` and `admin`.
 
+pub mod account;
 pub mod host;
 pub mod io;
 pub mod message;
@@ -16,6 +18,7 @@ use std::collections::VecDeque;
 
 use engine::command::call::Block;
 use engine::hash::Hasher64;
+use engine::keyspace::eviction::Evictor;
 use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use engine::settings::Settings;
@@ -33,8 +36,10 @@ use crate::commit::gate::{Gate, Waiter};
 use crate::commit::transaction::Transactions;
 use crate::config::Config;
 use crate::connection::table::Connections;
+use crate::dispatch::eviction::EvictionState;
 use crate::dispatch::gathering::Gatherings;
 use crate::dispatch::parked::Parked;
+use account::Account;
 use host::Host;
 use io::{ConnId, Now, Output};
 use message::Message;
@@ -95,6 +100,12 @@ pub struct Core {
     pub(crate) node: LogIdentity,
     /// The last record of the log that this start had to write before anything else.
     pub(crate) start_lsn: Lsn,
+    /// The memory that is used, here and on all cores.
+    pub(crate) account: Account,
+    /// What a shard without a key takes.
+    pub(crate) empty_shard_bytes: usize,
+    pub(crate) evictor: Evictor,
+    pub(crate) eviction: EvictionState,
     pub(crate) stopped: bool,
     /// The log has failed: nothing leaves this core any more but this.
     pub(crate) failure: Option<String>,
@@ -138,6 +149,7 @@ pub struct CoreStart {
 
 impl Core {
     pub fn new(start: CoreStart) -> Core {
+        let hasher = start.hasher.clone();
         let mut shards = Shards::new(start.shard_count, start.hasher);
         for shard in start.shards {
             shards.put(shard);
@@ -150,6 +162,8 @@ impl Core {
         let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);
         let mut measures = Measures::default();
         measures.configure(&start.config);
+        let mut account = Account::new(start.shard_count, cores);
+        account.set_limit(start.config.maxmemory_bytes);
         let mut core = Core {
             id: start.id,
             settings: start.config.engine_settings(),
@@ -197,6 +211,10 @@ impl Core {
             ),
             node: start.node,
             start_lsn,
+            account,
+            empty_shard_bytes: Shard::new(0, hasher).memory_bytes(),
+            evictor: Evictor::default(),
+            eviction: EvictionState::default(),
             stopped: false,
             failure: None,
             next_housekeeping_ns: 0,

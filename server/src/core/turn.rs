@@ -49,6 +49,7 @@ impl Machine for Core {
         self.do_checkpoints();
         self.push_log_operations();
         self.flush_reports();
+        self.report_memory();
         // Before any reply: whoever reads one may act on it anywhere.
         self.flush_mesh();
         self.send_replies();
@@ -98,6 +99,7 @@ impl Core {
                 || !connection.query.is_empty();
             connection.bytes_out += bytes.len() as u64;
             self.stats.bytes_out += bytes.len() as u64;
+            self.connections.note(conn);
             self.outputs.push(Output::Send { conn, bytes, await_sent });
         } else if connection.closing && connection.replies.is_empty() {
             self.close_connection(conn);

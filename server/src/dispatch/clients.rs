@@ -132,7 +132,7 @@ impl Core {
 
     pub(crate) fn is_core_pressed(&self) -> bool {
         let queued_bytes = self.log.as_ref().map_or(0, LogWriter::queued_bytes);
-        self.mesh_pressed || queued_bytes > LOG_QUEUED_BYTES_MAX
+        self.mesh_pressed || self.eviction.pressed || queued_bytes > LOG_QUEUED_BYTES_MAX
     }
 
     /// Runs the whole commands at the start of `bytes`; returns the bytes used.
@@ -252,6 +252,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.replies.on_sent(buffer);
         let waits = !connection.query.is_empty();
+        self.connections.note(conn);
         self.mark_dirty(conn);
         if waits {
             self.mark_runnable(conn);
@@ -262,7 +263,7 @@ impl Core {
         let Some(mut connection) = self.connections.take(conn) else { return };
         self.stop_waiting(&mut connection);
         self.unwatch_all(&mut connection);
-        self.connections.on_closed();
+        self.connections.on_closed(&connection);
         self.outputs.push(Output::Close { conn });
     }
 }

@@ -146,6 +146,7 @@ impl Core {
     pub(crate) fn run_forwarded(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
         self.stats.commands += 1;
         let began_ns = self.start_timing(head.spec, args);
+        self.make_room(head.spec);
         let needed = ShardSet::from_slice(&[head.shard]);
         self.begin_observing(&needed);
         let mut reply = std::mem::take(&mut self.forwards.reply);
@@ -153,6 +154,7 @@ impl Core {
         let who = Caller { db, protocol, no_touch };
         let failed = self.run_engine(head.spec, args, who, Reply::new(&mut reply, protocol));
         self.stats.errors += u64::from(failed);
+        self.note_memory(&needed);
         self.stop_timing_for(began_ns, (from, head.conn), head.spec, args);
         let place = (head.conn, head.ticket);
         let held = match self.fence_of(head.shard) {
@@ -208,6 +210,7 @@ impl Core {
             Message::Forget { db, keys, waiter } => self.on_forget(db, &keys, waiter),
             Message::Unwatch(keys) => self.on_unwatch(keys),
             Message::Slow { conn, slow } => self.on_slow(conn, *slow),
+            Message::Memory { from, report } => self.account.note_other(from, report),
             Message::Ask { from, ticket, question } => self.on_ask(from, ticket, question),
             Message::Told { ticket, answer } => self.on_told(ticket, answer),
         }

@@ -16,10 +16,12 @@ impl Core {
         self.end_pause_if_over();
         self.start_gathering();
         self.end_overdue_waits();
-        let mut more = false;
+        let mut budget = FREED_PER_TURN_MAX;
         for shard in self.shards.held_mut() {
-            more |= shard.free_slice(FREED_PER_TURN_MAX);
+            budget -= shard.free_slice(budget).min(budget);
         }
+        let mut more = budget == 0;
+        more |= self.evict_slice();
         if self.now.mono_ns >= self.next_housekeeping_ns {
             self.next_housekeeping_ns = self.now.mono_ns + HOUSEKEEPING_PERIOD_NS;
             let began_ns = self.measures.records_events().then(|| self.host.monotonic_ns());
@@ -28,6 +30,7 @@ impl Core {
                 let ns = self.host.monotonic_ns().saturating_sub(began_ns);
                 self.measures.note_event("expire-cycle", ns, self.now.unix_us / 1_000_000);
             }
+            self.note_all_memory();
             self.close_idle_clients();
             self.close_unread_clients();
             self.retry_full_disk();

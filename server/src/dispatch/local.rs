@@ -12,6 +12,7 @@ use replication::fault::{Fault, is_planted};
 
 use smallvec::SmallVec;
 
+use super::eviction::OUT_OF_MEMORY;
 use super::route::{Route, ShardSet};
 use crate::commit::gate::Waiter;
 use crate::connection::replies::{Hold, Part};
@@ -57,6 +58,13 @@ impl Core {
         args: Args<'_>,
     ) {
         if connection.transaction.is_some() && !runs_inside_multi(spec) {
+            if let Some(refusal) = self.refuse_queueing() {
+                if let Some(transaction) = &mut connection.transaction {
+                    transaction.failed = true;
+                }
+                self.stats.errors += 1;
+                return self.reply_with(connection, |reply| reply.error(refusal));
+            }
             return self.queue_command(connection, args);
         }
         self.dispatch(connection, spec, args);
@@ -104,11 +112,13 @@ impl Core {
             self.run_server_command(connection, command, spec, args);
             return self.stop_timing(began_ns, connection, spec, args);
         }
+        self.make_room(spec);
         self.begin_observing(needed);
         let who = Caller::of(connection);
         let (out, start) = connection.replies.begin();
         let failed = self.run_engine(spec, args, who, Reply::new(out, who.protocol));
         self.stats.errors += u64::from(failed);
+        self.note_memory(needed);
         self.hold_reply(connection, start, needed);
         self.stop_timing(began_ns, connection, spec, args);
         if let Some(block) = self.block.take() {
@@ -141,7 +151,7 @@ impl Core {
         if spec.has(WRITE)
             && let Some(refusal) = self.refuse_write(spec.has(DENYOOM))
         {
-            reply.error(&refusal);
+            reply.error(refusal);
             return true;
         }
         let mut space = Space::new(&mut self.shards, &self.settings, who.db, self.now.unix_ms);
@@ -154,13 +164,14 @@ impl Core {
     }
 
     /// Why no write can be taken now.
-    fn refuse_write(&self, _denyoom: bool) -> Option<String> {
-        let log = self.log.as_ref()?;
-        log.disk_full().then(|| {
-            "MISCONF The log cannot grow because the disk is full. Writes are refused until there \
-             is space again; reads go on."
-                .to_owned()
-        })
+    fn refuse_write(&self, denyoom: bool) -> Option<&'static str> {
+        if self.log.as_ref().is_some_and(|log| log.disk_full()) {
+            return Some(
+                "MISCONF The log cannot grow because the disk is full. Writes are refused until \
+                 there is space again; reads go on.",
+            );
+        }
+        (denyoom && self.refuses_memory()).then_some(OUT_OF_MEMORY)
     }
 
     /// Holds the reply that begins at `start` until everything it tells is released; takes it back

@@ -8,11 +8,12 @@
 //! - [`forward`]: its one shard is another core's; [`gathering`]: its shards are several cores'.
 //! - [`blocking`]: it waits for a key; [`parked`]: it waits for a shard that is away.
 //! - [`log_done`]: the log answers; [`housekeeping`]: what is done between commands.
-//! - [`unread`]: clients that leave too much unread.
+//! - [`unread`]: clients that leave too much unread; [`eviction`]: too much memory is used.
 
 pub mod ahead;
 pub mod blocking;
 pub mod clients;
+pub mod eviction;
 pub mod forward;
 pub mod gathering;
 pub mod housekeeping;

@@ -7,6 +7,7 @@ use engine::command::spec::CommandSpec;
 use engine::keyspace::Space;
 use engine::reply::Reply;
 
+use super::eviction::OUT_OF_MEMORY;
 use super::local::{Caller, find_command};
 use super::parked::Parked;
 use super::route::{ShardSet, add_shard};
@@ -147,6 +148,14 @@ impl Core {
                 reply.error("EXECABORT Transaction discarded because of previous errors.");
             });
         }
+        if self.refuse_transaction(&transaction.commands) {
+            self.unwatch_all(connection);
+            self.stats.errors += 1;
+            let before = "EXECABORT Transaction discarded because of: ";
+            return self.reply_with(connection, |reply| {
+                reply.error([before, OUT_OF_MEMORY].concat());
+            });
+        }
         self.begin_observing(&needed);
         let part = connection.replies.begin_part();
         if self.watched_keys_hold(connection) {
@@ -157,6 +166,7 @@ impl Core {
         } else {
             self.reply_with(connection, |reply| reply.null_array());
         }
+        self.note_memory(&needed);
         self.hold_part(connection, part, &needed);
         self.serve_ready(&needed);
     }

@@ -22,6 +22,7 @@ const UNSAFE_FILES: &[&str] = &[
     "engine/src/value/set.rs",
     "engine/src/value/thin.rs",
     "engine/src/value/zset/member.rs",
+    "engine/tests/accounting.rs",
     "server/src/glue.rs",
     "server/src/memory.rs",
     "tests/src/harness/server.rs",
