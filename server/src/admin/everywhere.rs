@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use engine::keyspace::Shard;
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 use engine::reply::Protocol;
@@ -311,7 +312,7 @@ impl Core {
             used_bytes: self.account.own_bytes(),
             used_peak_bytes: self.account.peak_bytes(),
             empty_bytes: self.homes.iter().filter(|home| **home == self.id).count() as u64
-                * self.empty_shard_bytes as u64,
+                * Shard::new(0, self.shards.hasher()).memory_bytes() as u64,
             client_bytes: self.connections.bytes() as u64,
             log_bytes: effect_bytes + self.log.as_ref().map_or(0, |log| log.queued_bytes() as u64),
             table_bytes,

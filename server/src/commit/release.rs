@@ -24,7 +24,7 @@ impl Core {
             return;
         }
         if self.log.is_none() {
-            self.commit_durable(Lsn(u64::MAX));
+            return self.release_durable(Lsn(u64::MAX));
         }
         let (shards, released) = (&mut self.shards, &mut self.released);
         self.gate.tell_all(&mut self.told, |shard, index| {

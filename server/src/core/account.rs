@@ -32,8 +32,9 @@ pub struct Account {
 }
 
 impl Account {
-    pub fn new(shard_count: usize, cores: usize) -> Account {
+    pub fn new(shard_count: usize, cores: usize, limit_bytes: u64) -> Account {
         Account {
+            limit_bytes,
             shards: vec![(0, 0); shard_count],
             others: vec![MemoryReport::default(); cores],
             ..Account::default()
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_others_hear_of_steps_and_no_more() {
-        let mut account = Account::new(2, 4);
+        let mut account = Account::new(2, 4, 0);
         account.note_shard(0, 10 << 20, 0);
         assert_eq!(account.next_report(), None, "without a limit nobody is told");
         account.set_limit(64 << 20);
@@ -170,8 +171,7 @@ mod tests {
 
     #[test]
     fn the_excess_is_shared_by_those_who_can_evict() {
-        let mut account = Account::new(1, 2);
-        account.set_limit(1000);
+        let mut account = Account::new(1, 2, 1000);
         account.note_shard(0, 900, 0);
         assert_eq!(account.excess_bytes(), 0);
         let other = MemoryReport { bytes: 300, garbage_bytes: 0, can_evict: false };

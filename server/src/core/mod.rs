@@ -102,8 +102,6 @@ pub struct Core {
     pub(crate) start_lsn: Lsn,
     /// The memory that is used, here and on all cores.
     pub(crate) account: Account,
-    /// What a shard without a key takes.
-    pub(crate) empty_shard_bytes: usize,
     pub(crate) evictor: Evictor,
     pub(crate) eviction: EvictionState,
     pub(crate) stopped: bool,
@@ -149,7 +147,6 @@ pub struct CoreStart {
 
 impl Core {
     pub fn new(start: CoreStart) -> Core {
-        let hasher = start.hasher.clone();
         let mut shards = Shards::new(start.shard_count, start.hasher);
         for shard in start.shards {
             shards.put(shard);
@@ -162,8 +159,7 @@ impl Core {
         let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);
         let mut measures = Measures::default();
         measures.configure(&start.config);
-        let mut account = Account::new(start.shard_count, cores);
-        account.set_limit(start.config.maxmemory_bytes);
+        let account = Account::new(start.shard_count, cores, start.config.maxmemory_bytes);
         let mut core = Core {
             id: start.id,
             settings: start.config.engine_settings(),
@@ -212,7 +208,6 @@ impl Core {
             node: start.node,
             start_lsn,
             account,
-            empty_shard_bytes: Shard::new(0, hasher).memory_bytes(),
             evictor: Evictor::default(),
             eviction: EvictionState::default(),
             stopped: false,

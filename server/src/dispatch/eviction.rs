@@ -155,9 +155,7 @@ impl Core {
             let Some(shard) = gone else { break };
             evicted += 1;
             self.note_shard(shard);
-            if !self.touched.contains(&shard) {
-                self.touched.push(shard);
-            }
+            self.touch(shard);
         }
         evicted
     }
