@@ -3,13 +3,14 @@
 // JUSTIFICATION: the runtime gives a buffer's address to the kernel, which only the buffer's type
 // can promise to keep.
 
+use replication::checkpoint::FileOperation;
 use replication::log::{BlockBuffer, LogOperation};
 
 use crate::core::Core;
 use crate::core::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
 use crate::runtime::Drives;
-use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, Write};
+use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, SideOperation, Write};
 
 // SAFETY: the bytes lie in a heap allocation that is neither moved nor changed while the buffer is
 // owned by the runtime, which has no access but `as_ref`.
@@ -23,17 +24,9 @@ impl Drives for Core {
     type Buffer = BlockBuffer;
 
     fn into_operation(operation: StorageOperation) -> Operation<BlockBuffer> {
-        let StorageOperation::Log(operation) = operation else { unimplemented!() };
         match operation {
-            LogOperation::RemoveSegment { .. } => unimplemented!(),
-            LogOperation::Write { id, segment, offset, buffer } => {
-                let len = buffer.len() as u32;
-                Operation::Write(Write { id, segment, offset, buffer, len })
-            }
-            LogOperation::PrepareSegment { number, header, size_bytes, recycle } => {
-                let header = header.bytes().to_vec();
-                Operation::PrepareSegment(PrepareSegment { number, header, size_bytes, recycle })
-            }
+            StorageOperation::Log(operation) => log_operation(operation),
+            StorageOperation::Checkpoint(operation) => Operation::Side(side_operation(operation)),
         }
     }
 
@@ -43,7 +36,37 @@ impl Drives for Core {
                 LogDone::Written { id: done.id, buffer: done.buffer, result: done.result }
             }
             Done::SegmentReady { number, result } => LogDone::SegmentReady { number, result },
+            Done::SegmentRemoved { number, result } => LogDone::SegmentRemoved { number, result },
+            Done::Side { result } => LogDone::Checkpoint { result },
             Done::Synced { .. } => unreachable!("the log never asks for a separate sync"),
         }
+    }
+}
+
+fn log_operation(operation: LogOperation) -> Operation<BlockBuffer> {
+    match operation {
+        LogOperation::RemoveSegment { number } => Operation::RemoveSegment { number },
+        LogOperation::Write { id, segment, offset, buffer } => {
+            let len = buffer.len() as u32;
+            Operation::Write(Write { id, segment, offset, buffer, len })
+        }
+        LogOperation::PrepareSegment { number, header, size_bytes, recycle } => {
+            let header = header.bytes().to_vec();
+            Operation::PrepareSegment(PrepareSegment { number, header, size_bytes, recycle })
+        }
+    }
+}
+
+fn side_operation(operation: FileOperation) -> SideOperation<BlockBuffer> {
+    match operation {
+        FileOperation::Create { name } => SideOperation::Create { name },
+        FileOperation::Write { offset, buffer } => {
+            let len = buffer.len() as u32;
+            SideOperation::Write { offset, buffer, len }
+        }
+        FileOperation::Sync => SideOperation::Sync,
+        FileOperation::Rename { from, to } => SideOperation::Rename { from, to },
+        FileOperation::SyncDirectory => SideOperation::SyncDirectory,
+        FileOperation::Remove { name } => SideOperation::Remove { name },
     }
 }

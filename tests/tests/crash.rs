@@ -115,7 +115,10 @@ fn check(client: &mut Client, c: u64, progress: Progress) -> u64 {
 }
 
 fn round(directory: &Path, cores: &str, from: &mut [u64], load: Duration) {
-    let server = Server::start(directory, &["--cores", cores]).unwrap();
+    // Checkpoints all the time, and a log that is cut short behind them.
+    let settings = ["--checkpoint-log-bytes", "300000", "--log-segment-bytes", "1048576"];
+    let with_cores = |cores| [&["--cores", cores], &settings[..]].concat();
+    let server = Server::start(directory, &with_cores(cores)).unwrap();
     let address = server.address();
     let (stop, begun) = (AtomicBool::new(false), AtomicU64::new(0));
     let progress: Vec<Progress> = std::thread::scope(|scope| {
@@ -138,7 +141,7 @@ fn round(directory: &Path, cores: &str, from: &mut [u64], load: Duration) {
     let done = progress.iter().zip(&*from).all(|(p, from)| p.acknowledged > *from);
     assert!(done, "every client got something done");
     let other = if cores == "1" { "2" } else { "1" };
-    let server = Server::start(directory, &["--cores", other]).unwrap();
+    let server = Server::start(directory, &with_cores(other)).unwrap();
     let mut client = server.client().unwrap();
     for c in 0..CLIENTS {
         let checked = check(&mut client, c, progress[c as usize]);
@@ -159,6 +162,8 @@ fn round(directory: &Path, cores: &str, from: &mut [u64], load: Duration) {
         from[c as usize] = checked;
     }
     server.stop().unwrap();
+    let checkpoints = std::fs::read_dir(directory.join("checkpoints")).unwrap();
+    assert!(checkpoints.count() > 0, "checkpoints were made");
 }
 
 #[test]

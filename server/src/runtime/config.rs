@@ -43,6 +43,8 @@ pub struct Sizes {
 pub struct LogConfig {
     /// Core `n` keeps its segments in `directory/core-n`.
     pub directory: PathBuf,
+    /// Where every core's side operations take place. Made if it is not there.
+    pub side_directory: PathBuf,
     pub sync: LogSync,
     /// Leave the page cache out where the file system allows it.
     pub direct: bool,

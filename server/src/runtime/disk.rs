@@ -1,5 +1,5 @@
-//! Blocking file work for start-up and for tools: the data directory's lock, which segments there
-//! are, reading them. Must not be called from a running core.
+//! Blocking file work for start-up and for tools: the data directory's lock, which segments and
+//! other files there are, reading them. Must not be called from a running core.
 //!
 //! JUSTIFICATION: memory aligned for O_DIRECT needs the allocator's own interface.
 #![allow(unsafe_code)]
@@ -95,6 +95,33 @@ pub fn remove_leftovers(directory: &Path) -> Result<(), RuntimeError> {
     Ok(())
 }
 
+/// The plain files of a directory, names in order, with their bytes; not those whose names are not
+/// UTF-8. A missing directory has none.
+pub fn list_files(directory: &Path) -> Result<Vec<(String, u64)>, RuntimeError> {
+    let fail = cannot_list(directory);
+    let mut files = Vec::new();
+    for entry in entries_of(directory)? {
+        let metadata = entry.metadata().map_err(&fail)?;
+        if let Ok(name) = entry.file_name().into_string()
+            && metadata.is_file()
+        {
+            files.push((name, metadata.len()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Removes a file. One that is not there is removed already.
+pub fn remove_file(path: &Path) -> Result<(), RuntimeError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RuntimeError::File { what: "cannot remove", path: path.to_owned(), error })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Brings what is in a file, and in the drive's cache, onto stable storage.
 pub fn flush(path: &Path) -> Result<(), RuntimeError> {
     let flushed = File::open(path).and_then(|file| file.sync_data());
@@ -113,11 +140,7 @@ fn entries_of(directory: &Path) -> Result<Vec<fs::DirEntry>, RuntimeError> {
 
 fn cannot_list(directory: &Path) -> impl Fn(io::Error) -> RuntimeError {
     let path = directory.to_owned();
-    move |error| RuntimeError::File {
-        what: "cannot list the segments in",
-        path: path.clone(),
-        error,
-    }
+    move |error| RuntimeError::File { what: "cannot list", path: path.clone(), error }
 }
 
 /// A segment open for reading.
@@ -150,6 +173,36 @@ impl SegmentReader {
             }
         }
         Ok(done)
+    }
+}
+
+/// A file open for reading, as long as it was when it was opened.
+pub struct FileReader {
+    file: File,
+    path: PathBuf,
+    size_bytes: u64,
+}
+
+impl FileReader {
+    pub fn open(path: &Path) -> Result<Self, RuntimeError> {
+        let open = || {
+            let file = File::open(path)?;
+            let size_bytes = file.metadata()?.len();
+            Ok(Self { file, path: path.to_owned(), size_bytes })
+        };
+        let path = path.to_owned();
+        open().map_err(|error| RuntimeError::File { what: "cannot open", path, error })
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Fills all of `into` from `offset` on; a file that ends before that is a failure.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), RuntimeError> {
+        let read = self.file.read_exact_at(into, offset);
+        let path = || self.path.clone();
+        read.map_err(|error| RuntimeError::File { what: "cannot read", path: path(), error })
     }
 }
 
@@ -305,23 +358,4 @@ impl Drop for AlignedBytes {
         // SAFETY: allocated with this layout, freed once.
         unsafe { dealloc(self.memory.as_ptr(), self.layout) }
     }
-}
-
-pub struct FileReader;
-impl FileReader {
-    pub fn open(_p: &Path) -> Result<FileReader, RuntimeError> {
-        unimplemented!()
-    }
-    pub fn size_bytes(&self) -> Result<u64, RuntimeError> {
-        unimplemented!()
-    }
-    pub fn read_at(&self, _o: u64, _i: &mut [u8]) -> Result<(), RuntimeError> {
-        unimplemented!()
-    }
-}
-pub fn list_files(_d: &Path) -> Result<Vec<(String, u64)>, RuntimeError> {
-    Ok(Vec::new())
-}
-pub fn remove_file(_p: &Path) -> Result<(), RuntimeError> {
-    Ok(())
 }

@@ -527,6 +527,9 @@ impl<M: Drives> Driver<M> {
         let event = Token::new(Kind::Event, 0, 0).pack();
         self.ring.push_cancel(event, Token::new(Kind::Cancel, 0, 0).pack())?;
         self.connections.close_all(&mut self.ring)?;
+        if let Some(files) = &mut self.files {
+            files.cancel_waiting();
+        }
         let until_ns = timer::monotonic_ns() + DRAIN_NS_MAX;
         loop {
             // What the machine is told here it can act on no more.

@@ -1,5 +1,6 @@
-//! A core's log files: writes, syncs and new segments, all through the ring, so that no disk ever
-//! holds up the loop. Must be dropped after its ring.
+//! A core's log files: writes, syncs, new segments and their removal, all through the ring, so that
+//! no disk ever holds up the loop; and what a core writes beside its log. Must be dropped after its
+//! ring.
 //!
 //! The types mirror what a log writer asks for and gets back; they are generic over its buffers.
 //!
@@ -7,8 +8,10 @@
 //! interface.
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -24,8 +27,12 @@ use super::token::{Kind, Token};
 use crate::core::io::OsError;
 
 mod prepare;
+mod side;
 
 use prepare::{Prepare, Step};
+use side::{SideFile, SidePending};
+
+pub use side::SideOperation;
 
 /// A buffer of a log write.
 ///
@@ -68,6 +75,14 @@ pub enum Operation<B> {
         id: u64,
         segment: u64,
     },
+    /// Unlinks a segment, for which nothing is under way and nothing is asked any more. One that is
+    /// not there is removed already. Removals are carried out one after the other; those that have
+    /// not begun when the core ends do not take place.
+    RemoveSegment {
+        number: u64,
+    },
+    /// At most one at a time.
+    Side(SideOperation<B>),
 }
 
 pub struct WriteDone<B> {
@@ -80,8 +95,22 @@ pub struct WriteDone<B> {
 /// What comes back, once for each operation.
 pub enum Done<B> {
     Write(WriteDone<B>),
-    SegmentReady { number: u64, result: Result<(), OsError> },
-    Synced { id: u64, result: Result<(), OsError> },
+    SegmentReady {
+        number: u64,
+        result: Result<(), OsError>,
+    },
+    Synced {
+        id: u64,
+        result: Result<(), OsError>,
+    },
+    SegmentRemoved {
+        number: u64,
+        result: Result<(), OsError>,
+    },
+    /// The buffer of a write is freed.
+    Side {
+        result: Result<(), OsError>,
+    },
 }
 
 pub struct LogFiles<B> {
@@ -90,6 +119,9 @@ pub struct LogFiles<B> {
     sync: LogSync,
     direct: bool,
     segments: Vec<(u64, OwnedFd)>,
+    side: SideFile,
+    /// Segments to remove, the one under way in front.
+    removals: VecDeque<u64>,
     operations: Vec<Option<Pending<B>>>,
     free: Vec<u32>,
 }
@@ -98,39 +130,24 @@ enum Pending<B> {
     Write { write: Write<B>, fd: RawFd, done_bytes: u32 },
     Sync { id: u64, segment: u64 },
     Prepare(Box<Prepare>),
+    Remove { path: CString },
+    Side(SidePending<B>),
 }
 
 impl<B: LogBuffer> LogFiles<B> {
-    /// Opens the directory, which is made if needed, and finds out whether its file system takes
-    /// O_DIRECT.
+    /// Opens the core's directory and the one beside, which are made if needed, and finds out
+    /// whether their file systems take O_DIRECT.
     pub fn open(config: &LogConfig, directory: PathBuf) -> Result<Self, RuntimeError> {
-        let fail = |what| {
-            let path = directory.clone();
-            move |error| RuntimeError::File { what, path, error }
-        };
-        std::fs::create_dir_all(&directory).map_err(fail("cannot make the log directory"))?;
-        let directory_fd: OwnedFd =
-            File::open(&directory).map_err(fail("cannot open the log directory"))?.into();
-        if let Some(parent) = directory.parent() {
-            // The new directory's own name must last as well.
-            File::open(parent)
-                .and_then(|parent| parent.sync_all())
-                .map_err(fail("cannot sync the parent of the log directory"))?;
-        }
-        let direct = config.direct
-            && disk::takes_direct(&directory).map_err(fail("cannot write to the log directory"))?;
-        if config.direct && !direct {
-            tracing::warn!(
-                directory = %directory.display(),
-                "this file system refuses O_DIRECT: log writes go through the page cache"
-            );
-        }
+        let (directory_fd, direct) = open_directory(&directory, config.direct)?;
+        let (side_fd, side_direct) = open_directory(&config.side_directory, config.direct)?;
         Ok(Self {
             directory,
             directory_fd,
             sync: config.sync,
             direct,
             segments: Vec::new(),
+            side: SideFile::new(side_fd, side_direct),
+            removals: VecDeque::new(),
             operations: Vec::new(),
             free: Vec::new(),
         })
@@ -138,6 +155,11 @@ impl<B: LogBuffer> LogFiles<B> {
 
     pub fn is_busy(&self) -> bool {
         self.free.len() < self.operations.len()
+    }
+
+    /// The core ends: removals that have not begun do not take place.
+    pub fn cancel_waiting(&mut self) {
+        self.removals.truncate(1);
     }
 
     /// Starts an operation. What cannot even start is done at once, with its failure.
@@ -164,6 +186,7 @@ impl<B: LogBuffer> LogFiles<B> {
             }
             Operation::PrepareSegment(asked) => {
                 let number = asked.number;
+                assert!(!self.removals.contains(&number), "a removed segment does not come back");
                 match Prepare::new(asked, &self.directory, self.direct, self.sync) {
                     Ok(prepare) => {
                         let slot = self.occupy(Pending::Prepare(Box::new(prepare)));
@@ -173,6 +196,15 @@ impl<B: LogBuffer> LogFiles<B> {
                     Err(error) => Ok(Some(Done::SegmentReady { number, result: Err(error) })),
                 }
             }
+            Operation::RemoveSegment { number } => self.start_removal(ring, number),
+            Operation::Side(asked) => match self.side.begin(asked) {
+                Ok(pending) => {
+                    let slot = self.occupy(Pending::Side(pending));
+                    self.push_side(ring, slot)?;
+                    Ok(None)
+                }
+                Err(error) => Ok(Some(Done::Side { result: Err(error) })),
+            },
         }
     }
 
@@ -214,6 +246,14 @@ impl<B: LogBuffer> LogFiles<B> {
                     return Ok(None);
                 }
             }
+            Some(Pending::Remove { .. }) => return self.advance_removal(ring, slot, result),
+            Some(Pending::Side(pending)) => match self.side.advance(pending, result) {
+                None => {
+                    self.push_side(ring, slot)?;
+                    return Ok(None);
+                }
+                Some(ended) => return Ok(Some(self.finish(slot, ended.map(|()| 0)))),
+            },
         }
         Ok(Some(self.finish(slot, result)))
     }
@@ -246,16 +286,7 @@ impl<B: LogBuffer> LogFiles<B> {
         let Some(Pending::Write { write, fd, done_bytes }) = &self.operations[slot as usize] else {
             unreachable!("the slot holds the write that is pushed");
         };
-        let rest = &write.buffer.as_ref()[*done_bytes as usize..write.len as usize];
-        let offset = write.offset + u64::from(*done_bytes);
-        let fd = types::Fd(*fd);
-        let length = rest.len() as u32;
-        let entry = match write.buffer.registered_id() {
-            Some(id) => {
-                opcode::WriteFixed::new(fd, rest.as_ptr(), length, id).offset(offset).build()
-            }
-            None => opcode::Write::new(fd, rest.as_ptr(), length).offset(offset).build(),
-        };
+        let entry = write_entry(*fd, write.offset, &write.buffer, *done_bytes..write.len);
         // SAFETY: the buffer stays in its slot, unchanged and at its address by the contract of
         // `LogBuffer`, until the operation has completed; the table outlives the ring.
         unsafe { ring.push(entry.user_data(token(slot))) }
@@ -268,6 +299,68 @@ impl<B: LogBuffer> LogFiles<B> {
         let entry: squeue::Entry = prepare.entry(self.directory_fd.as_raw_fd());
         // SAFETY: the paths and the slice it points at are on the heap, owned by the slot's
         // `Prepare`, and changed by `advance` only, which runs after the step has completed.
+        unsafe { ring.push(entry.user_data(token(slot))) }
+    }
+
+    /// Removals take their turn: one may free gigabytes, and the disk has the log's writes to do.
+    fn start_removal(
+        &mut self,
+        ring: &mut Ring,
+        number: u64,
+    ) -> Result<Option<Done<B>>, RuntimeError> {
+        assert!(!self.is_used(number), "a segment is removed after its last write");
+        assert!(!self.removals.contains(&number), "a segment is removed once");
+        // Closed first: its blocks are then freed with the name, off the loop.
+        self.segments.retain(|(segment, _)| *segment != number);
+        self.removals.push_back(number);
+        if self.removals.len() == 1 {
+            self.begin_removal(ring, number)?;
+        }
+        Ok(None)
+    }
+
+    fn begin_removal(&mut self, ring: &mut Ring, number: u64) -> Result<(), RuntimeError> {
+        let Ok(path) = path_for_kernel(&disk::segment_path(&self.directory, number)) else {
+            unreachable!("the directory has been opened under this path");
+        };
+        let slot = self.occupy(Pending::Remove { path });
+        self.push_removal(ring, slot)
+    }
+
+    fn push_removal(&mut self, ring: &mut Ring, slot: u32) -> Result<(), RuntimeError> {
+        let Some(Pending::Remove { path }) = &self.operations[slot as usize] else {
+            unreachable!("the slot holds the removal that is pushed");
+        };
+        let entry = opcode::UnlinkAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).build();
+        // SAFETY: the path is on the heap, owned by the slot and unchanged until completion.
+        unsafe { ring.push(entry.user_data(token(slot))) }
+    }
+
+    fn advance_removal(
+        &mut self,
+        ring: &mut Ring,
+        slot: u32,
+        result: Result<u32, OsError>,
+    ) -> Result<Option<Done<B>>, RuntimeError> {
+        if matches!(result, Err(OsError(libc::EINTR | libc::EAGAIN))) {
+            self.push_removal(ring, slot)?;
+            return Ok(None);
+        }
+        let done = self.finish(slot, result);
+        if let Some(next) = self.removals.front() {
+            self.begin_removal(ring, *next)?;
+        }
+        Ok(Some(done))
+    }
+
+    fn push_side(&mut self, ring: &mut Ring, slot: u32) -> Result<(), RuntimeError> {
+        let Some(Pending::Side(pending)) = &self.operations[slot as usize] else {
+            unreachable!("the slot holds the side operation that is pushed");
+        };
+        let entry = self.side.entry(pending);
+        // SAFETY: the names are on the heap and owned by the slot, and so is the buffer, which
+        // keeps its address by the contract of `LogBuffer`, until the operation has completed; the
+        // table outlives the ring.
         unsafe { ring.push(entry.user_data(token(slot))) }
     }
 
@@ -293,6 +386,15 @@ impl<B: LogBuffer> LogFiles<B> {
                 let result = outcome.map(|fd| self.remember(number, fd));
                 Done::SegmentReady { number, result }
             }
+            Some(Pending::Remove { .. }) => {
+                let Some(number) = self.removals.pop_front() else {
+                    unreachable!("the removal under way is in front");
+                };
+                let gone = result == Err(OsError(libc::ENOENT));
+                let result = if gone { Ok(()) } else { result.map(drop) };
+                Done::SegmentRemoved { number, result }
+            }
+            Some(Pending::Side(_)) => Done::Side { result: result.map(drop) },
         }
     }
 
@@ -301,6 +403,7 @@ impl<B: LogBuffer> LogFiles<B> {
         if let Some((_, fd)) = self.segments.iter().find(|(number, _)| *number == segment) {
             return Ok(fd.as_raw_fd());
         }
+        assert!(!self.removals.contains(&segment), "a removed segment is not written");
         let path = disk::segment_path(&self.directory, segment);
         let fd = disk::open_for_writing(&path, self.direct, self.sync)
             .map_err(|error| OsError(error.raw_os_error().unwrap_or(libc::EIO)))?;
@@ -313,18 +416,22 @@ impl<B: LogBuffer> LogFiles<B> {
     fn remember(&mut self, segment: u64, fd: OwnedFd) {
         self.segments.retain(|(number, _)| *number != segment);
         if self.segments.len() >= OPEN_SEGMENTS_MAX {
-            let used = |number: u64| {
-                self.operations.iter().flatten().any(|operation| match operation {
-                    Pending::Write { write, .. } => write.segment == number,
-                    Pending::Sync { segment, .. } => *segment == number,
-                    Pending::Prepare(_) => false,
-                })
-            };
-            if let Some(unused) = self.segments.iter().position(|(number, _)| !used(*number)) {
+            if let Some(unused) =
+                self.segments.iter().position(|(number, _)| !self.is_used(*number))
+            {
                 self.segments.remove(unused);
             }
         }
         self.segments.push((segment, fd));
+    }
+
+    /// Whether a submission under way has the segment's descriptor.
+    fn is_used(&self, number: u64) -> bool {
+        self.operations.iter().flatten().any(|operation| match operation {
+            Pending::Write { write, .. } => write.segment == number,
+            Pending::Sync { segment, .. } => *segment == number,
+            Pending::Prepare(_) | Pending::Remove { .. } | Pending::Side(_) => false,
+        })
     }
 
     fn occupy(&mut self, operation: Pending<B>) -> u32 {
@@ -340,6 +447,57 @@ impl<B: LogBuffer> LogFiles<B> {
 
 fn token(slot: u32) -> u64 {
     Token::new(Kind::File, 0, slot).pack()
+}
+
+/// Opens a directory, which is made if needed, its name on stable storage; and whether files in it
+/// are written past the page cache.
+fn open_directory(directory: &Path, direct: bool) -> Result<(OwnedFd, bool), RuntimeError> {
+    let fail = |what| {
+        let path = directory.to_owned();
+        move |error| RuntimeError::File { what, path, error }
+    };
+    fs::create_dir_all(directory).map_err(fail("cannot make the directory"))?;
+    let fd = File::open(directory).map_err(fail("cannot open the directory"))?;
+    if let Some(parent) = directory.parent() {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        // The new directory's own name must last as well.
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(fail("cannot sync the parent of the directory"))?;
+    }
+    let takes =
+        direct && disk::takes_direct(directory).map_err(fail("cannot write to the directory"))?;
+    if direct && !takes {
+        tracing::warn!(
+            directory = %directory.display(),
+            "this file system refuses O_DIRECT: writes go through the page cache"
+        );
+    }
+    Ok((fd.into(), takes))
+}
+
+/// The write of the bytes `range` of a buffer that lies at `offset` of the file.
+fn write_entry<B: LogBuffer>(
+    file: RawFd,
+    offset: u64,
+    buffer: &B,
+    range: Range<u32>,
+) -> squeue::Entry {
+    let offset = offset + u64::from(range.start);
+    let rest = &buffer.as_ref()[range.start as usize..range.end as usize];
+    let (file, length) = (types::Fd(file), rest.len() as u32);
+    match buffer.registered_id() {
+        Some(id) => opcode::WriteFixed::new(file, rest.as_ptr(), length, id).offset(offset).build(),
+        None => opcode::Write::new(file, rest.as_ptr(), length).offset(offset).build(),
+    }
+}
+
+/// A name within a directory, and in no other.
+fn name_for_kernel(name: &str) -> Result<CString, OsError> {
+    if matches!(name, "" | "." | "..") || name.contains('/') {
+        return Err(OsError(libc::EINVAL));
+    }
+    CString::new(name).map_err(|_| OsError(libc::EINVAL))
 }
 
 fn path_for_kernel(path: &Path) -> Result<CString, OsError> {

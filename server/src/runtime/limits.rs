@@ -55,17 +55,17 @@ pub const BLOCK_BYTES: usize = 4096;
 /// a log write queued behind it waits no longer than that.
 pub const ZERO_SLICE_BYTES: usize = 1 << 20;
 
-/// Log operations under way a core (writes, syncs, segments in preparation). The log keeps two to
-/// four writes in flight; 64 is far above and catches a leak.
+/// File operations under way a core (writes, syncs, segments in preparation, one removal, one side
+/// operation). The log keeps two to four writes in flight; 64 is far above and catches a leak.
 pub const FILE_OPERATIONS_MAX: usize = 64;
 
 /// Open segments a core: the one written, the next one, and a few that recovery touches.
 pub const OPEN_SEGMENTS_MAX: usize = 8;
 
-/// Descriptors beside the clients': each core has a ring, an eventfd, a listener, open segments and
-/// a segment in preparation (12), the process some 32 (as Redis reserves).
+/// Descriptors beside the clients': each core has a ring, an eventfd, a listener, two directories,
+/// a segment in preparation, a side file (7) and open segments, the process some 32 (as Redis reserves).
 pub const DESCRIPTORS_PROCESS: u64 = 32;
-pub const DESCRIPTORS_CORE: u64 = 4 + OPEN_SEGMENTS_MAX as u64;
+pub const DESCRIPTORS_CORE: u64 = 7 + OPEN_SEGMENTS_MAX as u64;
 
 /// How long the end of a core waits for operations under way. A disk that does not answer for this
 /// long will not; buffers are then leaked, never freed under the kernel.

@@ -18,9 +18,8 @@
 //! - `buffers`: memory for receives. `socket`: listeners. `connections`: the clients of a core.
 //! - `mesh`: rings between cores, hand-over of clients. `wake`: how a sleeping core is woken.
 //! - `timer`: clocks and deadlines. [`host`]: what a machine may ask for in the middle of a turn.
-//! - [`file`]: log writes and segment preparation through the ring. [`disk`]: blocking reads at
-//!   start,
-//!   the data directory's lock.
+//! - [`file`]: log writes, segments and what is written beside the log, through the ring.
+//!   [`disk`]: blocking reads at start, the data directory's lock.
 //!
 //! Invariant: an operation owns its buffer until its completion has been collected; a ring is
 //! closed

@@ -53,6 +53,7 @@ const OPERATIONS: &[(u8, &str, &str)] = &[
     (opcode::Fallocate::CODE, "fallocate operation", "5.6"),
     (opcode::OpenAt::CODE, "open operation", "5.6"),
     (opcode::RenameAt::CODE, "rename operation", "5.11"),
+    (opcode::UnlinkAt::CODE, "unlink operation", "5.11"),
     (opcode::MsgRingData::CODE, "message between rings", "5.18"),
 ];
 

@@ -5,6 +5,7 @@ mod files;
 mod machines;
 mod mesh;
 mod network;
+mod side;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

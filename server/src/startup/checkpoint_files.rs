@@ -33,7 +33,7 @@ impl CheckpointDirectory for Directory {
 
 impl CheckpointSource for File {
     fn size_bytes(&mut self) -> Result<u64, String> {
-        self.0.size_bytes().map_err(|error| error.to_string())
+        Ok(self.0.size_bytes())
     }
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), String> {

@@ -171,6 +171,7 @@ fn make_first_segments(
 fn runtime_config(config: &Config) -> runtime::Config {
     let log = (config.durability != Durability::None).then(|| LogConfig {
         directory: config.dir.clone(),
+        side_directory: config.dir.join("checkpoints"),
         sync: LogSync::EachWrite,
         direct: true,
     });

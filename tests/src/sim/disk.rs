@@ -32,8 +32,9 @@ pub struct Disk {
     last_operation: u64,
     /// Where each core's last writes that ended well began, oldest first.
     ended: BTreeMap<u16, VecDeque<(u64, u64)>>,
-    /// Checkpoints.
+    /// Checkpoints, and those that a start found damaged.
     pub files: Files,
+    pub damaged: Vec<String>,
 }
 
 /// What became of an operation's data when the power was cut.

@@ -230,6 +230,7 @@ fn load_checkpoints(
         let empty = || Box::new(Shard::new(id, hasher.clone()));
         shards.put(loaded.shard.unwrap_or_else(empty));
         files.push(loaded.files);
+        disk.damaged.extend(loaded.decision.damaged.into_iter().map(|(name, _)| name));
         loaded.decision.remove.iter().for_each(|name| disk.files.remove(name));
     }
     Ok((shards, files))

@@ -452,6 +452,10 @@ impl World {
             self.outcome.checkpoints_rotten += 1;
         }
         match (Node::start(&self.config, disk, &mut self.rng), flipped) {
+            (Ok(node), _) if self.outcome.checkpoints_rotten == 0 => match node.disk.damaged[..] {
+                [] => Ok(node),
+                ref damaged => Err(format!("checkpoints damaged by a power cut: {damaged:?}")),
+            },
             (Ok(node), _) => Ok(node),
             (Err(refused), None) => Err(refused.message),
             (Err(NoStart { mut disk, .. }), Some(bit)) => {

@@ -16,14 +16,26 @@ use crate::runtime::error::RuntimeError;
 use crate::runtime::file::{Done, Operation, PrepareSegment, Write};
 use crate::runtime::threads::{Drives, start};
 
-const BLOCK: usize = 4096;
+pub const BLOCK: usize = 4096;
 const SIZE: u64 = 3 << 20;
 
-/// Does one operation after another and reports what came back.
+/// What stands for the number of an operation that has none.
+pub const SIDE: u64 = u64::MAX;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    OneByOne,
+    AllAtOnce,
+    /// One by one, and the core stops in the turn that asks for the last.
+    StopWithLast,
+}
+
+/// Carries out operations and reports what came back.
 struct Writer {
     operations: std::vec::IntoIter<Operation<Block>>,
     registered: Vec<AlignedBytes>,
     results: Sender<(u64, Result<(), OsError>)>,
+    order: Order,
     under_way: bool,
     stopping: bool,
 }
@@ -43,6 +55,8 @@ impl Machine for Writer {
                     Done::Write(done) => (done.id, done.result),
                     Done::SegmentReady { number, result } => (number, result),
                     Done::Synced { id, result } => (id, result),
+                    Done::SegmentRemoved { number, result } => (number, result),
+                    Done::Side { result } => (SIDE, result),
                 };
                 self.results.send(report).unwrap();
             }
@@ -52,11 +66,13 @@ impl Machine for Writer {
     }
 
     fn end_turn(&mut self, outputs: &mut Vec<Output<u64, Operation<Block>>>) -> Option<u64> {
-        if !self.under_way
+        while (!self.under_way || self.order == Order::AllAtOnce)
             && let Some(operation) = self.operations.next()
         {
             self.under_way = true;
             outputs.push(Output::Log(operation));
+            self.stopping |=
+                self.order == Order::StopWithLast && self.operations.as_slice().is_empty();
         }
         if self.stopping {
             outputs.push(Output::Stop);
@@ -78,21 +94,35 @@ impl Drives for Writer {
     }
 }
 
-/// Runs the operations on one core with its log in `directory`; their results in order.
+pub fn log_config(directory: &Path, sync: LogSync, direct: bool) -> LogConfig {
+    let side_directory = directory.join("checkpoints");
+    LogConfig { directory: directory.to_owned(), side_directory, sync, direct }
+}
+
+/// Runs the operations one by one on a core with its log in `directory`; their results.
 fn run_operations(
     directory: &Path,
     sync: LogSync,
     direct: bool,
     make: fn() -> Vec<Operation<Block>>,
 ) -> Vec<(u64, Result<(), OsError>)> {
+    run_in_order(log_config(directory, sync, direct), Order::OneByOne, make)
+}
+
+/// Runs the operations on one core; their results as they came.
+pub fn run_in_order(
+    log: LogConfig,
+    order: Order,
+    make: fn() -> Vec<Operation<Block>>,
+) -> Vec<(u64, Result<(), OsError>)> {
     let (sender, results): (_, Receiver<_>) = channel();
-    let log = LogConfig { directory: directory.to_owned(), sync, direct };
     let count = make().len();
     let running = start(Config { log: Some(log), ..config(1) }, move |_| {
         Ok(Writer {
             operations: make().into_iter(),
             registered: Vec::new(),
             results: sender.clone(),
+            order,
             under_way: false,
             stopping: false,
         })
@@ -105,22 +135,22 @@ fn run_operations(
     got
 }
 
-fn block(len: usize, seed: u64) -> Block {
+pub fn block(len: usize, seed: u64) -> Block {
     let mut bytes = AlignedBytes::zeroed(len);
     bytes.as_mut().copy_from_slice(&pattern(len, seed));
     Block { bytes, id: None }
 }
 
-fn write(id: u64, segment: u64, offset: u64, len: usize) -> Operation<Block> {
+pub fn write(id: u64, segment: u64, offset: u64, len: usize) -> Operation<Block> {
     Operation::Write(Write { id, segment, offset, buffer: block(len, id), len: len as u32 })
 }
 
-fn prepare(number: u64, recycle: Option<u64>) -> Operation<Block> {
+pub fn prepare(number: u64, recycle: Option<u64>) -> Operation<Block> {
     let header = format!("header of {number}").into_bytes();
     Operation::PrepareSegment(PrepareSegment { number, header, size_bytes: SIZE, recycle })
 }
 
-fn read_segment(directory: &Path, number: u64) -> Vec<u8> {
+pub fn read_segment(directory: &Path, number: u64) -> Vec<u8> {
     let segments = list_segments(&directory.join("core-0")).unwrap();
     let segment = segments.iter().find(|segment| segment.number == number).unwrap();
     assert_eq!(segment.size_bytes, SIZE);
@@ -193,11 +223,7 @@ fn synced_on_request() {
 fn registered_buffers_are_written() {
     let directory = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let (sender, results) = channel();
-    let log = LogConfig {
-        directory: directory.path().to_owned(),
-        sync: LogSync::EachWrite,
-        direct: true,
-    };
+    let log = log_config(directory.path(), LogSync::EachWrite, true);
     let running = start(Config { log: Some(log), ..config(1) }, move |_: CoreId| {
         // The machine lends the buffer it registers: the list is read before the first turn.
         let mut registered = block(8 * BLOCK, 1);
