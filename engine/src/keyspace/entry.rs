@@ -141,6 +141,15 @@ impl Value {
     }
 }
 
+/// What was there before a value was replaced.
+#[derive(Default)]
+pub struct Replaced {
+    /// If freeing it may take long.
+    pub old: Option<Value>,
+    /// How much more the entry takes now.
+    pub grown: isize,
+}
+
 /// An owned entry: 8 bytes, with a niche for `Option`.
 #[repr(transparent)]
 pub struct Entry(NonNull<Header>);
@@ -196,15 +205,18 @@ impl Entry {
         at.then(|| unsafe { self.0.as_ptr().add(1).cast::<i64>().read() })
     }
 
-    /// Sets or clears the expiry. The entry moves in memory when it gains or loses one.
-    pub fn set_expires_at_ms(&mut self, at_ms: Option<i64>) {
+    /// Sets or clears the expiry. The entry moves in memory when it gains or loses one. Returns
+    /// how much more it takes now.
+    pub fn set_expires_at_ms(&mut self, at_ms: Option<i64>) -> isize {
         match (self.expires_at_ms(), at_ms) {
-            (None, None) => {}
-            // SAFETY: the entry has room for an expiry, as it has one.
-            (Some(_), Some(at_ms)) => unsafe {
-                self.0.as_ptr().add(1).cast::<i64>().write(at_ms);
-            },
+            (None, None) => 0,
+            (Some(_), Some(at_ms)) => {
+                // SAFETY: the entry has room for an expiry, as it has one.
+                unsafe { self.0.as_ptr().add(1).cast::<i64>().write(at_ms) };
+                0
+            }
             _ => {
+                let before = self.allocated_bytes();
                 let access = self.access();
                 let mut moved = match self.value() {
                     ValueRef::Embedded(text) => Entry::text(self.key(), text, at_ms),
@@ -215,6 +227,7 @@ impl Entry {
                 };
                 moved.set_access(access);
                 *self = moved;
+                self.allocated_bytes() as isize - before as isize
             }
         }
     }
@@ -271,20 +284,34 @@ impl Entry {
     }
 
     /// Replaces the value by a string as SET stores it, in place where it fits; the expiry stays.
-    /// Returns what was there if freeing it may take long.
-    pub fn set_string(&mut self, value: &[u8]) -> Option<Value> {
-        if let Some(integer) = parse_i64(value) {
-            if self.kind() != Kind::Embedded {
-                return large(self.replace_value(Value::Integer(integer)));
+    pub fn set_string(&mut self, value: &[u8]) -> Replaced {
+        match (parse_i64(value), self.kind()) {
+            (Some(integer), Kind::Integer) => {
+                self.replace_value(Value::Integer(integer));
+                return Replaced::default();
             }
-        } else if self.kind() == Kind::Embedded && self.try_set_embedded(value) {
-            return None;
+            (None, Kind::Embedded) if self.try_set_embedded(value) => {
+                return Replaced::default();
+            }
+            _ => {}
         }
+        let fresh = Entry::string(self.key(), value, self.expires_at_ms());
+        self.replace_by(fresh)
+    }
+
+    /// As [`Entry::set_string`], but digits stay text.
+    pub fn set_text(&mut self, value: &[u8]) -> Replaced {
+        let fresh = Entry::text(self.key(), value, self.expires_at_ms());
+        self.replace_by(fresh)
+    }
+
+    fn replace_by(&mut self, fresh: Entry) -> Replaced {
+        let before = self.memory_bytes() as isize;
         let old = (self.kind() != Kind::Embedded).then(|| self.take_value());
-        let mut moved = Entry::string(self.key(), value, self.expires_at_ms());
-        moved.set_access(self.access());
-        *self = moved;
-        old.and_then(large)
+        let access = self.access();
+        *self = fresh;
+        self.set_access(access);
+        Replaced { old: old.and_then(large), grown: self.memory_bytes() as isize - before }
     }
 
     /// Replaces the value; an embedded string moves out of the entry first.

@@ -203,15 +203,13 @@ fn set_expiry(shard: &mut Shard, db: u16, hash: u64, key: &[u8], at_ms: Option<i
     let database = &mut shard.databases[usize::from(db)];
     let Some(entry) = database.table.get_mut(hash, key) else { return false };
     let was_volatile = entry.expires_at_ms().is_some();
-    let before = entry.memory_bytes();
-    entry.set_expires_at_ms(at_ms);
-    let after = entry.memory_bytes();
+    let grown = entry.set_expires_at_ms(at_ms);
     database.volatile += usize::from(at_ms.is_some());
     database.volatile -= usize::from(was_volatile);
     if let Some(at_ms) = at_ms {
         shard.note_deadline(db, hash, at_ms);
     }
-    shard.entry_resized(db, before, after);
+    shard.entry_grew(db, grown);
     true
 }
 

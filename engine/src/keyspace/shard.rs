@@ -283,13 +283,14 @@ impl Shard {
         }
     }
 
-    /// An entry of a database that took `before` bytes now takes `after`.
+    /// An entry of a database takes so much more than it did.
     #[inline]
-    pub(crate) fn entry_resized(&mut self, db: u16, before: usize, after: usize) {
-        let grown = after.wrapping_sub(before);
-        let database = &mut self.databases[usize::from(db)];
-        database.entry_bytes = database.entry_bytes.wrapping_add(grown);
-        self.data_bytes = self.data_bytes.wrapping_add(grown);
+    pub(crate) fn entry_grew(&mut self, db: u16, grown: isize) {
+        if grown != 0 {
+            let database = &mut self.databases[usize::from(db)];
+            database.entry_bytes = database.entry_bytes.wrapping_add_signed(grown);
+            self.data_bytes = self.data_bytes.wrapping_add_signed(grown);
+        }
     }
 
     pub(crate) fn note_deadline(&mut self, db: u16, hash: u64, at_ms: i64) {

@@ -3,7 +3,7 @@
 use crate::effect::Kind;
 use crate::error::{CommandError, STRING_TOO_LONG, WRONG_TYPE};
 
-use super::entry::{Entry, ValueRef};
+use super::entry::{Entry, Replaced, ValueRef};
 use super::shard::Shard;
 use super::space::Space;
 
@@ -23,12 +23,7 @@ impl Space<'_> {
 
     /// As [`Space::set_string`], but digits stay text: INCRBYFLOAT's result is no integer.
     pub fn set_text(&mut self, key: &[u8], value: &[u8], expiry: Expiry) {
-        let replace = |entry: &mut Entry, value: &[u8]| {
-            let mut fresh = Entry::text(entry.key(), value, entry.expires_at_ms());
-            fresh.set_access(entry.access());
-            Some(std::mem::replace(entry, fresh).into_value())
-        };
-        self.replace_string(key, value, expiry, replace, Entry::text);
+        self.replace_string(key, value, expiry, Entry::set_text, Entry::text);
     }
 
     fn replace_string(
@@ -36,7 +31,7 @@ impl Space<'_> {
         key: &[u8],
         value: &[u8],
         expiry: Expiry,
-        replace: impl FnOnce(&mut Entry, &[u8]) -> Option<super::entry::Value>,
+        replace: impl FnOnce(&mut Entry, &[u8]) -> Replaced,
         create: impl FnOnce(&[u8], &[u8], Option<i64>) -> Entry,
     ) {
         let (db, now_ms, clock) = (self.db(), self.now_ms(), self.access_clock());
@@ -57,16 +52,15 @@ impl Space<'_> {
         match database.table.get_mut(hash, key) {
             Some(entry) => {
                 let was_volatile = entry.expires_at_ms().is_some();
-                let before = entry.memory_bytes();
+                let mut grown = 0;
                 if expiry != Expiry::Keep {
-                    entry.set_expires_at_ms(at_ms);
+                    grown = entry.set_expires_at_ms(at_ms);
                     database.volatile += usize::from(at_ms.is_some());
                     database.volatile -= usize::from(was_volatile);
                 }
                 entry.note_use(clock, dice);
-                let old = replace(entry, value);
-                let after = entry.memory_bytes();
-                shard.entry_resized(db, before, after);
+                let Replaced { old, grown: more } = replace(entry, value);
+                shard.entry_grew(db, grown + more);
                 if let Some(at_ms) = at_ms {
                     shard.note_deadline(db, hash, at_ms);
                 }
@@ -106,11 +100,11 @@ impl Space<'_> {
         entry.note_use(clock, dice);
         let old_len = super::space::string_of(entry.value())?.bytes().len();
         check_length(old_len, tail.len(), max)?;
-        let before = entry.memory_bytes();
+        let before = entry.memory_bytes() as isize;
         let string = entry.raw_string_mut().ok_or(WRONG_TYPE)?;
         string.extend_from_slice(tail);
-        let (len, after) = (string.len(), entry.memory_bytes());
-        shard.entry_resized(db, before, after);
+        let (len, after) = (string.len(), entry.memory_bytes() as isize);
+        shard.entry_grew(db, after - before);
         if !shard.effects.muted() {
             shard.effects.begin(Kind::Append, db, key).bytes(tail);
         }
@@ -144,15 +138,15 @@ impl Space<'_> {
         if known {
             entry.note_use(clock, dice);
         }
-        let before = entry.memory_bytes();
+        let before = entry.memory_bytes() as isize;
         let string = entry.raw_string_mut().ok_or(WRONG_TYPE)?;
         let end = offset + bytes.len();
         if string.len() < end {
             string.resize(end);
         }
         string[offset..end].copy_from_slice(bytes);
-        let (len, after) = (string.len(), entry.memory_bytes());
-        shard.entry_resized(db, before, after);
+        let (len, after) = (string.len(), entry.memory_bytes() as isize);
+        shard.entry_grew(db, after - before);
         if !shard.effects.muted() {
             shard.effects.begin(Kind::Patch, db, key).varint(offset as u64).bytes(bytes);
         }

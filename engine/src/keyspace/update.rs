@@ -109,13 +109,13 @@ impl Space<'_> {
             entry.note_use(clock, dice);
         }
         let value = V::of(entry.value_mut()).ok_or(WRONG_TYPE)?;
-        let before = value.memory_bytes();
+        let before = value.memory_bytes() as isize;
         let mut update =
             Update { value, limits, hasher: &hasher, effects, db, key, changes: 0, touched: false };
         let result = change(&mut update);
         let Update { changes, touched, .. } = update;
-        let (empty, after) = (update.value.is_empty(), update.value.memory_bytes());
-        shard.entry_resized(db, before, after);
+        let (empty, after) = (update.value.is_empty(), update.value.memory_bytes() as isize);
+        shard.entry_grew(db, after - before);
         if empty && let Some(entry) = shard.remove_entry(db, hash, key) {
             shard.discard_entry(db, entry);
         }

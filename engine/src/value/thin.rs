@@ -72,11 +72,12 @@ impl ThinBytes {
         unsafe { (*self.header.as_ptr()).capacity as usize }
     }
 
-    /// What the block takes; nothing if there is none.
+    /// What the block takes, which is all that the allocator gave; nothing if there is none.
+    #[inline]
     pub fn memory_bytes(&self) -> usize {
         match self.capacity() {
             0 => 0,
-            capacity => alloc_size(HEADER_BYTES + capacity),
+            capacity => HEADER_BYTES + capacity,
         }
     }
 
@@ -384,6 +385,19 @@ mod tests {
         assert_eq!(ThinBytes::from(&[0; 16][..]).memory_bytes(), 24);
         assert_eq!(ThinBytes::from(&[0; 24][..]).memory_bytes(), 32);
         assert_eq!(ThinBytes::from(&[0; 25][..]).memory_bytes(), 40);
+    }
+
+    #[test]
+    fn a_block_takes_all_that_was_given() {
+        let mut bytes = ThinBytes::new();
+        for len in 1..5000 {
+            bytes.resize(len);
+            let exact = ThinBytes::from(&bytes[..]);
+            for bytes in [&bytes, &exact] {
+                assert_eq!(bytes.memory_bytes(), alloc_size(HEADER_BYTES + bytes.capacity()));
+            }
+            assert_eq!(exact.memory_bytes(), alloc_size(HEADER_BYTES + len));
+        }
     }
 
     #[test]

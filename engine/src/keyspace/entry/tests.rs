@@ -23,7 +23,7 @@ fn strings_keep_key_value_and_expiry_in_every_form() {
             match rng.below(4) {
                 0 => {
                     value = random_text(&mut rng);
-                    drop(entry.set_string(&value));
+                    drop(entry.set_string(&value).old);
                 }
                 1 => {
                     at_ms = (rng.below(2) == 0).then(|| rng.next_u64() as i64);
