@@ -31,14 +31,16 @@ pub fn unlink(call: &mut Call<'_, '_>) -> CommandResult {
     del(call)
 }
 
+/// Leaves no trace of a use, unlike TOUCH.
 pub fn exists(call: &mut Call<'_, '_>) -> CommandResult {
-    let found = call.args.iter_from(1).filter(|key| call.space.read(key).is_some()).count();
-    call.reply.count(found);
-    Ok(())
+    call.space.notes_access = false;
+    touch(call)
 }
 
 pub fn touch(call: &mut Call<'_, '_>) -> CommandResult {
-    exists(call)
+    let found = call.args.iter_from(1).filter(|key| call.space.read(key).is_some()).count();
+    call.reply.count(found);
+    Ok(())
 }
 
 pub fn type_(call: &mut Call<'_, '_>) -> CommandResult {

@@ -4,6 +4,7 @@ use crate::effect::Kind;
 use crate::image;
 use crate::limits::EMBEDDED_STRING_BYTES_MAX;
 
+use super::access::AccessClock;
 use super::entry::{Entry, Value};
 use super::shard::Shard;
 use super::space::Space;
@@ -18,12 +19,12 @@ impl Space<'_> {
 
     /// Sets the time of a key that exists. A time that is over deletes it. False if it is absent.
     pub fn expire(&mut self, key: &[u8], at_ms: i64) -> bool {
-        let (db, now_ms) = (self.db(), self.now_ms());
+        let (db, now_ms, clock) = (self.db(), self.now_ms(), self.access_clock());
         let (shard, hash) = self.shard_of(key);
         if at_ms <= now_ms {
             return shard.delete(db, hash, key);
         }
-        if !set_expiry(shard, db, hash, key, Some(at_ms)) {
+        if !set_expiry(shard, db, hash, key, Some(at_ms), clock) {
             return false;
         }
         if !shard.effects.muted() {
@@ -35,13 +36,13 @@ impl Space<'_> {
 
     /// Takes a key's time away. False if it is absent or had none.
     pub fn persist(&mut self, key: &[u8]) -> bool {
-        let db = self.db();
+        let (db, clock) = (self.db(), self.access_clock());
         let (shard, hash) = self.shard_of(key);
         let volatile = shard.table(db).get(hash, key).and_then(Entry::expires_at_ms).is_some();
         if !volatile {
             return false;
         }
-        set_expiry(shard, db, hash, key, None);
+        set_expiry(shard, db, hash, key, None, clock);
         if !shard.effects.muted() {
             shard.effects.begin(Kind::Persist, db, key);
         }
@@ -81,7 +82,7 @@ impl Space<'_> {
 
     /// Moves a key under another name, over what is there. False if the key is absent.
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
-        let db = self.db();
+        let (db, clock) = (self.db(), self.access_clock());
         if self.shards.shard_of(from) != self.shards.shard_of(to) {
             return self.rename_across_shards(from, to);
         }
@@ -91,7 +92,7 @@ impl Space<'_> {
         if let Some(old) = shard.remove_entry(db, to_hash, to) {
             shard.discard_entry(db, old);
         }
-        let (at_ms, access) = (entry.expires_at_ms(), entry.access());
+        let (at_ms, access) = (entry.expires_at_ms(), clock.used(entry.access(), &mut shard.dice));
         let mut moved = with_key(entry, to, at_ms);
         moved.set_access(access);
         shard.renamed(db, from, to);
@@ -198,10 +199,19 @@ pub(crate) fn swap(shard: &mut Shard, a: u16, b: u16) {
     shard.everything_changed();
 }
 
-fn set_expiry(shard: &mut Shard, db: u16, hash: u64, key: &[u8], at_ms: Option<i64>) -> bool {
+fn set_expiry(
+    shard: &mut Shard,
+    db: u16,
+    hash: u64,
+    key: &[u8],
+    at_ms: Option<i64>,
+    clock: AccessClock,
+) -> bool {
     shard.before_change(db, hash, key);
-    let database = &mut shard.databases[usize::from(db)];
+    let Shard { databases, dice, .. } = &mut *shard;
+    let database = &mut databases[usize::from(db)];
     let Some(entry) = database.table.get_mut(hash, key) else { return false };
+    entry.note_use(clock, dice);
     let was_volatile = entry.expires_at_ms().is_some();
     let grown = entry.set_expires_at_ms(at_ms);
     database.volatile += usize::from(at_ms.is_some());

@@ -107,3 +107,46 @@ fn the_last_time_there_is_is_rounded_to_seconds() {
         ("pexpiretime k", ":9223372036854775807\r\n"),
     ]);
 }
+
+/// As Redis 7.0.15 counts, where every use counts and nothing decays.
+#[test]
+fn uses_are_counted_as_redis_counts_them() {
+    let mut fixture = Fixture::new(1);
+    let eviction = &mut fixture.settings.eviction;
+    eviction.policy = crate::settings::Policy::AllkeysLfu;
+    (eviction.lfu_log_factor, eviction.lfu_decay_minutes) = (0, 0);
+    let steps = [
+        ("SET k v", "k", 5),
+        ("GET k", "k", 6),
+        ("SET k w", "k", 7),
+        ("EXISTS k", "k", 7),
+        ("TOUCH k", "k", 8),
+        ("TTL k", "k", 8),
+        ("TYPE k", "k", 8),
+        ("EXPIRE k 100", "k", 9),
+        ("PERSIST k", "k", 10),
+        ("APPEND k x", "k", 11),
+        ("RENAME k k2", "k2", 12),
+        ("COPY k2 k3", "k2", 13),
+        ("GET nokey", "k3", 5),
+        ("OBJECT ENCODING k2", "k2", 13),
+        ("SET k2 y KEEPTTL", "k2", 14),
+        ("SETEX k2 100 v", "k2", 15),
+        ("MGET k2 k3", "k2", 16),
+        ("RPUSH l a", "l", 5),
+        ("RPUSH l b", "l", 6),
+        ("LRANGE l 0 -1", "l", 7),
+        ("HSET h a b", "h", 5),
+        ("HSET h a c", "h", 6),
+    ];
+    for (command, key, uses) in steps {
+        fixture.run(command);
+        assert_eq!(fixture.run(&format!("OBJECT FREQ {key}")), format!(":{uses}\r\n"), "{command}");
+    }
+    let error = fixture.run("OBJECT IDLETIME k2");
+    assert!(error.starts_with("-ERR An LFU maxmemory policy is selected, idle time not tracked."));
+    assert_eq!(fixture.run("OBJECT FREQ nokey"), "$-1\r\n");
+    fixture.settings.eviction.policy = crate::settings::Policy::VolatileTtl;
+    let error = fixture.run("OBJECT FREQ k2");
+    assert!(error.starts_with("-ERR An LFU maxmemory policy is not selected, access frequency"));
+}
