@@ -116,7 +116,7 @@ fn check(client: &mut Client, c: u64, progress: Progress) -> u64 {
 
 fn round(directory: &Path, cores: &str, from: &mut [u64], load: Duration) {
     // Checkpoints all the time, and a log that is cut short behind them.
-    let settings = ["--checkpoint-log-bytes", "300000", "--log-segment-bytes", "1048576"];
+    let settings = ["--checkpoint-log-bytes", "300000"];
     let with_cores = |cores| [&["--cores", cores], &settings[..]].concat();
     let server = Server::start(directory, &with_cores(cores)).unwrap();
     let address = server.address();

@@ -5,8 +5,8 @@
 //! - [`config_command`]: CONFIG; [`info`]: INFO; [`command_command`]: COMMAND, with [`docs`].
 //! - [`measure`]: which commands are timed, for [`slowlog`], [`latency`] with its [`graph`], and
 //!   [`histogram`]; [`redact`]: what must not be shown.
-//! - [`debug`]: DEBUG; [`memory_command`]: MEMORY, with [`memory_figures`]; [`wait`]: WAIT, WAITAOF;
-//!   [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
+//! - [`debug`]: DEBUG; [`memory_command`]: MEMORY, with [`memory_figures`]; [`wait`]: WAIT and
+//!   WAITAOF; [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
 //! - [`everywhere`]: questions that every core must answer.
 //! - [`stats`]: what a core counts.
 

@@ -1,5 +1,5 @@
 //! What this core uses of the memory that all cores share (`maxmemory`), and what it knows of the
-//! others. Plain numbers; lives on its core. See `adr/0006`.
+//! others. Plain numbers; lives on its core. See `adr/0007`.
 
 use crate::limits::{MEMORY_STEP_BYTES_MIN, MEMORY_STEPS};
 

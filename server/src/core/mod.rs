@@ -151,11 +151,7 @@ impl Core {
         for shard in start.shards {
             shards.put(shard);
         }
-        let cores = start.config.cores;
-        let mut release = Release::new(start.shard_count);
-        for shard in shards.held() {
-            release.resume(ShardId(shard.id()), Index(shard.released()));
-        }
+        let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
         let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);
         let mut measures = Measures::default();
         measures.configure(&start.config);
@@ -170,13 +166,8 @@ impl Core {
                 .collect(),
             connections: Connections::default(),
             gate: Gate::default(),
-            transactions: Transactions::new(
-                start.id,
-                start.node.node,
-                start.incarnation,
-                start.shard_count,
-            ),
-            release,
+            transactions: Transactions::new(start.id, start.node.node, start.incarnation, count),
+            release: release_points(&shards),
             reports: vec![Vec::new(); cores],
             log: start.log,
             now: Now::default(),
@@ -199,12 +190,7 @@ impl Core {
             last_client: 0,
             stats: CoreStats::default(),
             draining: false,
-            checkpoints: Checkpoints::new(
-                cores,
-                start.incarnation,
-                start.checkpoints,
-                start.logged_bytes,
-            ),
+            checkpoints: Checkpoints::new(cores, start.incarnation, start.checkpoints, logged),
             node: start.node,
             start_lsn,
             account,
@@ -266,6 +252,15 @@ impl Core {
         self.flush_mesh();
         self.outputs.push(Output::Mesh { to, message });
     }
+}
+
+/// Everything that the shards begin with is decided.
+fn release_points(shards: &Shards) -> Release {
+    let mut release = Release::new(shards.count());
+    for shard in shards.held() {
+        release.resume(ShardId(shard.id()), Index(shard.released()));
+    }
+    release
 }
 
 /// Shards are dealt out in contiguous runs, so that ascending shards lie on ascending cores: the

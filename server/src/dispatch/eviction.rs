@@ -1,5 +1,5 @@
 //! `maxmemory`: what every core uses is kept known, keys go when all together use too much, and
-//! writes are refused when none can. See `adr/0006`.
+//! writes are refused when none can. See `adr/0007`.
 //!
 //! A core evicts from its own shards alone, and only those that are here: before a command that
 //! may need memory, and between turns. What goes is in the log as a deletion.

@@ -415,12 +415,11 @@ impl<B: LogBuffer> LogFiles<B> {
     /// Keeps a descriptor; the longest kept one that nothing uses makes room.
     fn remember(&mut self, segment: u64, fd: OwnedFd) {
         self.segments.retain(|(number, _)| *number != segment);
-        if self.segments.len() >= OPEN_SEGMENTS_MAX {
-            if let Some(unused) =
-                self.segments.iter().position(|(number, _)| !self.is_used(*number))
-            {
-                self.segments.remove(unused);
-            }
+        let unused = self.segments.iter().position(|(number, _)| !self.is_used(*number));
+        if self.segments.len() >= OPEN_SEGMENTS_MAX
+            && let Some(unused) = unused
+        {
+            self.segments.remove(unused);
         }
         self.segments.push((segment, fd));
     }

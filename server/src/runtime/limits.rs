@@ -63,7 +63,8 @@ pub const FILE_OPERATIONS_MAX: usize = 64;
 pub const OPEN_SEGMENTS_MAX: usize = 8;
 
 /// Descriptors beside the clients': each core has a ring, an eventfd, a listener, two directories,
-/// a segment in preparation, a side file (7) and open segments, the process some 32 (as Redis reserves).
+/// a segment in preparation, a side file (7) and open segments, the process some 32 (as Redis
+/// reserves).
 pub const DESCRIPTORS_PROCESS: u64 = 32;
 pub const DESCRIPTORS_CORE: u64 = 7 + OPEN_SEGMENTS_MAX as u64;
 

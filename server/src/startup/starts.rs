@@ -11,8 +11,8 @@ use crate::core::{CoreStart, home_of};
 
 use super::recovery::Recovered;
 
-/// What each core starts with. `log_identity` names the node whose logs these are (its `core` is of no
-/// account), `None` where there are none.
+/// What each core starts with. `log_identity` names the node whose logs these are (its `core` is of
+/// no account), `None` where there are none.
 pub fn deal_out(
     config: &Config,
     recovered: Recovered,

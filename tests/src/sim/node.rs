@@ -110,10 +110,10 @@ impl EntryStream for Entries {
 
 impl Node {
     /// Starts from what is on the disk, as the server does.
-    pub fn start(config: &Config, mut disk: Disk, rng: &mut Rng) -> Result<Node, NoStart> {
+    pub fn start(config: &Config, mut disk: Disk, rng: &mut Rng) -> Result<Node, Box<NoStart>> {
         match Node::recover(config, &mut disk, rng) {
             Ok(seats) => Ok(Node { seats, disk }),
-            Err(message) => Err(NoStart { disk, message }),
+            Err(message) => Err(Box::new(NoStart { disk, message })),
         }
     }
 

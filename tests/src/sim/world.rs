@@ -10,7 +10,7 @@ use server::core::io::ConnId;
 use super::checker::{Checker, is_refused};
 use super::client::{Asked, Client};
 use super::disk::{Damage, Disk};
-use super::node::{Effect, NoStart, Node, Waiting};
+use super::node::{Effect, Node, Waiting};
 use super::workload::{Operation, QUEUES};
 
 /// What a seed is run with; everything else comes from the seed.
@@ -458,7 +458,8 @@ impl World {
             },
             (Ok(node), _) => Ok(node),
             (Err(refused), None) => Err(refused.message),
-            (Err(NoStart { mut disk, .. }), Some(bit)) => {
+            (Err(refused), Some(bit)) => {
+                let mut disk = refused.disk;
                 self.outcome.rot_refused += 1;
                 disk.flip(bit);
                 Node::start(&self.config, disk, &mut self.rng).map_err(|no| no.message)
