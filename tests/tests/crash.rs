@@ -116,7 +116,7 @@ fn check(client: &mut Client, c: u64, progress: Progress) -> u64 {
 
 fn round(directory: &Path, cores: &str, from: &mut [u64], load: Duration) {
     // Checkpoints all the time, and a log that is cut short behind them.
-    let settings = ["--checkpoint-log-bytes", "300000"];
+    let settings = ["--checkpoint-log-bytes", "65536"];
     let with_cores = |cores| [&["--cores", cores], &settings[..]].concat();
     let server = Server::start(directory, &with_cores(cores)).unwrap();
     let address = server.address();
@@ -161,9 +161,10 @@ fn round(directory: &Path, cores: &str, from: &mut [u64], load: Duration) {
         }
         from[c as usize] = checked;
     }
-    server.stop().unwrap();
+    assert_eq!(client.run("SAVE").unwrap(), Value::ok());
     let checkpoints = std::fs::read_dir(directory.join("checkpoints")).unwrap();
-    assert!(checkpoints.count() > 0, "checkpoints were made");
+    assert!(checkpoints.count() > 0, "SAVE answers once the checkpoints are there");
+    server.stop().unwrap();
 }
 
 #[test]
