@@ -76,6 +76,14 @@ pub static KNOWN: &[Known] = &[
         },
     },
     Known {
+        versions: (ALWAYS, (7, 2)),
+        why: "LPOS takes the lowest number there is as RANK before 7.2, and finds nothing",
+        applies: |words, redis, _| {
+            let lowest = |word: &Vec<u8>| word == b"-9223372036854775808";
+            name(words) == "lpos" && !redis.is_error() && words.iter().any(lowest)
+        },
+    },
+    Known {
         versions: ((8, 0), NEVER),
         why: "bounds of scores: Redis 8 reads neither hexadecimal nor leading spaces, 7 does",
         applies: |words, redis, _| {
