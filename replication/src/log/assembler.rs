@@ -40,7 +40,7 @@ impl Assembler {
         payload: &[u8],
         visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
     ) -> Result<(), String> {
-        if header.kind == RecordKind::Seal {
+        if matches!(header.kind, RecordKind::Seal | RecordKind::Release) {
             return Ok(());
         }
         let (incarnation, shard) = (header.incarnation, header.shard);
@@ -80,7 +80,9 @@ fn entry_of<'a>(header: &RecordHeader, payload: &'a [u8]) -> Result<Entry<'a>, S
         RecordKind::Void if payload.len() == 8 => {
             Content::Void { from: Index(u64::from_le_bytes(field(payload, 0))) }
         }
-        RecordKind::Void | RecordKind::Seal => return Err("a void of another length".into()),
+        RecordKind::Void | RecordKind::Seal | RecordKind::Release => {
+            return Err("a void of another length".into());
+        }
         RecordKind::Entry if header.participants == 0 => {
             Content::Entry { transaction: None, payload }
         }

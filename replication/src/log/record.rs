@@ -19,6 +19,8 @@ pub enum RecordKind {
     Seal = 2,
     /// Entries of one shard that a start has cut.
     Void = 3,
+    /// Segments before one are not needed any more.
+    Release = 4,
 }
 
 /// Which part of a payload a record holds.
@@ -121,6 +123,7 @@ impl RecordHeader {
             1 => RecordKind::Entry,
             2 => RecordKind::Seal,
             3 => RecordKind::Void,
+            4 => RecordKind::Release,
             _ => return Err(NoRecord::Invalid),
         };
         let record = RecordHeader {

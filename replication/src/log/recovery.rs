@@ -43,6 +43,8 @@ pub struct Tail {
     pub cut_records: u64,
     /// The segments up to that one, ascending.
     pub uses: Vec<SegmentUse>,
+    /// Up to here each shard's entries may be in no log any more: checkpoints must have them.
+    pub released: Vec<(ShardId, Index)>,
 }
 
 /// An entry or a void read back.
@@ -187,9 +189,13 @@ pub fn recover<S: SegmentSource>(
         tail: Tail { segment: first, offset: BLOCK_BYTES as u64, segment_bytes, ..Tail::default() },
         ends: Vec::new(),
         last: (first, 0),
+        first_needed: 1,
         assembler: if first > 1 { Assembler::late() } else { Assembler::default() },
     };
     scan.run(visit)?;
+    if first > scan.first_needed {
+        return Err(RecoveryError::Missing { file: file_name(scan.first_needed) });
+    }
     let next = Lsn(scan.tail.last_lsn.0 + 1);
     let beyond = scan.look_beyond()?;
     let mut tail = scan.tail;
@@ -290,6 +296,8 @@ struct Scan<'s, S> {
     ends: Vec<u64>,
     /// Segment and offset of the last record.
     last: (u64, u64),
+    /// The segment from which on all are needed, as the log says.
+    first_needed: u64,
     assembler: Assembler,
 }
 
@@ -311,7 +319,12 @@ impl<S: SegmentSource> Scan<'_, S> {
                 self.assembler.take(&header, payload, visit).map_err(|message| {
                     RecoveryError::Refused { file: file_name(number), offset: start, message }
                 })?;
-                if header.kind != RecordKind::Seal {
+                if header.kind == RecordKind::Release
+                    && let Some((first, released)) = uses::decode_release(payload)
+                {
+                    (self.first_needed, self.tail.released) = (first, released);
+                }
+                if matches!(header.kind, RecordKind::Entry | RecordKind::Void) {
                     uses::note(&mut found.lasts, header.shard, header.index);
                 }
                 self.last = (number, start);

@@ -84,6 +84,15 @@ struct Subject {
     participants: u16,
 }
 
+impl Subject {
+    /// Of a record that concerns no shard.
+    fn of_log(kind: RecordKind) -> Subject {
+        let (shard, term) = (ShardId(0), Term(0));
+        let (index, decided) = (Index(0), Index(0));
+        Subject { kind, shard, term, index, decided, participants: 0 }
+    }
+}
+
 struct InFlight {
     id: u64,
     segment: u64,
@@ -127,8 +136,12 @@ pub struct LogWriter {
     lacks_space: bool,
     /// Segments with records that may still be needed, ascending; the last one is being written.
     uses: VecDeque<SegmentUse>,
-    /// Segments that are not: number and size, ascending.
+    /// Segments that are not: number and size, ascending; and the record that says so, before
+    /// which they stay.
     unneeded: VecDeque<(u64, u64)>,
+    unneeded_since: Lsn,
+    /// Last index of each shard that went with a segment.
+    released: Vec<(ShardId, Index)>,
     /// One of them is being removed.
     removing: bool,
     /// Batches that wait, oldest first; the last one still takes entries.
@@ -170,6 +183,8 @@ impl LogWriter {
             lacks_space: false,
             uses: tail.uses.into(),
             unneeded: VecDeque::new(),
+            unneeded_since: Lsn(0),
+            released: tail.released,
             removing: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -258,14 +273,7 @@ impl LogWriter {
             Some(lsn) => self.durable >= lsn,
             None if self.durable < self.appended => false,
             None => {
-                let subject = Subject {
-                    kind: RecordKind::Seal,
-                    shard: ShardId(0),
-                    term: Term(0),
-                    index: Index(0),
-                    decided: Index(0),
-                    participants: 0,
-                };
+                let subject = Subject::of_log(RecordKind::Seal);
                 self.sealed = Some(self.append_record(subject, [&[], &[]]));
                 false
             }
@@ -301,7 +309,7 @@ impl LogWriter {
             let payload = [front_part, part];
             self.previous_crc = header.write(payload, self.checksum_start, &mut batch.buffer);
             batch.last_lsn = self.appended;
-            if subject.kind != RecordKind::Seal {
+            if matches!(subject.kind, RecordKind::Entry | RecordKind::Void) {
                 uses::note(&mut batch.lasts, subject.shard, subject.index);
             }
             self.waiting_bytes += HEADER_BYTES + payload_len;
@@ -382,8 +390,8 @@ impl LogWriter {
         let size_bytes = self.segment_bytes;
         let header = SegmentHeader { identity: self.identity, number, size_bytes }.encode();
         // Only the oldest one: no segment may be missing before others.
-        let oldest =
-            self.unneeded.front().filter(|(_, size)| !self.removing && *size == size_bytes);
+        let free = !self.removing && self.durable >= self.unneeded_since;
+        let oldest = self.unneeded.front().filter(|(_, size)| free && *size == size_bytes);
         let recycle = oldest.map(|(number, _)| *number);
         if recycle.is_some() {
             self.unneeded.pop_front();
@@ -397,7 +405,8 @@ impl LogWriter {
         let spare = usize::from(recyclable);
         // A segment that is being recycled is older than these: it must be gone before them.
         let recycling = self.next_segment == NextSegment::Asked;
-        if self.removing || recycling || self.unneeded.len() <= spare {
+        let told = self.durable >= self.unneeded_since;
+        if self.removing || recycling || !told || self.unneeded.len() <= spare {
             return None;
         }
         let (number, _) = self.unneeded.pop_front()?;
@@ -414,10 +423,20 @@ impl LogWriter {
     /// their shards. The one being written and the one before it stay, so that a start finds where
     /// the chain of records goes on.
     pub fn release_segments(&mut self, covered: &dyn Fn(ShardId) -> Index) {
+        let before = self.unneeded.len();
         while self.uses.len() > 2 && self.uses[0].is_covered(covered) {
             if let Some(unneeded) = self.uses.pop_front() {
                 self.unneeded.push_back((unneeded.number, unneeded.size_bytes));
+                for (shard, last) in unneeded.lasts {
+                    uses::note(&mut self.released, shard, last);
+                }
             }
+        }
+        if self.unneeded.len() > before {
+            // A start must be able to tell them from segments that were lost.
+            let subject = Subject::of_log(RecordKind::Release);
+            let payload = uses::encode_release(self.uses[0].number, &self.released);
+            self.unneeded_since = self.append_record(subject, [&[], &payload]);
         }
     }
 

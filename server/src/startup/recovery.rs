@@ -46,8 +46,10 @@ pub fn recover_directory(
     for directory in &directories {
         remove_leftovers(directory)?;
     }
+    let bases: Vec<Index> = shards.held().map(|shard| Index(shard.released())).collect();
     let (replayed, tails) =
         read_logs(&directories, identity, |logs| apply_in_order(logs, &mut shards, settings))?;
+    check_released(&tails, &bases)?;
     for (directory, tail) in directories.iter().zip(&tails) {
         make_durable(directory, tail)?;
     }
@@ -59,9 +61,28 @@ pub fn recover_directory(
 pub fn check_transactions(directory: &Path, identity: &Identity) -> Result<Replayed, StartError> {
     let bases = checkpoint_bases(directory, identity)?;
     let directories = core_directories(directory)?;
-    let (replayed, _) =
+    let (replayed, tails) =
         read_logs(&directories, identity, |logs| take_in_order(logs, &bases, |_, _, _| Ok(())))?;
+    check_released(&tails, &bases)?;
     Ok(replayed)
+}
+
+/// What the logs have let go must be in checkpoints.
+pub fn check_released(tails: &[Tail], bases: &[Index]) -> Result<(), StartError> {
+    for (shard, last) in tails.iter().flat_map(|tail| &tail.released) {
+        let base = bases.get(usize::from(shard.0)).copied().unwrap_or_default();
+        if base < *last {
+            return Err(format!(
+                "entries {} to {} of shard {} are in no log any more, and no sound checkpoint has \
+                 them; restore the directory from a backup",
+                base.0 + 1,
+                last.0,
+                shard.0
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// What is shown from now on must not be lost by a later power cut: a write that was under way at

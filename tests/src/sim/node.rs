@@ -21,7 +21,7 @@ use server::core::storage::StorageOperation;
 use server::dispatch::log_done::LogDone;
 use server::startup::checkpoints::LoadPlan;
 use server::startup::identity::Identity;
-use server::startup::recovery::Recovered;
+use server::startup::recovery::{Recovered, check_released};
 use server::startup::replay::{EntryStream, OwnedEntry, apply_in_order, own};
 use server::startup::starts::deal_out;
 
@@ -131,6 +131,8 @@ impl Node {
             tails.push(tail.map_err(|error| format!("log of core {core}: {error}"))?);
             logs.push(Entries(entries.into_iter().peekable()));
         }
+        let bases: Vec<Index> = shards.held().map(|shard| Index(shard.released())).collect();
+        check_released(&tails, &bases).map_err(|error| error.to_string())?;
         let replayed = apply_in_order(&mut logs, &mut shards, &config.engine_settings())
             .map_err(|error| error.to_string())?;
         let host = || -> Box<dyn Host> { Box::new(Still) };

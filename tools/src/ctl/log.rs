@@ -189,6 +189,7 @@ impl Printer<'_> {
         )?;
         match header.kind {
             RecordKind::Seal => write!(self.out, "seal")?,
+            RecordKind::Release => write!(self.out, "earlier segments released")?,
             RecordKind::Entry => write!(
                 self.out,
                 "entry shard {} term {} index {} decided {}: {} bytes{part}",

@@ -551,6 +551,7 @@ fn what_a_checkpoint_has_may_go_and_nothing_else() {
         let mut run = Run { disk, writer, in_flight, appended, indexes };
         for _ in 0..60 {
             number += 1;
+            let before = run.disk.segments.keys().next().copied();
             let shard = number % 3;
             run.append(shard as u16, vec![number as u8; 1 + number * 7919 % 30_000]);
             while run.writer.durable() < run.writer.appended() {
@@ -560,7 +561,6 @@ fn what_a_checkpoint_has_may_go_and_nothing_else() {
             if number % 7 == 0 {
                 covered[shard] = run.indexes[shard] - 1;
             }
-            let before = run.disk.segments.keys().next().copied();
             run.writer.release_segments(&|shard| Index(covered[usize::from(shard.0)]));
             run.submit();
             removed += usize::from(run.disk.segments.keys().next().copied() != before);
