@@ -127,6 +127,7 @@ impl Core {
         let reply = Reply::new(&mut bytes, connection.protocol);
         self.run_engine(spec, args, Caller::of(&connection), reply);
         if self.block.take().is_some() {
+            self.touch_changed(&needed);
             connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
             return self.connections.put_back(connection);
         }

@@ -242,6 +242,16 @@ impl Core {
         (index > 0).then_some((index, index == open_index))
     }
 
+    /// Notes what was changed although there is no reply to be fenced: keys whose time was over.
+    pub(crate) fn touch_changed(&mut self, needed: &ShardSet) {
+        for &shard in needed {
+            let held = self.shards.get(usize::from(shard));
+            if held.is_some_and(|held| !held.effects.is_empty()) && self.is_home(shard.into()) {
+                self.touch(shard);
+            }
+        }
+    }
+
     /// CLIENT REPLY OFF and SKIP: takes the reply back.
     pub(crate) fn silence(&self, connection: &mut Connection, start: usize) {
         if connection.is_silent() {

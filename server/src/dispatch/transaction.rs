@@ -89,6 +89,7 @@ impl Core {
             let unix_ms = self.now.unix_ms;
             Space::new(&mut self.shards, &self.settings, db, unix_ms).contains(key);
             let shard = self.shards.shard_of(key);
+            self.touch_changed(&ShardSet::from_slice(&[shard as u16]));
             if let Some(held) = self.shards.get_mut(shard) {
                 let version = held.watched.watch(db, key);
                 connection.watched.push(WatchedKey { db, key: key.into(), version });
