@@ -32,13 +32,18 @@ pub struct Checkpoints {
     logged_bytes: Vec<u64>,
     /// Shards whose checkpoint was asked for.
     asked: VecDeque<u16>,
+    /// One of those failed.
+    asked_failed: bool,
     /// Who is told when those are done.
     waiting: Vec<Asker>,
+    /// Shards whose log has grown enough, or whose last checkpoint failed.
+    due: VecDeque<u16>,
     /// A file that is not needed any more is being removed.
     removing: bool,
-    /// Cores on whose disk is what their start had to say: until all are, a shard's log may still
-    /// hold what another start would have to cut.
-    started: Vec<bool>,
+    /// Cores on whose disk is not yet what their start had to say: until there is none, a shard's
+    /// log may still hold what another start would have to cut.
+    starting: usize,
+    own_started: bool,
     incarnation: Incarnation,
     begun: u64,
     not_before_ns: u64,
@@ -87,9 +92,12 @@ impl Checkpoints {
             logged_bytes,
             files,
             asked: VecDeque::new(),
+            asked_failed: false,
             waiting: Vec::new(),
+            due: VecDeque::new(),
             removing: false,
-            started: vec![false; cores],
+            starting: cores,
+            own_started: false,
             incarnation,
             begun: 0,
             not_before_ns: 0,
@@ -98,10 +106,22 @@ impl Checkpoints {
         }
     }
 
-    /// An entry of so many bytes was logged.
+    /// An entry of so many bytes was logged. A checkpoint is due once there are more than
+    /// `least_bytes`, and than the last one had.
     #[inline]
-    pub fn note_logged(&mut self, shard: u16, bytes: usize) {
-        self.logged_bytes[usize::from(shard)] += bytes as u64;
+    pub fn note_logged(&mut self, shard: u16, bytes: usize, least_bytes: u64) {
+        let place = usize::from(shard);
+        let logged = &mut self.logged_bytes[place];
+        *logged += bytes as u64;
+        if *logged > least_bytes.max(self.files[place].newest_bytes()) && !self.due.contains(&shard)
+        {
+            self.due.push_back(shard);
+        }
+    }
+
+    /// The shard whose checkpoint is next.
+    fn next_shard(&self) -> Option<u16> {
+        self.asked.front().or(self.due.front()).copied()
     }
 
     /// The log up to here is not needed to bring the shard back, even if its newest checkpoint
@@ -111,11 +131,6 @@ impl Checkpoints {
             return Index(u64::MAX);
         }
         self.files.get(usize::from(shard.0)).map_or(Index(0), Files::covered)
-    }
-
-    fn is_due(&self, shard: u16, least_bytes: u64) -> bool {
-        let place = usize::from(shard);
-        self.logged_bytes[place] > least_bytes.max(self.files[place].newest_bytes())
     }
 }
 
@@ -134,40 +149,47 @@ impl Core {
 
     /// Every core says once that its log holds what its start had to say.
     fn note_own_start(&mut self) {
-        let own = usize::from(self.id);
         let Some(log) = &self.log else { return };
-        if self.checkpoints.started[own] || log.durable() < self.start_lsn {
+        if self.checkpoints.own_started || log.durable() < self.start_lsn {
             return;
         }
-        let own_id = self.id;
-        for core in (0..self.config.cores as u16).filter(|core| *core != own_id) {
-            self.send_message(core, Message::Started { core: own_id });
+        self.checkpoints.own_started = true;
+        self.on_core_started();
+        let own = self.id;
+        for core in (0..self.config.cores as u16).filter(|core| *core != own) {
+            self.send_message(core, Message::Started);
         }
-        self.checkpoints.started[own] = true;
     }
 
-    pub(crate) fn on_core_started(&mut self, core: u16) {
-        self.checkpoints.started[usize::from(core)] = true;
+    pub(crate) fn on_core_started(&mut self) {
+        self.checkpoints.starting -= 1;
+    }
+
+    /// Notes that what a start found in the log is to be covered by checkpoints.
+    pub(crate) fn note_logged_before(&mut self) {
+        for shard in 0..self.shards.count() as u16 {
+            if self.is_home(usize::from(shard)) {
+                self.checkpoints.note_logged(shard, 0, self.config.checkpoint_log_bytes);
+            }
+        }
     }
 
     fn begin_checkpoint(&mut self) -> bool {
         let checkpoints = &self.checkpoints;
-        if !checkpoints.started.iter().all(|started| *started)
+        let Some(shard) = checkpoints.next_shard() else { return false };
+        if checkpoints.starting > 0
             || checkpoints.removing
             || self.now.mono_ns < checkpoints.not_before_ns
         {
             return false;
         }
-        let due = || {
-            let own = self.shards.held().map(|shard| shard.id());
-            own.filter(|shard| self.is_home(usize::from(*shard)))
-                .find(|shard| checkpoints.is_due(*shard, self.config.checkpoint_log_bytes))
-        };
-        let Some(shard) = checkpoints.asked.front().copied().or_else(due) else { return false };
         let Some(held) = self.shards.get_mut(usize::from(shard)) else { return false };
         let (index, contents) = held.begin_checkpoint();
+        self.checkpoints.due.retain(|due| *due != shard);
         self.checkpoints.begun += 1;
-        let stamp = self.checkpoints.incarnation.0 << 32 | self.checkpoints.begun;
+        // No two cores of a start give the same.
+        let number = self.checkpoints.begun * self.config.cores as u64 + u64::from(self.id);
+        let stamp = self.checkpoints.incarnation.0 << 32 | number;
         let round = Round::new(self.node, shard, Index(index), stamp, &contents, self.now.mono_ns);
         self.checkpoints.round = Some(round);
         self.checkpoints.logged_bytes[usize::from(shard)] = 0;
@@ -218,9 +240,16 @@ impl Core {
             Outcome::Abandoned(why) => {
                 stats.failed += 1;
                 stats.last_failed = true;
+                self.checkpoints.asked_failed |= self.checkpoints.asked.contains(&shard);
                 self.checkpoints.not_before_ns = self.now.mono_ns + CHECKPOINT_RETRY_NS;
                 // What was logged until then still is to be covered.
-                self.checkpoints.logged_bytes[place] = u64::MAX / 2;
+                if !self.checkpoints.due.contains(&shard) {
+                    self.checkpoints.due.push_back(shard);
+                }
+                if self.checkpoints.stopping {
+                    // The log has everything: a stop does not wait for a disk that may never heal.
+                    self.checkpoints.asked.clear();
+                }
                 tracing::error!(
                     core = self.id,
                     shard,
@@ -231,8 +260,8 @@ impl Core {
         }
         self.checkpoints.asked.retain(|asked| *asked != shard);
         if self.checkpoints.asked.is_empty() {
+            let failed = u64::from(std::mem::take(&mut self.checkpoints.asked_failed));
             for asker in std::mem::take(&mut self.checkpoints.waiting) {
-                let failed = u64::from(self.checkpoints.stats.last_failed);
                 self.tell_asker(asker, Answer::Count(failed));
             }
         }
@@ -250,9 +279,9 @@ impl Core {
         if self.checkpoints.removing {
             return;
         }
-        let shards = self.checkpoints.files.iter_mut().enumerate();
-        let old = shards.filter_map(|(shard, files)| files.take_outdated(ShardId(shard as u16)));
-        if let Some(name) = old.into_iter().next() {
+        let mut shards = self.checkpoints.files.iter_mut().enumerate();
+        let outdated = shards.find_map(|(shard, files)| files.take_outdated(ShardId(shard as u16)));
+        if let Some(name) = outdated {
             self.checkpoints.removing = true;
             let operation = FileOperation::Remove { name };
             self.outputs.push(Output::Log(StorageOperation::Checkpoint(operation)));
@@ -265,7 +294,13 @@ impl Core {
             Some(round) if !self.checkpoints.removing => {
                 round.writer.on_done(result.map_err(|e| e.0));
             }
-            _ => self.checkpoints.removing = false,
+            _ => {
+                self.checkpoints.removing = false;
+                if let Err(error) = result {
+                    let core = self.id;
+                    tracing::warn!(core, "cannot remove an old checkpoint: {error:?}");
+                }
+            }
         }
     }
 
@@ -298,7 +333,8 @@ impl Core {
             for shard in 0..self.shards.count() as u16 {
                 let logged = self.checkpoints.logged_bytes[usize::from(shard)];
                 let asked = self.checkpoints.asked.contains(&shard);
-                if logged >= CHECKPOINT_AT_STOP_BYTES_MIN && !asked {
+                let own = self.is_home(usize::from(shard));
+                if own && logged >= CHECKPOINT_AT_STOP_BYTES_MIN && !asked {
                     self.checkpoints.asked.push_back(shard);
                 }
             }
@@ -314,10 +350,12 @@ impl Core {
                 let here = self.shards.holds(usize::from(round.shard()));
                 round.wake_ns(self.now.mono_ns).filter(|_| here)
             }
-            None if checkpoints.asked.is_empty() || checkpoints.removing => None,
+            // What is awaited brings a turn of its own.
+            None if checkpoints.removing || checkpoints.starting > 0 => None,
             None => {
-                let all = checkpoints.started.iter().all(|started| *started);
-                all.then(|| checkpoints.not_before_ns.max(self.now.mono_ns))
+                let next = checkpoints.next_shard()?;
+                let here = self.shards.holds(usize::from(next));
+                here.then(|| checkpoints.not_before_ns.max(self.now.mono_ns))
             }
         }
     }

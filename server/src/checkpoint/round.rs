@@ -72,8 +72,6 @@ impl Round {
         self.take_blocks(shard);
         if progress == Progress::Done && shard.checkpoint_waiting_bytes() == 0 {
             self.end_walk(shard, limits);
-        } else if progress == Progress::Done {
-            self.waits_until_ns = None;
         }
     }
 

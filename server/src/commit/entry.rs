@@ -60,7 +60,8 @@ impl Core {
             }),
             None => Lsn(0),
         };
-        self.checkpoints.note_logged(shard, held.effects.len());
+        let least_bytes = self.config.checkpoint_log_bytes;
+        self.checkpoints.note_logged(shard, held.effects.len(), least_bytes);
         held.close_entry();
         if let Some(transaction) = transaction {
             self.release.begin(id, index, transaction);

@@ -26,10 +26,8 @@ pub enum Message {
         /// What the open entries of those shards that it names are part of.
         transaction: Option<Arc<Transaction>>,
     },
-    /// What the core's start had to write to its log is on its disk.
-    Started {
-        core: u16,
-    },
+    /// What the sender's start had to write to its log is on its disk.
+    Started,
     /// The sender's parts of transactions are committed.
     Reports(Vec<Report>),
     /// What a gathering left in the sender's shards is released.

@@ -211,6 +211,7 @@ impl Core {
             shards,
         };
         core.release_segments();
+        core.note_logged_before();
         core
     }
 

@@ -203,7 +203,7 @@ impl Core {
             Message::Home { shards, origin, gathering, transaction } => {
                 self.on_home(shards, origin, gathering, transaction.as_ref());
             }
-            Message::Started { core } => self.on_core_started(core),
+            Message::Started => self.on_core_started(),
             Message::Reports(reports) => self.on_reports(&reports),
             Message::Released { gathering } => self.on_gathering_released(gathering),
             Message::Wake { ticket } => self.on_wake(ticket),
