@@ -43,6 +43,8 @@ pub struct Tail {
     pub cut_records: u64,
     /// The segments up to that one, ascending.
     pub uses: Vec<SegmentUse>,
+    /// Segments that the log let go and that are still there: to be removed.
+    pub leftovers: Vec<u64>,
     /// Up to here each shard's entries may be in no log any more: checkpoints must have them.
     pub released: Vec<(ShardId, Index)>,
 }
@@ -180,24 +182,28 @@ pub fn recover<S: SegmentSource>(
     identity: LogIdentity,
     visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
 ) -> Result<Tail, RecoveryError> {
-    let segments = usable_segments(source, identity)?;
+    let (leftovers, segments) = usable_segments(source, identity)?;
     let Some(&(first, segment_bytes)) = segments.first() else { return Ok(Tail::default()) };
     let mut scan = Scan {
         source,
         identity,
         segments,
-        tail: Tail { segment: first, offset: BLOCK_BYTES as u64, segment_bytes, ..Tail::default() },
+        tail: Tail {
+            segment: first,
+            offset: BLOCK_BYTES as u64,
+            segment_bytes,
+            leftovers,
+            ..Tail::default()
+        },
         ends: Vec::new(),
         last: (first, 0),
         first_needed: 1,
         assembler: if first > 1 { Assembler::late() } else { Assembler::default() },
     };
     scan.run(visit)?;
-    if first > scan.first_needed {
-        return Err(RecoveryError::Missing { file: file_name(scan.first_needed) });
-    }
     let next = Lsn(scan.tail.last_lsn.0 + 1);
     let beyond = scan.look_beyond()?;
+    let first_needed = scan.first_needed;
     let mut tail = scan.tail;
     match decide(next, beyond) {
         Verdict::Corrupt if beyond.durable < next => Err(RecoveryError::Corrupt {
@@ -212,6 +218,9 @@ pub fn recover<S: SegmentSource>(
             lsn: next.0,
             durable: beyond.durable.0,
         }),
+        Verdict::CleanEnd | Verdict::TornTail if first > first_needed => {
+            Err(RecoveryError::Missing { file: file_name(first - 1) })
+        }
         Verdict::CleanEnd | Verdict::TornTail => {
             tail.incarnation = tail.incarnation.max(beyond.incarnation);
             tail.cut_records = beyond.records;
@@ -220,11 +229,13 @@ pub fn recover<S: SegmentSource>(
     }
 }
 
-/// Checks the headers. A last segment that was only being made counts as absent.
+/// Checks the headers. A last segment that was only being made counts as absent. Those before a
+/// gap, whose numbers come first, are none of the log: what it says of the segments that it needs
+/// tells whether they were let go and could not be removed, or others are lost.
 fn usable_segments<S: SegmentSource>(
     source: &mut S,
     identity: LogIdentity,
-) -> Result<Vec<(u64, u64)>, RecoveryError> {
+) -> Result<(Vec<u64>, Segments), RecoveryError> {
     let mut segments = source.segments().map_err(|e| read_error(0, &e))?;
     let mut checked = Vec::new();
     let last = segments.last().map(|(number, _)| *number);
@@ -257,12 +268,10 @@ fn usable_segments<S: SegmentSource>(
             }
         }
     }
-    for pair in checked.windows(2) {
-        if pair[0].0 + 1 != pair[1].0 {
-            return Err(RecoveryError::Missing { file: file_name(pair[0].0 + 1) });
-        }
-    }
-    Ok(checked)
+    let gap = checked.windows(2).rposition(|pair| pair[0].0 + 1 != pair[1].0);
+    let first = gap.map_or(0, |before| before + 1);
+    let leftovers = checked.drain(..first).map(|(number, _)| number).collect();
+    Ok((leftovers, checked))
 }
 
 /// Whether nothing was ever written to a segment.
@@ -287,10 +296,13 @@ pub(super) fn read_error(segment: u64, error: &dyn std::fmt::Display) -> Recover
     RecoveryError::Read { file: file_name(segment), message: error.to_string() }
 }
 
+/// Numbers and sizes.
+type Segments = Vec<(u64, u64)>;
+
 struct Scan<'s, S> {
     source: &'s mut S,
     identity: LogIdentity,
-    segments: Vec<(u64, u64)>,
+    segments: Segments,
     tail: Tail,
     /// Where the chain left each segment.
     ends: Vec<u64>,

@@ -97,7 +97,7 @@ impl SegmentHeader {
 }
 
 /// `N` bytes at `at`, which lie within `bytes`.
-pub(super) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+pub(crate) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut field = [0; N];
     field.copy_from_slice(&bytes[at..at + N]);
     field

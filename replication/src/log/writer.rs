@@ -414,7 +414,7 @@ impl LogWriter {
         Some(LogOperation::RemoveSegment { number })
     }
 
-    /// A segment was removed, or could not be: then the next start tries again.
+    /// A segment was removed, or could not be: then the next start removes it.
     pub fn on_segment_removed(&mut self) {
         self.removing = false;
     }

@@ -2,6 +2,7 @@
 //! bytes.
 
 use crate::ids::{CoreId, Incarnation, Index, ShardId, TransactionId};
+use crate::log::segment::field;
 
 /// Bytes before the list of participants, and of each participant.
 const ID_BYTES: usize = 26;
@@ -63,13 +64,6 @@ impl Transaction {
         };
         (ascending && participants.len() > 1).then_some(Transaction { id, participants })
     }
-}
-
-/// `N` bytes at `at`, which lie within `bytes`.
-fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut field = [0; N];
-    field.copy_from_slice(&bytes[at..at + N]);
-    field
 }
 
 #[cfg(test)]

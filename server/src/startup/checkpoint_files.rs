@@ -8,7 +8,7 @@ use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::settings::Settings;
 use replication::checkpoint::CheckpointSource;
-use replication::ids::{Index, ShardId};
+use replication::ids::ShardId;
 
 use super::StartError;
 use super::checkpoints::{CheckpointDirectory, LoadPlan, LoadedShard};
@@ -52,7 +52,7 @@ pub fn load_checkpoints(
     let directory = data.join(DIRECTORY);
     let names = list_files(&directory)?;
     let plan = LoadPlan { identity, settings, hasher: &hasher, names: &names };
-    let loaded = load_all(&plan, &Directory(directory.clone()))?;
+    let loaded = load_all(&plan, &Directory(directory.clone()), |_| {})?;
     let mut shards = Shards::new(identity.shards, hasher.clone());
     let mut files = Vec::new();
     for (id, loaded) in loaded.into_iter().enumerate() {
@@ -75,17 +75,24 @@ pub fn load_checkpoints(
     Ok((shards, files))
 }
 
-/// The index of each shard's newest sound checkpoint. Changes nothing.
-pub fn checkpoint_bases(data: &Path, identity: &Identity) -> Result<Vec<Index>, StartError> {
+/// The checkpoints of a directory, by shard: each is read, none is kept in memory. Changes nothing.
+pub fn inspect_checkpoints(
+    data: &Path,
+    identity: &Identity,
+) -> Result<Vec<LoadedShard>, StartError> {
     let directory = data.join(DIRECTORY);
     let names = list_files(&directory)?;
     let (settings, hasher) = (Settings::default(), Hasher64::new([1, 2, 3, 4]));
     let plan = LoadPlan { identity, settings: &settings, hasher: &hasher, names: &names };
-    let loaded = load_all(&plan, &Directory(directory))?;
-    Ok(loaded.into_iter().map(|loaded| loaded.index).collect())
+    load_all(&plan, &Directory(directory), |loaded| loaded.shard = None)
 }
 
-fn load_all(plan: &LoadPlan<'_>, directory: &Directory) -> Result<Vec<LoadedShard>, StartError> {
+/// `look` sees each shard as soon as it is loaded.
+fn load_all(
+    plan: &LoadPlan<'_>,
+    directory: &Directory,
+    look: impl Fn(&mut LoadedShard) + Sync,
+) -> Result<Vec<LoadedShard>, StartError> {
     let shards = plan.identity.shards;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
@@ -96,7 +103,9 @@ fn load_all(plan: &LoadPlan<'_>, directory: &Directory) -> Result<Vec<LoadedShar
             if shard >= shards {
                 return Ok(loaded);
             }
-            loaded.push((shard, plan.load(directory, ShardId(shard as u16))?));
+            let mut one = plan.load(directory, ShardId(shard as u16))?;
+            look(&mut one);
+            loaded.push((shard, one));
         }
     };
     let mut all = Vec::new();

@@ -1,7 +1,8 @@
 //! From flags to running cores: settings, the data directory, recovery, threads.
 //!
 //! - [`identity`]: whose directory this is. [`recovery`]: shards from logs. [`segments`]: where
-//!   those lie. [`replay`]: entries become shards.
+//!   those lie. [`replay`]: entries become shards. [`checkpoints`]: shards from checkpoints;
+//!   [`checkpoint_files`]: where those lie.
 //! - [`starts`]: shards and logs are dealt out to the cores.
 
 pub mod checkpoint_files;
@@ -171,7 +172,7 @@ fn make_first_segments(
 fn runtime_config(config: &Config) -> runtime::Config {
     let log = (config.durability != Durability::None).then(|| LogConfig {
         directory: config.dir.clone(),
-        side_directory: config.dir.join("checkpoints"),
+        side_directory: config.dir.join(checkpoint_files::DIRECTORY),
         sync: LogSync::EachWrite,
         direct: true,
     });

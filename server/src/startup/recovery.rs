@@ -9,17 +9,16 @@ use engine::hash::Hasher64;
 use engine::keyspace::Shards;
 use engine::settings::Settings;
 use replication::ids::{Index, ShardId};
-use replication::log::segment::file_name;
 use replication::log::{LogIdentity, Tail, recover};
 use replication::release::resolve::Content;
 
 use super::StartError;
-use super::checkpoint_files::{checkpoint_bases, load_checkpoints};
+use super::checkpoint_files::load_checkpoints;
 use super::identity::Identity;
 use super::replay::{EntryStream, OwnedEntry, Replayed, apply_in_order, own, take_in_order};
 use super::segments::{SegmentFiles, core_directories};
 use crate::checkpoint::files::Files;
-use crate::runtime::disk::{flush, remove_leftovers};
+use crate::runtime::disk::{flush, remove_file, remove_leftovers, segment_path};
 
 pub struct Recovered {
     pub shards: Shards,
@@ -52,18 +51,24 @@ pub fn recover_directory(
     check_released(&tails, &bases)?;
     for (directory, tail) in directories.iter().zip(&tails) {
         make_durable(directory, tail)?;
+        for number in &tail.leftovers {
+            remove_file(&segment_path(directory, *number))?;
+        }
     }
     Ok(Recovered { shards, tails, replayed, files })
 }
 
 /// Whether the transactions of a directory whose logs are sound are whole or cut: what a start
-/// would find. Changes nothing.
-pub fn check_transactions(directory: &Path, identity: &Identity) -> Result<Replayed, StartError> {
-    let bases = checkpoint_bases(directory, identity)?;
+/// would find behind these checkpoints. Changes nothing.
+pub fn check_transactions(
+    directory: &Path,
+    identity: &Identity,
+    bases: &[Index],
+) -> Result<Replayed, StartError> {
     let directories = core_directories(directory)?;
     let (replayed, tails) =
-        read_logs(&directories, identity, |logs| take_in_order(logs, &bases, |_, _, _| Ok(())))?;
-    check_released(&tails, &bases)?;
+        read_logs(&directories, identity, |logs| take_in_order(logs, bases, |_, _, _| Ok(())))?;
+    check_released(&tails, bases)?;
     Ok(replayed)
 }
 
@@ -89,7 +94,7 @@ pub fn check_released(tails: &[Tail], bases: &[Index]) -> Result<(), StartError>
 /// the end of the last start may be in the drive's cache only.
 fn make_durable(directory: &Path, tail: &Tail) -> Result<(), StartError> {
     for number in tail.segment.saturating_sub(1)..=tail.segment {
-        let path = directory.join(file_name(number));
+        let path = segment_path(directory, number);
         if path.exists() {
             flush(&path)?;
         }
@@ -122,22 +127,22 @@ fn read_logs(
             tails.push(read);
         }
         // A reader's own error says more than the gap that it leaves.
-        let tails = tails.into_iter().collect::<Result<Vec<Tail>, StartError>>();
-        match (applied, tails) {
-            (Ok(replayed), Ok(tails)) => Ok((replayed, tails)),
-            (_, Err(error)) => Err(error),
-            (Err(error), Ok(_)) => Err(error),
-        }
+        let tails = tails.into_iter().collect::<Result<Vec<Option<Tail>>, StartError>>()?;
+        let replayed = applied?;
+        let tails = tails.into_iter().collect::<Option<Vec<Tail>>>();
+        Ok((replayed, tails.ok_or("a log was not read to its end")?))
     })
 }
 
+/// `None` if nobody takes its entries any more, because replay has failed and says why.
 fn read_log(
     directory: &Path,
     identity: LogIdentity,
     sender: SyncSender<Vec<OwnedEntry>>,
-) -> Result<Tail, StartError> {
+) -> Result<Option<Tail>, StartError> {
     let mut source = SegmentFiles::list(directory)?;
     let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+    let mut wanted = true;
     let tail = recover(&mut source, identity, &mut |entry| {
         if let Content::Entry { payload, .. } = &entry.content {
             batch_bytes += payload.len();
@@ -146,14 +151,15 @@ fn read_log(
         if batch_bytes >= BATCH_BYTES {
             batch_bytes = 0;
             let full = std::mem::take(&mut batch);
-            sender.send(full).map_err(|_| "another log could not be replayed".to_owned())?;
+            wanted = sender.send(full).is_ok();
         }
-        Ok(())
-    })
-    .map_err(|error| format!("{}/{error}", directory.display()))?;
-    // The receiver is gone only when replay has failed, which it reports itself.
-    let _ = sender.send(batch);
-    Ok(tail)
+        if wanted { Ok(()) } else { Err("nobody takes its entries".into()) }
+    });
+    match tail {
+        _ if !wanted => Ok(None),
+        Err(error) => Err(format!("{}/{error}", directory.display()).into()),
+        Ok(tail) => Ok(sender.send(batch).is_ok().then_some(tail)),
+    }
 }
 
 /// What a log's reader hands over.

@@ -58,6 +58,7 @@ pub enum Waiting {
     Ended(ConnId),
     Sent(ConnId, Vec<u8>),
     Log(LogDone),
+    Shutdown,
 }
 
 /// What a turn asks of the world.
@@ -128,7 +129,11 @@ impl Node {
                 entries.push(own(entry));
                 Ok(())
             });
-            tails.push(tail.map_err(|error| format!("log of core {core}: {error}"))?);
+            let tail = tail.map_err(|error| format!("log of core {core}: {error}"))?;
+            for number in &tail.leftovers {
+                disk.log(core).remove(number);
+            }
+            tails.push(tail);
             logs.push(Entries(entries.into_iter().peekable()));
         }
         let bases: Vec<Index> = shards.held().map(|shard| Index(shard.released())).collect();
@@ -145,6 +150,11 @@ impl Node {
 
     pub fn cores(&self) -> u16 {
         self.seats.len() as u16
+    }
+
+    /// Every core has stopped in good order.
+    pub fn has_stopped(&self) -> bool {
+        self.seats.iter().all(|seat| seat.stopped)
     }
 
     pub fn add(&mut self, core: u16, input: Waiting) {
@@ -253,6 +263,7 @@ fn deliver(core: &mut Core, input: Waiting) {
         Waiting::Accepted(conn) => Input::Accepted { conn: *conn, peer: address, local: address },
         Waiting::Received(conn, bytes) => Input::Received { conn: *conn, bytes },
         Waiting::Ended(conn) => Input::ReceiveEnded { conn: *conn, error: None },
+        Waiting::Shutdown => Input::Shutdown,
         Waiting::Sent(..) | Waiting::Log(_) => {
             return core.on_input(match input {
                 Waiting::Sent(conn, buffer) => Input::Sent { conn, buffer },

@@ -6,9 +6,12 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use engine::effect::decode::Decoder;
+use replication::ids::Index;
 use replication::log::segment::file_name;
 use replication::log::{LogIdentity, Tail, recover};
 use replication::release::resolve::Content;
+use server::startup::checkpoint_files::{DIRECTORY, inspect_checkpoints};
+use server::startup::checkpoints::LoadedShard;
 use server::startup::identity::Identity;
 use server::startup::recovery::check_transactions;
 use server::startup::segments::{SegmentFiles, core_directories};
@@ -32,25 +35,53 @@ pub fn verify(directory: &Path, out: &mut dyn Write) -> Result<bool> {
             return Ok(false);
         }
     };
+    let checkpoints = match inspect_checkpoints(directory, &identity) {
+        Ok(checkpoints) => checkpoints,
+        Err(error) => {
+            writeln!(out, "DAMAGED: {error}")?;
+            return Ok(false);
+        }
+    };
+    let mut sound = report_checkpoints(&checkpoints, out)?;
+    let bases: Vec<Index> = checkpoints.iter().map(|checkpoint| checkpoint.index).collect();
     let mut shards = Shards::default();
-    let mut sound = true;
+    let mut logs_sound = true;
     for (core, path) in cores.iter().enumerate() {
-        sound &= verify_core(path, core as u16, &identity, &mut shards, out)?;
+        logs_sound &= verify_core(path, core as u16, &identity, &mut shards, out)?;
     }
-    if sound {
-        // A damaged log has gaps of course.
-        sound = shards.report(identity.shards, out)?;
-    }
-    if sound {
-        sound = report_transactions(directory, &identity, out)?;
-    }
+    // A damaged log has gaps of course.
+    logs_sound = logs_sound
+        && shards.report(&bases, out)?
+        && report_transactions(directory, &identity, &bases, out)?;
+    sound &= logs_sound;
     writeln!(out, "{}", if sound { "sound" } else { "DAMAGED" })?;
     Ok(sound)
 }
 
+/// Says which checkpoint each shard would begin with. One that is damaged costs a start only time
+/// as long as the one before is there, but is not well.
+fn report_checkpoints(checkpoints: &[LoadedShard], out: &mut dyn Write) -> Result<bool> {
+    let mut sound = true;
+    for (shard, LoadedShard { decision, .. }) in checkpoints.iter().enumerate() {
+        if let Some(index) = decision.newest {
+            writeln!(out, "shard {shard}: checkpoint at entry {}", index.0)?;
+        }
+        for (name, error) in &decision.damaged {
+            writeln!(out, "        DAMAGED: {DIRECTORY}/{name}: {error}")?;
+            sound = false;
+        }
+    }
+    Ok(sound)
+}
+
 /// Says whether the transactions over several shards are whole.
-fn report_transactions(directory: &Path, identity: &Identity, out: &mut dyn Write) -> Result<bool> {
-    match check_transactions(directory, identity) {
+fn report_transactions(
+    directory: &Path,
+    identity: &Identity,
+    bases: &[Index],
+    out: &mut dyn Write,
+) -> Result<bool> {
+    match check_transactions(directory, identity, bases) {
         Ok(replayed) if replayed.entries_cut() > 0 => writeln!(
             out,
             "{} entries belong to transactions that are not whole, or stand behind one; they were \
@@ -135,16 +166,18 @@ impl Shards {
         }
     }
 
-    /// Whether each shard's entries begin with 1 and none is missing or there twice.
-    fn report(&mut self, shard_count: usize, out: &mut dyn Write) -> Result<bool> {
+    /// Whether each shard's entries go on where its checkpoint ends, and none is missing or there
+    /// twice. The log may go back further.
+    fn report(&mut self, bases: &[Index], out: &mut dyn Write) -> Result<bool> {
         let mut sound = true;
         for (shard, rows) in &mut self.rows {
-            if usize::from(*shard) >= shard_count {
+            let Some(base) = bases.get(usize::from(*shard)) else {
                 writeln!(out, "DAMAGED: there is no shard {shard} in this directory")?;
                 sound = false;
-            }
+                continue;
+            };
             rows.sort_unstable();
-            let mut next = 1;
+            let mut next = rows.first().map_or(1, |(first, _)| *first).min(base.0 + 1);
             for (first, last) in rows {
                 if *first != next {
                     writeln!(

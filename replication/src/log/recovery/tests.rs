@@ -532,13 +532,21 @@ fn what_a_checkpoint_has_may_go_and_nothing_else() {
     let mut covered = [0u64; 3];
     let (mut removed, mut number) = (0, 0);
     let mut indexes = [0u64; 3];
+    let mut first_segment = Vec::new();
     for start in 0..6 {
         let mut found = Vec::new();
+        // One that could not be removed is none of the log.
+        let lacks_first = start > 0 && !disk.segments.contains_key(&1);
+        if lacks_first {
+            disk.segments.insert(1, first_segment.clone());
+        }
         let tail = recover(&mut disk, IDENTITY, &mut |entry| {
             found.push((usize::from(entry.shard.0), entry.index.0));
             Ok(())
         });
         let tail = tail.expect("a crash never looks like corruption");
+        assert_eq!(tail.leftovers, if lacks_first { vec![1] } else { Vec::new() });
+        tail.leftovers.iter().for_each(|number| drop(disk.segments.remove(number)));
         for shard in 0..3 {
             let of_shard = found.iter().filter(|(of, _)| *of == shard).map(|(_, index)| *index);
             let needed: Vec<u64> = of_shard.filter(|index| *index > covered[shard]).collect();
@@ -552,6 +560,9 @@ fn what_a_checkpoint_has_may_go_and_nothing_else() {
         for _ in 0..60 {
             number += 1;
             let before = run.disk.segments.keys().next().copied();
+            if before == Some(1) {
+                first_segment.clone_from(&run.disk.segments[&1]);
+            }
             let shard = number % 3;
             run.append(shard as u16, vec![number as u8; 1 + number * 7919 % 30_000]);
             while run.writer.durable() < run.writer.appended() {
@@ -569,4 +580,8 @@ fn what_a_checkpoint_has_may_go_and_nothing_else() {
         (disk, indexes) = (run.disk, run.indexes);
     }
     assert!(removed > 20, "{removed}");
+    // But one that is needed may not be missing.
+    let (_, tail) = read_all(&mut disk).expect("it is sound");
+    disk.segments.remove(&(tail.segment - 1));
+    assert!(matches!(read_all(&mut disk), Err(RecoveryError::Missing { .. })));
 }
