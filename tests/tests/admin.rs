@@ -4,25 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tests::harness::cases::{check, error, with_cores};
 use tests::harness::{Client, Server, Value};
-
-fn with_cores(more: &[&str], check: impl Fn(&Server)) {
-    for cores in ["1", "2"] {
-        let directory = tempfile::tempdir().unwrap();
-        let arguments = [&["--cores", cores], more].concat();
-        let server = Server::start(directory.path(), &arguments).unwrap();
-        check(&server);
-        server.stop().unwrap();
-    }
-}
-
-fn check(client: &mut Client, command: &str, expected: Value) {
-    assert_eq!(client.run(command).unwrap(), expected, "{command}");
-}
-
-fn error(text: &str) -> Value {
-    Value::Error(text.into())
-}
 
 fn array(value: Value) -> Vec<Value> {
     match value {

@@ -5,27 +5,15 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use tests::harness::cases::{check, error, with_cores};
 use tests::harness::{Client, Server, Value};
 
+/// Several shards a core, each of which has something to evict.
+fn with_shards(more: &[&str], test: impl Fn(&Server)) {
+    with_cores(&[&["--shards", "4"], more].concat(), test);
+}
+
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
-
-fn with_cores(more: &[&str], check: impl Fn(&Server)) {
-    for cores in ["1", "2"] {
-        let directory = tempfile::tempdir().unwrap();
-        let arguments = [&["--cores", cores, "--shards", "4"], more].concat();
-        let server = Server::start(directory.path(), &arguments).unwrap();
-        check(&server);
-        server.stop().unwrap();
-    }
-}
-
-fn check(client: &mut Client, command: &str, expected: Value) {
-    assert_eq!(client.run(command).unwrap(), expected, "{command}");
-}
-
-fn error(text: &str) -> Value {
-    Value::Error(text.into())
-}
 
 /// The fields of INFO.
 fn info(client: &mut Client) -> HashMap<String, String> {
@@ -75,7 +63,7 @@ fn fill(client: &mut Client, name: &str, count: usize, value: &str) -> usize {
 
 #[test]
 fn without_a_policy_what_may_need_memory_is_refused_and_the_rest_is_not() {
-    with_cores(&["--maxmemory", "1mb"], |server| {
+    with_shards(&["--maxmemory", "1mb"], |server| {
         let mut client = server.client().unwrap();
         let filled = fill(&mut client, "key", 100_000, &"x".repeat(500));
         assert!((1000..2000).contains(&filled), "{filled} keys of some 600 bytes in 1 MiB");
@@ -105,7 +93,7 @@ fn without_a_policy_what_may_need_memory_is_refused_and_the_rest_is_not() {
 
 #[test]
 fn transactions_are_refused_when_queued_and_when_they_run() {
-    with_cores(&["--maxmemory", "1mb"], |server| {
+    with_shards(&["--maxmemory", "1mb"], |server| {
         let (mut client, mut other) = (server.client().unwrap(), server.client().unwrap());
         // Queued while there is room, run when there is none.
         check(&mut client, "MULTI", Value::ok());
@@ -137,31 +125,35 @@ fn every_policy_keeps_to_the_limit_and_takes_what_it_may() {
             if (whose, policy) == ("allkeys", "ttl") {
                 continue;
             }
-            with_cores(&["--maxmemory", "2mb", "--durability", "none"], |server| {
-                let mut client = server.client().unwrap();
-                let name = format!("{whose}-{policy}");
-                check(&mut client, &format!("CONFIG SET maxmemory-policy {name}"), Value::ok());
-                let value = "x".repeat(100);
-                let stays = fill(&mut client, "stays", 1000, &value) as i64;
-                for number in 0..20_000 {
-                    let life = if whose == "volatile" { " EX 1000" } else { "" };
-                    let command = format!("SET goes:{number} {value}{life}");
-                    check(&mut client, &command, Value::ok());
-                }
-                until("what is not there was evicted", || {
-                    let evicted = figure(&mut client, "evicted_keys") as i64;
-                    keys(&mut client) + evicted == stays + 20_000
-                });
-                let used = counted(&mut client);
-                assert!(used <= (2 << 20) + (64 << 10), "{name}: {used}");
-                assert!(used > (2 << 20) / 10 * 9, "{name}: {used}");
-                if whose == "volatile" {
-                    let left = (0..1000).filter(|number| {
-                        client.run(&format!("EXISTS stays:{number}")).unwrap() == Value::Integer(1)
+            with_cores(
+                &["--shards", "4", "--maxmemory", "2mb", "--durability", "none"],
+                |server| {
+                    let mut client = server.client().unwrap();
+                    let name = format!("{whose}-{policy}");
+                    check(&mut client, &format!("CONFIG SET maxmemory-policy {name}"), Value::ok());
+                    let value = "x".repeat(100);
+                    let stays = fill(&mut client, "stays", 1000, &value) as i64;
+                    for number in 0..20_000 {
+                        let life = if whose == "volatile" { " EX 1000" } else { "" };
+                        let command = format!("SET goes:{number} {value}{life}");
+                        check(&mut client, &command, Value::ok());
+                    }
+                    until("what is not there was evicted", || {
+                        let evicted = figure(&mut client, "evicted_keys") as i64;
+                        keys(&mut client) + evicted == stays + 20_000
                     });
-                    assert_eq!(left.count(), 1000, "{name}");
-                }
-            });
+                    let used = counted(&mut client);
+                    assert!(used <= (2 << 20) + (64 << 10), "{name}: {used}");
+                    assert!(used > (2 << 20) / 10 * 9, "{name}: {used}");
+                    if whose == "volatile" {
+                        let left = (0..1000).filter(|number| {
+                            client.run(&format!("EXISTS stays:{number}")).unwrap()
+                                == Value::Integer(1)
+                        });
+                        assert_eq!(left.count(), 1000, "{name}");
+                    }
+                },
+            );
         }
     }
 }
@@ -169,7 +161,7 @@ fn every_policy_keeps_to_the_limit_and_takes_what_it_may() {
 #[test]
 fn volatile_policies_refuse_when_no_key_has_a_time() {
     let arguments = ["--maxmemory", "1mb", "--maxmemory-policy", "volatile-lru"];
-    with_cores(&arguments, |server| {
+    with_shards(&arguments, |server| {
         let mut client = server.client().unwrap();
         assert!(fill(&mut client, "key", 100_000, &"x".repeat(500)) < 2000);
         check(&mut client, "EXPIRE key:7 1000", Value::Integer(1));
@@ -209,7 +201,7 @@ fn a_lower_limit_shrinks_the_data_without_a_command_and_it_stays_gone() {
 #[test]
 fn large_values_count_until_they_are_freed_and_take_nothing_else_along() {
     let arguments = ["--maxmemory", "40mb", "--maxmemory-policy", "allkeys-lru"];
-    with_cores(&arguments, |server| {
+    with_shards(&arguments, |server| {
         let mut client = server.client().unwrap();
         let members: Vec<String> = (0..200_000).map(|n| format!("member:{n}")).collect();
         for chunk in members.chunks(10_000) {
@@ -259,32 +251,37 @@ fn one_core_with_nothing_to_give_lets_another_evict() {
 
 #[test]
 fn figures_agree_with_each_other() {
-    with_cores(&["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lfu"], |server| {
-        let mut client = server.client().unwrap();
-        fill(&mut client, "key", 5000, &"x".repeat(100));
-        let fields = info(&mut client);
-        let figure = |name: &str| fields[name].parse::<u64>().unwrap();
-        assert_eq!(fields["maxmemory"], (1 << 30).to_string());
-        assert_eq!(fields["maxmemory_human"], "1.00G");
-        assert_eq!(fields["maxmemory_policy"], "allkeys-lfu");
-        let used = figure("used_memory");
-        assert_eq!(used, figure("used_memory_dataset") + figure("used_memory_overhead"));
-        assert!(figure("used_memory_peak") >= used && figure("used_memory_rss") > used);
-        assert!(figure("used_memory_overhead") > figure("mem_clients_normal"));
-        assert!((600_000..1_500_000).contains(&figure("used_memory_dataset")));
-        let Value::Array(stats) = client.run("MEMORY STATS").unwrap() else { panic!("no array") };
-        let value = |name: &str| {
-            let at = stats.iter().position(|word| *word == Value::Bulk(name.into())).unwrap();
-            match &stats[at + 1] {
-                Value::Integer(value) => *value as u64,
-                other => panic!("{name}: {other:?}"),
-            }
-        };
-        assert!(value("total.allocated").abs_diff(used) < 100_000);
-        assert_eq!(value("keys.count"), 5000);
-        assert!(value("dataset.bytes").abs_diff(figure("used_memory_dataset")) < 100_000);
-        check(&mut client, "OBJECT FREQ key:1", Value::Integer(5));
-        check(&mut client, "CONFIG SET maxmemory-policy volatile-ttl", Value::ok());
-        check(&mut client, "OBJECT IDLETIME nokey", Value::Null);
-    });
+    with_cores(
+        &["--shards", "4", "--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lfu"],
+        |server| {
+            let mut client = server.client().unwrap();
+            fill(&mut client, "key", 5000, &"x".repeat(100));
+            let fields = info(&mut client);
+            let figure = |name: &str| fields[name].parse::<u64>().unwrap();
+            assert_eq!(fields["maxmemory"], (1 << 30).to_string());
+            assert_eq!(fields["maxmemory_human"], "1.00G");
+            assert_eq!(fields["maxmemory_policy"], "allkeys-lfu");
+            let used = figure("used_memory");
+            assert_eq!(used, figure("used_memory_dataset") + figure("used_memory_overhead"));
+            assert!(figure("used_memory_peak") >= used && figure("used_memory_rss") > used);
+            assert!(figure("used_memory_overhead") > figure("mem_clients_normal"));
+            assert!((600_000..1_500_000).contains(&figure("used_memory_dataset")));
+            let Value::Array(stats) = client.run("MEMORY STATS").unwrap() else {
+                panic!("no array")
+            };
+            let value = |name: &str| {
+                let at = stats.iter().position(|word| *word == Value::Bulk(name.into())).unwrap();
+                match &stats[at + 1] {
+                    Value::Integer(value) => *value as u64,
+                    other => panic!("{name}: {other:?}"),
+                }
+            };
+            assert!(value("total.allocated").abs_diff(used) < 100_000);
+            assert_eq!(value("keys.count"), 5000);
+            assert!(value("dataset.bytes").abs_diff(figure("used_memory_dataset")) < 100_000);
+            check(&mut client, "OBJECT FREQ key:1", Value::Integer(5));
+            check(&mut client, "CONFIG SET maxmemory-policy volatile-ttl", Value::ok());
+            check(&mut client, "OBJECT IDLETIME nokey", Value::Null);
+        },
+    );
 }

@@ -3,24 +3,12 @@
 
 use std::path::Path;
 
+use tests::harness::cases::{check, with_cores};
 use tests::harness::{Client, Server, Value};
-
-fn with_cores(check: impl Fn(&Server)) {
-    for cores in ["1", "2"] {
-        let directory = tempfile::tempdir().unwrap();
-        let server = Server::start(directory.path(), &["--cores", cores]).unwrap();
-        check(&server);
-        server.stop().unwrap();
-    }
-}
-
-fn check(client: &mut Client, command: &str, expected: Value) {
-    assert_eq!(client.run(command).unwrap(), expected, "{command}");
-}
 
 #[test]
 fn pipelines_keep_their_order_over_all_shards() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut client = server.client().unwrap();
         for round in 0..50 {
             for n in 0..40 {
@@ -44,7 +32,7 @@ fn pipelines_keep_their_order_over_all_shards() {
 /// As Redis 7.0.15 answers.
 #[test]
 fn a_trim_that_leaves_all_fails_a_transaction_that_watches() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut client = server.client().unwrap();
         check(&mut client, "RPUSH l a b", Value::Integer(2));
         check(&mut client, "WATCH l", Value::ok());
@@ -83,7 +71,7 @@ fn what_takes_many_shards_sees_all_that_the_pipeline_wrote_before() {
 
 #[test]
 fn bytes_one_at_a_time_inline_commands_and_bad_ones() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut client = server.client().unwrap();
         for byte in b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\nPING\r\n" {
             client.send_raw(&[*byte]).unwrap();
@@ -104,7 +92,7 @@ fn bytes_one_at_a_time_inline_commands_and_bad_ones() {
 
 #[test]
 fn transactions_are_whole_and_watch_sees_changes() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let (mut one, mut other) = (server.client().unwrap(), server.client().unwrap());
         for (watched, expected) in [("w1", true), ("w2", true), ("w3", false), ("w4", false)] {
             check(&mut one, &format!("WATCH {watched} x"), Value::ok());
@@ -140,7 +128,7 @@ fn transactions_are_whole_and_watch_sees_changes() {
 
 #[test]
 fn a_transaction_of_reads_is_answered_at_once() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut client = server.client().unwrap();
         for _ in 0..300 {
             check(&mut client, "MULTI", Value::ok());
@@ -152,7 +140,7 @@ fn a_transaction_of_reads_is_answered_at_once() {
 
 #[test]
 fn blocking_commands_wake_in_order_and_time_out() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut pusher = server.client().unwrap();
         for key in ["q1", "q2", "q3", "q4"] {
             let mut waiting: Vec<Client> = (0..3).map(|_| server.client().unwrap()).collect();
@@ -181,7 +169,7 @@ fn blocking_commands_wake_in_order_and_time_out() {
 
 #[test]
 fn whole_keyspace_commands_see_every_shard() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut client = server.client().unwrap();
         for n in 0..1000 {
             check(&mut client, &format!("SET key:{n} {n}"), Value::ok());
@@ -220,7 +208,7 @@ fn whole_keyspace_commands_see_every_shard() {
 /// The keys of the patterns and the target lie in shards that the list's core does not own.
 #[test]
 fn sort_reads_and_stores_keys_of_every_shard() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut client = server.client().unwrap();
         for n in 0..40 {
             check(&mut client, &format!("RPUSH list {n}"), Value::Integer(n + 1));
@@ -243,7 +231,7 @@ fn sort_reads_and_stores_keys_of_every_shard() {
 
 #[test]
 fn big_values_and_a_client_that_never_reads() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut client = server.client().unwrap();
         let big = "x".repeat(20 << 20);
         client.send(&["SET", "big", &big]).unwrap();
@@ -269,7 +257,7 @@ fn big_values_and_a_client_that_never_reads() {
 
 #[test]
 fn a_thousand_clients_at_once() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut clients: Vec<Client> = (0..1000).map(|_| server.client().unwrap()).collect();
         for (n, client) in clients.iter_mut().enumerate() {
             client.send(&["SET", &format!("c{n}"), &n.to_string()]).unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use engine::rng::Rng;
 use tests::harness::{Server, Value};
 
 /// Runs the program; its exit code and what it printed.
@@ -107,6 +108,40 @@ fn a_log_is_printed_with_its_effects() {
     }
     let whole = ctl(&["log", "--full", segment(directory.path(), 0).to_str().unwrap()]).1;
     assert!(whole.contains(&"x".repeat(600_000)));
+}
+
+/// Segments that checkpoints have made needless are not missed; a damaged checkpoint is named.
+#[test]
+fn a_log_cut_short_is_sound_and_a_damaged_checkpoint_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--cores", "1"]).unwrap();
+    let mut client = server.client().unwrap();
+    let mut rng = Rng::new(1);
+    for n in 0..60 {
+        let value: String = (0..100_000).map(|_| char::from(b'a' + rng.below(26) as u8)).collect();
+        assert_eq!(client.run(&format!("SET key:{n} {value}")).unwrap(), Value::ok());
+        if n % 20 == 19 {
+            assert_eq!(client.run("SAVE").unwrap(), Value::ok());
+        }
+    }
+    assert_eq!(client.run("SET key:60 last").unwrap(), Value::ok());
+    server.stop().unwrap();
+    assert!(!segment(directory.path(), 0).exists(), "the first segment was let go");
+    let (code, said) = verify(directory.path());
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("shard 0: checkpoint at entry ") && said.ends_with("\nsound\n"),
+        "{said}"
+    );
+    let newest = std::fs::read_dir(directory.path().join("checkpoints")).unwrap();
+    let newest = newest.map(|entry| entry.unwrap().path()).max().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[5_000] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let (code, said) = verify(directory.path());
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(&format!("DAMAGED: checkpoints/{name}: damaged at byte ")), "{said}");
 }
 
 /// MSET of keys on two cores: each log has its part, and names the other's.

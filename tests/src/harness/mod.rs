@@ -1,7 +1,9 @@
 //! A server under test and a client for it.
 //!
 //! - [`server`]: starts, kills and stops the real binary. [`client`]: speaks RESP to it.
+//! - [`cases`]: what many tests do with them.
 
+pub mod cases;
 pub mod client;
 pub mod server;
 

@@ -1,11 +1,11 @@
 //! The real `quoring` binary on a free port of 127.0.0.1, in a directory of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -13,6 +13,9 @@ use super::client::Client;
 
 /// Start may have to make a log segment on a loaded disk.
 const START_MAX: Duration = Duration::from_secs(60);
+
+/// An orderly stop may have to write checkpoints.
+const END_MAX: Duration = Duration::from_secs(60);
 
 pub struct Server {
     child: Child,
@@ -78,16 +81,21 @@ impl Server {
 
     /// Runs the binary where it must refuse to start; what it said.
     pub fn refuses(directory: &Path, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(binary()?)
+        let mut child = Command::new(binary()?)
             .args(["--port", "0", "--log-segment-bytes", "1048576", "--dir"])
             .arg(directory)
             .args(arguments)
             .stdin(Stdio::null())
-            .output()?;
-        if output.status.success() {
-            bail!("quoring started");
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let status = wait(&mut child)?;
+        let mut said = String::new();
+        child.stderr.take().context("its messages")?.read_to_string(&mut said)?;
+        match status {
+            Some(status) if !status.success() => Ok(said),
+            _ => bail!("quoring started: {said}"),
         }
-        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -115,12 +123,26 @@ impl Server {
     pub fn stop(mut self) -> Result<()> {
         // SAFETY: the process is our child and has not been waited for, so the id is its own.
         unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
-        let status = self.child.wait()?;
-        if !status.success() {
-            bail!("quoring ended with {status}");
+        match wait(&mut self.child)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => bail!("quoring ended with {status}"),
+            None => bail!("quoring did not end within {END_MAX:?} of SIGTERM"),
         }
-        Ok(())
     }
+}
+
+/// Waits for the end of a process, for so long; `None`: it had to be killed.
+fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    while began.elapsed() < END_MAX {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
 }
 
 impl Drop for Server {

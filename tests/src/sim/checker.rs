@@ -136,6 +136,7 @@ impl Checker {
                 expect_ok(reply)
             }
             Operation::GetExpiring => self.on_brief(client, reply, span),
+            Operation::Watch => asked.replies.iter().try_for_each(expect_ok),
             Operation::Noise(_) => match reply {
                 Reply::Error(text) => Err(text.clone()),
                 _ => Ok(()),

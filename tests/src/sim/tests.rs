@@ -74,7 +74,10 @@ fn a_power_cut_at_every_disk_operation_is_harmless() {
 fn troubles_come() {
     let mut sum = Outcome::default();
     (0..40).for_each(|seed| sum.add(&run(plan(seed, 2)).unwrap()));
-    assert!(sum.disk_failures > 0 && sum.rot_refused > 0 && sum.refusals > 0, "{sum}");
+    assert!(
+        sum.stops > 0 && sum.disk_failures > 0 && sum.rot_refused > 0 && sum.refusals > 0,
+        "{sum}"
+    );
     assert!(sum.checkpoints > 0 && sum.checkpoints_rotten > 0, "{sum}");
 }
 

@@ -76,6 +76,8 @@ pub enum Operation {
         value: u64,
     },
     GetExpiring,
+    /// WATCH and UNWATCH of a key that may have expired: who looks at it deletes it.
+    Watch,
     /// Commands that ask every shard or scan; they only have to be answered.
     Noise(&'static str),
     /// What is left in a queue at the end.
@@ -90,7 +92,7 @@ const NOISE: [&str; 6] =
 impl Operation {
     /// A random one; `value` is new.
     pub fn random(rng: &mut Rng, value: u64) -> Operation {
-        match rng.below(35) {
+        match rng.below(36) {
             0..=3 => Operation::Increment { counter: rng.below(COUNTERS) },
             4..=6 => Operation::SetOwn { key: rng.below(OWN_KEYS), value },
             7..=8 => Operation::GetOwn { key: rng.below(OWN_KEYS) },
@@ -123,6 +125,7 @@ impl Operation {
                 Operation::MoveToken { from, to }
             }
             31 => Operation::CountTokens,
+            34 => Operation::Watch,
             32..=33 => Operation::ReadCounter { counter: rng.below(COUNTERS) },
             _ => Operation::Noise(NOISE[rng.below(NOISE.len() as u64) as usize]),
         }
@@ -132,6 +135,7 @@ impl Operation {
         match self {
             Operation::Transfer { .. } => 4,
             Operation::ReadOnly { .. } => 3,
+            Operation::Watch => 2,
             Operation::CountTokens => RINGS as usize + 2,
             _ => 1,
         }
@@ -173,6 +177,7 @@ impl Operation {
             }
             Operation::SetExpiring { value } => format!("SET brief:{client} {value} PX {LIFE_MS}"),
             Operation::GetExpiring => format!("GET brief:{client}"),
+            Operation::Watch => format!("WATCH brief:{client}\nUNWATCH"),
             Operation::Noise(command) => (*command).to_owned(),
             Operation::Rest { queue } => format!("LRANGE queue:{queue} 0 -1"),
         };

@@ -29,10 +29,12 @@ pub struct Plan {
 pub struct Outcome {
     pub operations: usize,
     pub crashes: usize,
-    /// Of them, because the disk failed; starts that were refused because of a flipped bit; writes
-    /// refused because the disk was full.
+    /// Of them, because the disk failed, and after an orderly stop.
     pub disk_failures: usize,
+    pub stops: usize,
+    /// Starts that were refused because of a flipped bit.
     pub rot_refused: usize,
+    /// Writes refused because the disk was full.
     pub refusals: usize,
     /// Checkpoints that got their names, and those damaged at a start.
     pub checkpoints: usize,
@@ -49,6 +51,7 @@ impl Outcome {
         self.crashes += other.crashes;
         self.disk_failures += other.disk_failures;
         self.rot_refused += other.rot_refused;
+        self.stops += other.stops;
         self.refusals += other.refusals;
         self.checkpoints += other.checkpoints;
         self.checkpoints_rotten += other.checkpoints_rotten;
@@ -61,12 +64,14 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} operations, {} on disks, {} crashes, {} of them by failed disks, {} flipped bits \
+            "{} operations, {} on disks, {} crashes, {} of them by failed disks, {} after orderly \
+             stops, {} flipped bits \
              refused, {} checkpoints, {} damaged, {} writes refused by full disks, {:.1} s of virtual time",
             self.operations,
             self.disk_operations,
             self.crashes,
             self.disk_failures,
+            self.stops,
             self.rot_refused,
             self.checkpoints,
             self.checkpoints_rotten,
@@ -134,6 +139,9 @@ pub fn run(plan: Plan) -> Result<Outcome, String> {
         world.run_until(|world| world.left <= until)?;
         // Somewhere in what comes next.
         world.go_on_for(40)?;
+        if world.rng.below(4) == 0 {
+            world.stop()?;
+        }
         world.crash(None)?;
     }
     world.run_until(World::is_over)?;
@@ -415,6 +423,22 @@ impl World {
             let think_ns = self.rng.below(if refused { 400_000_000 } else { 400_000 });
             self.schedule(self.now_ns + think_ns, Event::Step(client));
         }
+        Ok(())
+    }
+
+    /// SIGTERM: whatever is under way comes to an end by itself.
+    fn stop(&mut self) -> Result<(), String> {
+        let (crashes, began_ns) = (self.outcome.crashes, self.now_ns);
+        for core in 0..self.node.cores() {
+            self.schedule(self.now_ns + 1, Event::Input(core, Waiting::Shutdown));
+        }
+        while !self.node.has_stopped() && self.outcome.crashes == crashes {
+            self.step()?;
+            if self.now_ns > began_ns + STUCK_NS {
+                return Err("an orderly stop does not end".into());
+            }
+        }
+        self.outcome.stops += usize::from(self.outcome.crashes == crashes);
         Ok(())
     }
 
