@@ -415,10 +415,9 @@ impl<B: LogBuffer> LogFiles<B> {
     /// Keeps a descriptor; the longest kept one that nothing uses makes room.
     fn remember(&mut self, segment: u64, fd: OwnedFd) {
         self.segments.retain(|(number, _)| *number != segment);
-        let unused = self.segments.iter().position(|(number, _)| !self.is_used(*number));
-        if self.segments.len() >= OPEN_SEGMENTS_MAX
-            && let Some(unused) = unused
-        {
+        let full = self.segments.len() >= OPEN_SEGMENTS_MAX;
+        let is_unused = |(number, _): &(u64, OwnedFd)| !self.is_used(*number);
+        if full && let Some(unused) = self.segments.iter().position(is_unused) {
             self.segments.remove(unused);
         }
         self.segments.push((segment, fd));

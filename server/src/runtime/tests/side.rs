@@ -157,16 +157,26 @@ fn a_full_disk_fails_the_write() {
 }
 
 #[test]
-fn a_side_directory_that_vanished_is_a_failure() {
+fn a_file_in_a_missing_directory_is_not_made() {
     let directory = directory();
-    let mut log = log_config(directory.path(), LogSync::EachWrite, true);
-    // Where a segment of number 1 would be, so that its removal shows that a directory is refused.
-    log.side_directory = directory.path().join("core-0/0000000000000001.log");
-    let results = run_in_order(log.clone(), Order::OneByOne, || {
-        vec![Operation::RemoveSegment { number: 1 }, sync_directory()]
+    std::fs::create_dir(directory.path().join("checkpoints")).unwrap();
+    symlink("missing/a", directory.path().join("checkpoints/a.new")).unwrap();
+    let results = run_side(directory.path(), true, Order::OneByOne, || {
+        vec![create("a.new"), sync(), remove("a.new"), create("a.new")]
     });
-    assert_eq!(results, [(1, Err(OsError(libc::EISDIR))), (SIDE, Ok(()))]);
-    assert!(list_files(&log.side_directory).unwrap().is_empty());
+    let (missing, closed) = (Err(OsError(libc::ENOENT)), Err(OsError(libc::EBADF)));
+    assert_eq!(results, [missing, closed, Ok(()), Ok(())]);
+}
+
+#[test]
+fn a_segment_that_cannot_be_removed_says_why() {
+    let directory = directory();
+    let log = log_config(directory.path(), LogSync::EachWrite, true);
+    std::fs::create_dir_all(directory.path().join("core-0/0000000000000001.log")).unwrap();
+    let results = run_in_order(log, Order::OneByOne, || {
+        vec![Operation::RemoveSegment { number: 1 }, Operation::RemoveSegment { number: 2 }]
+    });
+    assert_eq!(results, [(1, Err(OsError(libc::EISDIR))), (2, Ok(()))]);
 }
 
 #[test]
