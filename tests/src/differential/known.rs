@@ -34,6 +34,21 @@ pub static KNOWN: &[Known] = &[
         },
     },
     Known {
+        versions: (ALWAYS, NEVER),
+        why: "OBJECT IDLETIME: Redis shares the integers below 10000, whose access is that of any \
+              key with the same one; it may be long ago when a new key gets it",
+        applies: |words, redis, ours| {
+            let seconds = |node: &Node| match node {
+                Node::Line(line) => {
+                    std::str::from_utf8(line.strip_prefix(b":")?).ok()?.parse().ok()
+                }
+                _ => None::<u64>,
+            };
+            let idletime = words.get(1).is_some_and(|word| lower(word) == "idletime");
+            name(words) == "object" && idletime && seconds(redis) > seconds(ours)
+        },
+    },
+    Known {
         versions: (ALWAYS, (7, 2)),
         why: "7.0 does not look at the number of members in a command before it adds them",
         applies: |words, redis, ours| {
