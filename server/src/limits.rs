@@ -48,9 +48,13 @@ pub const CHECKPOINT_SLICES_PER_SECOND_MIN: u64 = 20;
 /// How long after a failed checkpoint the next one is tried.
 pub const CHECKPOINT_RETRY_NS: u64 = 10_000_000_000;
 
-/// Default of `checkpoint-bytes-per-second`, for each core: well below what an NVMe drive takes
-/// beside the log.
-pub const CHECKPOINT_BYTES_PER_SECOND: u64 = 256 * 1024 * 1024;
+/// Default of `checkpoint-bytes-per-second`, for each core. Measured with SET, 50 clients with
+/// pipelines of 16, a million keys, one checkpoint after the other: at 256 MiB/s 0.58 of the
+/// throughput without is left.
+pub const CHECKPOINT_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
+
+/// So many times faster goes a checkpoint during which the next one has become due.
+pub const CHECKPOINT_HURRY: u64 = 4;
 
 /// Entries of SLOWLOG (`slowlog-max-len`).
 pub const SLOWLOG_ENTRIES_MAX: usize = 128;

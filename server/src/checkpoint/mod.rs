@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::core::io::{OsError, Output};
 use crate::core::message::Message;
 use crate::core::storage::StorageOperation;
-use crate::limits::{CHECKPOINT_AT_STOP_BYTES_MIN, CHECKPOINT_RETRY_NS};
+use crate::limits::{CHECKPOINT_AT_STOP_BYTES_MIN, CHECKPOINT_HURRY, CHECKPOINT_RETRY_NS};
 use files::Files;
 use round::Round;
 
@@ -119,6 +119,16 @@ impl Checkpoints {
         }
     }
 
+    /// Bytes of work a second for a shard's checkpoint, 0 for no limit. It follows need: one that
+    /// the log outgrows is hurried, and a stop has nothing else to do.
+    fn pace(&self, shard: u16, bytes_per_second: u64) -> u64 {
+        match () {
+            () if self.stopping => 0,
+            () if self.due.contains(&shard) => bytes_per_second.saturating_mul(CHECKPOINT_HURRY),
+            () => bytes_per_second,
+        }
+    }
+
     /// The shard whose checkpoint is next.
     fn next_shard(&self) -> Option<u16> {
         self.asked.front().or(self.due.front()).copied()
@@ -200,7 +210,8 @@ impl Core {
     fn advance_checkpoint(&mut self) {
         let Some(mut round) = self.checkpoints.round.take() else { return };
         if let Some(held) = self.shards.get_mut(usize::from(round.shard())) {
-            let rate = self.config.checkpoint_bytes_per_second;
+            let rate =
+                self.checkpoints.pace(round.shard(), self.config.checkpoint_bytes_per_second);
             round.walk(held, &self.settings.encoding, self.now.mono_ns, rate);
         }
         let released = self.release.point(ShardId(round.shard())) >= round.index();

@@ -23,12 +23,17 @@ impl Core {
         let authenticated = self.config.requirepass.is_none();
         let mut connection = Connection::new(conn, client_id, peer, local, authenticated, self.now);
         let clients_max = self.config.maxclients.div_ceil(self.config.cores);
-        let refused = self.connections.len() >= clients_max || self.draining;
+        let full = self.connections.len() >= clients_max;
+        let refused = full || self.draining;
         if refused {
             self.stats.connections_refused += 1;
+            connection.closing = true;
+        }
+        // A server that stops closes without a word, as one that does not listen any more: to say
+        // that there are too many clients would send an operator the wrong way.
+        if full && !self.draining {
             let (out, _) = connection.replies.begin();
             out.extend_from_slice(b"-ERR max number of clients reached\r\n");
-            connection.closing = true;
         }
         self.connections.insert(connection);
         if refused {

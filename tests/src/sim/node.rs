@@ -174,13 +174,10 @@ impl Node {
     }
 
     /// One turn of a core with everything that waits for it, as the runtime gives it: other cores'
-    /// messages first.
+    /// messages first. One that has stopped goes on for those that have not.
     pub fn turn(&mut self, core: u16, now_ns: u64) -> Vec<Effect> {
         let cores = self.seats.len();
         let seat = &mut self.seats[usize::from(core)];
-        if seat.stopped {
-            return Vec::new();
-        }
         let since_ms = (now_ns / 1_000_000) as i64;
         let unix_us = EPOCH_MS * 1000 + (now_ns / 1000) as i64;
         let now = Now { unix_ms: EPOCH_MS + since_ms, unix_us, mono_ns: now_ns };

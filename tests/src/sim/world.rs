@@ -122,6 +122,8 @@ struct World {
     trouble: Trouble,
     /// The process has ended because of its disk.
     failed: bool,
+    /// SIGTERM was sent: the server may close connections.
+    stopping: bool,
 }
 
 /// Runs one seed. An error says what was violated.
@@ -201,6 +203,7 @@ impl World {
             outcome: Outcome::default(),
             left: plan.operations,
             failed: false,
+            stopping: false,
             trouble,
             rng,
             config,
@@ -285,7 +288,7 @@ impl World {
             Event::ToClient { client, conn, bytes } => self.on_answer(client, conn, &bytes)?,
             Event::Dropped { client, conn } => {
                 if self.clients[client].connected.is_some_and(|(_, own)| own == conn) {
-                    return Err(format!("the server closed the connection of client {client}"));
+                    self.on_dropped(client)?;
                 }
             }
             Event::Step(client) => self.client_step(client),
@@ -293,6 +296,16 @@ impl World {
         if std::mem::take(&mut self.failed) {
             self.outcome.disk_failures += 1;
             self.crash(None)?;
+        }
+        Ok(())
+    }
+
+    fn on_dropped(&mut self, client: usize) -> Result<(), String> {
+        if !self.stopping {
+            return Err(format!("the server closed the connection of client {client}"));
+        }
+        for asked in self.clients[client].disconnect() {
+            self.checker.on_lost(client, &asked, self.now_ns);
         }
         Ok(())
     }
@@ -429,6 +442,7 @@ impl World {
     /// SIGTERM: whatever is under way comes to an end by itself.
     fn stop(&mut self) -> Result<(), String> {
         let (crashes, began_ns) = (self.outcome.crashes, self.now_ns);
+        self.stopping = true;
         for core in 0..self.node.cores() {
             self.schedule(self.now_ns + 1, Event::Input(core, Waiting::Shutdown));
         }
@@ -445,6 +459,7 @@ impl World {
     /// The power goes, and comes back to a node with perhaps another number of cores.
     fn crash(&mut self, damage: Option<Damage>) -> Result<(), String> {
         self.outcome.crashes += 1;
+        self.stopping = false;
         self.events.clear();
         for (number, client) in self.clients.iter_mut().enumerate() {
             for asked in client.disconnect() {
