@@ -22,10 +22,25 @@ pub(super) fn prefetch_line<T>(target: *const T) {
 /// eight bytes, perhaps with a tag in the low three bits.
 #[inline]
 pub(super) fn prefetch_entry_target<E>(entry: &E) {
+    prefetch_line(target_of(entry));
+}
+
+/// As [`prefetch_entry_target`], and the line after it: for entries that will be read whole, most
+/// of which are longer than a line.
+#[inline]
+pub(super) fn prefetch_entry_whole<E>(entry: &E) {
+    let target = target_of(entry);
+    prefetch_line(target);
+    prefetch_line(target.wrapping_add(LINE_BYTES));
+}
+
+const LINE_BYTES: usize = 64;
+
+fn target_of<E>(entry: &E) -> *const u8 {
     const { assert!(size_of::<E>() == size_of::<*const u8>()) };
     // SAFETY: `E` is a thin owned pointer (the table's contract; its size was just checked), so
     // its bytes are initialised and valid as a pointer. The pointer is only a hint's operand.
     // JUSTIFICATION: asking the entry for its address would be one more duty of every entry type.
     let address = unsafe { std::mem::transmute_copy::<E, *const u8>(entry) };
-    prefetch_line(address.map_addr(|address| address & !7));
+    address.map_addr(|address| address & !7)
 }

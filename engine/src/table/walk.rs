@@ -10,7 +10,7 @@
 //! Invariant: an entry in an unwalked segment is one of the walk's, unless its chunk is marked.
 
 use super::chunk::Chunk;
-use super::prefetch::prefetch_entry_target;
+use super::prefetch::prefetch_entry_whole;
 use super::segment::Segment;
 use super::{CURSOR_BITS, Entry, Table};
 
@@ -103,6 +103,10 @@ impl<E: Entry> Segment<E> {
         }
         let mark = chunk % MARKS;
         self.marks |= 1 << mark;
+        // A change comes to entries that nobody has asked memory for yet.
+        for chunk in self.chunks.iter().skip(mark).step_by(MARKS) {
+            chunk.iter().for_each(prefetch_entry_whole);
+        }
         for chunk in self.chunks.iter_mut().skip(mark).step_by(MARKS) {
             chunk.iter_mut().for_each(&mut *visit);
         }
@@ -112,7 +116,7 @@ impl<E: Entry> Segment<E> {
     /// came to the end.
     fn visit_unmarked(&mut self, visit: &mut impl FnMut(&mut E) -> bool) -> bool {
         let ahead = |chunk: Option<&Chunk<E>>| {
-            chunk.into_iter().flat_map(Chunk::iter).for_each(prefetch_entry_target);
+            chunk.into_iter().flat_map(Chunk::iter).for_each(prefetch_entry_whole);
         };
         ahead(self.chunks.first());
         for chunk in 0..self.chunks.len() {
