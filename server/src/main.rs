@@ -28,6 +28,12 @@ fn main() -> ExitCode {
 fn start(flags: Flags) -> Result<(), StartError> {
     let processors = server::runtime::threads::allowed_processors()?.len();
     let config = flags.into_config(processors)?;
+    // The allocator asks for huge pages; a fault on one clears 2 MB, or waits until there is one.
+    if config.disable_thp
+        && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
+    {
+        tracing::warn!("transparent huge pages stay on, writes may be slow at times: {error}");
+    }
     startup::run(config, |running, banner| announce(running.addresses(), banner))?;
     tracing::info!("stopped; everything acknowledged is durable");
     Ok(())

@@ -431,3 +431,16 @@ fn what_is_written_of_commands() {
     client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
     assert!(client.read().is_err(), "SHUTDOWN answers by closing");
 }
+
+/// A fault on a huge page clears 2 MB at once, and may wait until the kernel has made room for it.
+#[test]
+fn huge_pages_are_off_unless_wanted() {
+    for (argument, enabled) in [("yes", "0"), ("no", "1")] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(directory.path(), &["--disable-thp", argument]).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+        let told = status.lines().find_map(|line| line.strip_prefix("THP_enabled:")).unwrap();
+        assert_eq!(told.trim(), enabled, "disable-thp {argument}");
+        server.stop().unwrap();
+    }
+}

@@ -59,6 +59,9 @@ struct FileSettings {
     /// yes: refuse to listen beyond loopback without a password [default: yes]
     #[arg(long)]
     protected_mode: Option<String>,
+    /// yes: no transparent huge pages, whose faults hold up a core [default: yes]
+    #[arg(long)]
+    disable_thp: Option<String>,
     /// Most clients at once [default: 10000]
     #[arg(long)]
     maxclients: Option<usize>,
@@ -213,16 +216,20 @@ impl FileSettings {
         if let Some(password) = self.requirepass {
             config.requirepass = (!password.is_empty()).then_some(password);
         }
-        match self.protected_mode.as_deref() {
-            None => {}
-            Some("yes") => config.protected_mode = true,
-            Some("no") => config.protected_mode = false,
-            Some(other) => {
-                return Err(ConfigError(format!("protected-mode is yes or no, not '{other}'")));
-            }
-        }
+        set_switch(&mut config.protected_mode, "protected-mode", self.protected_mode.as_deref())?;
+        set_switch(&mut config.disable_thp, "disable-thp", self.disable_thp.as_deref())?;
         Ok(())
     }
+}
+
+fn set_switch(place: &mut bool, name: &str, value: Option<&str>) -> Result<(), ConfigError> {
+    *place = match value {
+        None => return Ok(()),
+        Some("yes") => true,
+        Some("no") => false,
+        Some(other) => return Err(ConfigError(format!("{name} is yes or no, not '{other}'"))),
+    };
+    Ok(())
 }
 
 /// Most cores and shards: their numbers are 16 bits wide, and a slot belongs to one shard.

@@ -84,6 +84,8 @@ pub struct Config {
     pub checkpoint_log_bytes: u64,
     pub requirepass: Option<String>,
     pub protected_mode: bool,
+    /// No transparent huge pages for this process: a fault then never waits for 2 MB.
+    pub disable_thp: bool,
     pub maxclients: usize,
     /// Seconds after which an idle client is closed; 0 never.
     pub timeout_s: u64,
@@ -128,6 +130,7 @@ impl Default for Config {
             checkpoint_log_bytes: crate::limits::CHECKPOINT_LOG_BYTES,
             requirepass: None,
             protected_mode: true,
+            disable_thp: true,
             maxclients: CLIENTS_MAX,
             timeout_s: 0,
             tcp_keepalive_s: 300,

@@ -152,6 +152,7 @@ static SETTINGS: &[Setting] = &[
     Setting { name: "cores", get: |c| c.cores.to_string(), set: None },
     Setting { name: "databases", get: |_| engine::limits::DATABASE_COUNT.to_string(), set: None },
     Setting { name: "dir", get: |c| c.dir.display().to_string(), set: None },
+    Setting { name: "disable-thp", get: |c| yes_no(c.disable_thp), set: None },
     Setting {
         name: "durability",
         get: |c| c.durability.name().into(),
