@@ -1,6 +1,6 @@
 //! Deliberate breakages, to see that the tests find such things. Compiled in with the feature
-//! `planted-faults` only, which nothing but the crate `tests` asks for; otherwise every question
-//! is answered with a constant.
+//! `planted-faults`, which nothing but the crate `tests` asks for, and in this crate's own tests;
+//! otherwise every question is answered with a constant.
 
 /// A rule that can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +43,18 @@ pub enum Fault {
     NoFallback,
     /// A gathering's changes are not logged by the home that gets them back.
     HomeForgets,
+    /// A replica confirms entries and votes before they are on stable storage.
+    GroupAnswersBeforeSync,
+    /// A node votes at once after a start, though a lease may rest on what it does not remember.
+    VoteAtOnce,
+    /// A leader that hands over keeps its lease.
+    LeaseKept,
+    /// A lease has no end.
+    LeaseForEver,
 }
 
 impl Fault {
+    /// Of one node.
     pub const ALL: [Fault; 19] = [
         Fault::ReplyBeforeSync,
         Fault::ReadUnreleased,
@@ -67,27 +76,31 @@ impl Fault {
         Fault::NoFallback,
         Fault::HomeForgets,
     ];
+
+    /// Of replication groups.
+    pub const OF_GROUPS: [Fault; 4] =
+        [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
 }
 
-#[cfg(feature = "planted-faults")]
+#[cfg(any(test, feature = "planted-faults"))]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
 }
 
 /// Breaks one rule on this thread, or none.
-#[cfg(feature = "planted-faults")]
+#[cfg(any(test, feature = "planted-faults"))]
 pub fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
 }
 
 /// Whether this rule is broken on this thread.
-#[cfg(feature = "planted-faults")]
+#[cfg(any(test, feature = "planted-faults"))]
 pub fn is_planted(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
 }
 
 /// Whether this rule is broken: never.
-#[cfg(not(feature = "planted-faults"))]
+#[cfg(not(any(test, feature = "planted-faults")))]
 #[inline(always)]
 pub const fn is_planted(_fault: Fault) -> bool {
     false

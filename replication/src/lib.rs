@@ -1,4 +1,4 @@
-//! Durability: log records and segments, recovery rules, later Raft groups.
+//! Durability: log records and segments, recovery rules, Raft groups.
 //! Knows nothing of Redis (payloads are bytes) and does no I/O of its own.
 //!
 //! # Layout
@@ -6,11 +6,13 @@
 //! - [`ids`]: the ids and positions used throughout.
 //! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
 //! - [`checkpoint`]: files of a shard's state: how they lie, how they are written, which to use.
+//! - [`group`]: the replicas of a shard: what is committed, who leads.
 //! - [`release`]: which entries are released: transactions over several shards, and what a crash
 //!   leaves of them.
 
 pub mod checkpoint;
 pub mod fault;
+pub mod group;
 pub mod ids;
 pub mod log;
 pub mod release;

@@ -1,0 +1,591 @@
+//! The Raft group of a shard on one node: which entries there are, which are committed, who leads.
+//! The one place that knows the `raft` crate; everything else sees the types of [`entry`].
+//!
+//! Sans-IO: the host gives ticks, times and messages, and carries out what [`Group::poll`] says:
+//! write entries and votes to the core's log, send messages, apply what is committed. Writes may be
+//! under way while more is polled; a message that rests on a write waits for it here.
+//!
+//! A leader's own write and its messages go out side by side, and its write counts as one of the
+//! majority: what the others have written may be committed before it is on the own disk.
+//!
+//! - [`entry`]: entries, votes, members.
+//! - [`lease`]: until when a leader may answer reads alone.
+//! - `storage`: what the crate reads of the log.
+
+pub mod entry;
+mod lease;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft::eraftpb::{
+    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, EntryType, HardState,
+    Message, MessageType,
+};
+use raft::{RawNode, Ready, SnapshotStatus, StateRole};
+
+use crate::fault::{Fault, is_planted};
+use crate::ids::{Index, Term};
+pub use entry::{Base, Entry, EntryKind, Members, Vote};
+pub use lease::DRIFT_PER_MILLE;
+use lease::Lease;
+use storage::EntryStore;
+
+/// A node of the cluster. A wiped one comes back under a new id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// How a group keeps time and how much it sends ahead.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupConfig {
+    pub tick_ns: u64,
+    /// Ticks between heartbeats.
+    pub heartbeat_ticks: usize,
+    /// Ticks without a leader after which a node stands for election: this many to twice as many.
+    pub election_ticks: usize,
+    /// Bytes of entries in one message.
+    pub message_bytes_max: u64,
+    /// Messages with entries under way to one node.
+    pub messages_in_flight_max: usize,
+    /// Bytes of entries that are not committed; more are refused.
+    pub uncommitted_bytes_max: u64,
+}
+
+/// What a start has: from the checkpoint and the log.
+#[derive(Clone, Debug, Default)]
+pub struct GroupStart {
+    /// What the host's state is as of.
+    pub base: Base,
+    pub vote: Vote,
+    /// What the log says to be committed, at least.
+    pub committed: Index,
+    /// Behind the base, without a gap.
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Follower,
+    Candidate,
+    Leader,
+}
+
+/// A message to another node's replica of the same group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub to: NodeId,
+    pub bytes: Vec<u8>,
+    /// It tells of the checkpoint as of this entry, and must not arrive before that has; the host
+    /// says with [`Group::on_checkpoint_sent`] how that went.
+    pub checkpoint: Option<Index>,
+}
+
+/// What the host has to do, in this order; it may do the writes and the sends side by side.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Give this to [`Group::on_durable`] once `vote` and `entries` are on stable storage.
+    pub number: u64,
+    /// Replaces the vote of before.
+    pub vote: Option<Vote>,
+    /// An entry whose index is there already replaces it and all behind it.
+    pub entries: Vec<Entry>,
+    /// The state must become that of a checkpoint as of here, and the log begin behind it.
+    pub install: Option<Base>,
+    pub messages: Vec<Envelope>,
+    /// To be applied, in order.
+    pub committed: Vec<Entry>,
+    /// The members, if they have changed with what was committed.
+    pub members: Option<Members>,
+    /// Reads that were asked for with [`Group::read`]: what they need is applied once `Index` is.
+    pub reads: Vec<(u64, Index)>,
+}
+
+impl Work {
+    pub fn must_write(&self) -> bool {
+        self.vote.is_some() || !self.entries.is_empty() || self.install.is_some()
+    }
+}
+
+/// A proposal, or a change of members, was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Somebody else leads, if it is known who.
+    NotLeader(Option<NodeId>),
+    /// Too much is not committed yet, or leadership is being handed over.
+    Busy,
+}
+
+/// A start, or a message, that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupError(pub String);
+
+impl std::fmt::Display for GroupError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for GroupError {}
+
+impl From<raft::Error> for GroupError {
+    fn from(error: raft::Error) -> GroupError {
+        GroupError(error.to_string())
+    }
+}
+
+/// What a read confirmation of the lease has in front; those of [`Group::read`] have the other.
+const LEASE_ROUND: u8 = 1;
+const HOST_READ: u8 = 2;
+
+pub struct Group {
+    raft: RawNode<EntryStore>,
+    config: GroupConfig,
+    members: Members,
+    vote: Vote,
+    lease: Lease,
+    /// Messages that wait for a write, by its number.
+    waiting: VecDeque<(u64, Vec<Message>)>,
+    /// Messages to go out.
+    outbox: Vec<Message>,
+    /// Writes that are not durable yet.
+    unwritten: VecDeque<u64>,
+    /// Number and index of a checkpoint that is being installed. Until it is, the crate's view of
+    /// what is applied has a hole, and this replica neither hears nor moves.
+    installing: Option<(u64, u64)>,
+    /// Ticks in which nobody gets this node's vote: a leader that it does not remember may hold a
+    /// lease that rests on it.
+    silent_ticks: usize,
+    chance: Chance,
+    election_timeout: usize,
+    seen: (Term, Role),
+}
+
+impl Group {
+    /// A replica of a group as `start` has it. `seed` decides its election timeouts.
+    pub fn new(
+        node: NodeId,
+        config: GroupConfig,
+        start: GroupStart,
+        seed: u64,
+    ) -> Result<Group, GroupError> {
+        let mut hard_state = HardState::default();
+        hard_state.term = start.vote.term.0;
+        hard_state.vote = start.vote.voted_for.map_or(0, |node| node.0);
+        hard_state.commit = committed_at_least(&start);
+        let settings = raft::Config {
+            id: node.0,
+            election_tick: config.election_ticks,
+            heartbeat_tick: config.heartbeat_ticks,
+            applied: start.base.index,
+            max_size_per_msg: config.message_bytes_max,
+            max_inflight_msgs: config.messages_in_flight_max,
+            max_uncommitted_size: config.uncommitted_bytes_max,
+            check_quorum: true,
+            pre_vote: true,
+            batch_append: true,
+            ..raft::Config::default()
+        };
+        let members = start.base.members.clone();
+        let alone = members.voters == [node] && members.voters_outgoing.is_empty();
+        let entries = start.entries.iter().map(Into::into).collect();
+        let store = EntryStore::new(start.base, entries, hard_state);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raft = RawNode::new(&settings, store, &logger)?;
+        let mut group = Group {
+            raft,
+            config,
+            members,
+            vote: start.vote,
+            lease: Lease::default(),
+            waiting: VecDeque::new(),
+            outbox: Vec::new(),
+            unwritten: VecDeque::new(),
+            installing: None,
+            silent_ticks: if alone { 0 } else { config.election_ticks },
+            chance: Chance(seed),
+            election_timeout: 0,
+            seen: (Term(0), Role::Follower),
+        };
+        group.draw_election_timeout();
+        group.settle();
+        Ok(group)
+    }
+
+    /// A tick of the host's clock has passed. Time in which the host did not run is none: ticks that
+    /// it missed are not made up for, or a message would count as older than it is.
+    pub fn tick(&mut self, now_ns: u64) {
+        if self.installing.is_some() {
+            return;
+        }
+        self.silent_ticks = self.silent_ticks.saturating_sub(1);
+        self.raft.tick();
+        if self.raft.raft.election_elapsed == 0 {
+            self.draw_election_timeout();
+        }
+        self.renew_lease(now_ns);
+        self.settle();
+    }
+
+    /// Stands for election at once.
+    pub fn campaign(&mut self) -> Result<(), GroupError> {
+        if self.installing.is_some() {
+            return Err(GroupError("a checkpoint is being installed".into()));
+        }
+        let result = self.raft.campaign();
+        self.settle();
+        Ok(result?)
+    }
+
+    /// Appends bytes to the log if this node leads; they get this index.
+    pub fn propose(&mut self, payload: Bytes) -> Result<Index, Refusal> {
+        let mut entry = raft::eraftpb::Entry::default();
+        entry.data = payload;
+        self.append(entry)
+    }
+
+    fn append(&mut self, entry: raft::eraftpb::Entry) -> Result<Index, Refusal> {
+        if self.role() != Role::Leader {
+            return Err(Refusal::NotLeader(self.leader()));
+        }
+        let mut proposal = Message::default();
+        proposal.set_msg_type(MessageType::MsgPropose);
+        proposal.from = self.raft.raft.id;
+        proposal.set_entries(vec![entry].into());
+        let result = self.raft.raft.step(proposal);
+        self.settle();
+        match result {
+            Ok(()) => Ok(Index(self.raft.raft.raft_log.last_index())),
+            Err(_) => Err(Refusal::Busy),
+        }
+    }
+
+    /// Makes the members these: one step if a single one changes, else over a joint majority.
+    pub fn change_members(
+        &mut self,
+        voters: &[NodeId],
+        learners: &[NodeId],
+    ) -> Result<Index, Refusal> {
+        let mut change = ConfChangeV2::default();
+        change.set_transition(ConfChangeTransition::Auto);
+        change.set_changes(changes(&self.members, voters, learners).into());
+        let mut entry = raft::eraftpb::Entry::default();
+        entry.set_entry_type(EntryType::EntryConfChangeV2);
+        entry.data = change.write_to_bytes().map_err(|_| Refusal::Busy)?.into();
+        self.append(entry)
+    }
+
+    /// Hands leadership to another voter, which stands for election once it has every entry. Even if
+    /// that fails there is no lease until the term ends: the word to stand may arrive any time.
+    pub fn hand_over(&mut self, to: NodeId) {
+        if self.role() != Role::Leader || to.0 == self.raft.raft.id {
+            return;
+        }
+        if !is_planted(Fault::LeaseKept) {
+            self.lease.give_up();
+        }
+        self.raft.transfer_leader(to.0);
+        self.settle();
+    }
+
+    /// Asks for the index that a read must have applied to see everything acknowledged before now;
+    /// [`Work::reads`] gives it under `ticket`. Nothing comes if there is no majority.
+    pub fn read(&mut self, ticket: u64) {
+        self.raft.read_index(context(HOST_READ, ticket));
+        self.settle();
+    }
+
+    /// A message came from another node.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), GroupError> {
+        let message =
+            Message::parse_from_bytes(bytes).map_err(|error| GroupError(error.to_string()))?;
+        let silent = self.silent_ticks > 0 && !is_planted(Fault::VoteAtOnce);
+        if self.installing.is_some() || (silent && asks_for_vote(&message)) {
+            return Ok(());
+        }
+        let result = self.raft.step(message);
+        self.settle();
+        match result {
+            // From one that is no member any more, or not yet.
+            Ok(()) | Err(raft::Error::StepPeerNotFound | raft::Error::ProposalDropped) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is to be done now, if anything is.
+    pub fn poll(&mut self) -> Option<Work> {
+        if self.outbox.is_empty() && !self.raft.has_ready() {
+            return None;
+        }
+        let mut work = Work::default();
+        if self.raft.has_ready() {
+            let ready = self.raft.ready();
+            self.take_ready(ready, &mut work);
+        }
+        let messages = std::mem::take(&mut self.outbox);
+        work.messages.extend(messages.iter().filter_map(|message| {
+            let bytes = message.write_to_bytes().ok()?;
+            let checkpoint = (message.get_msg_type() == MessageType::MsgSnapshot)
+                .then(|| Index(message.get_snapshot().get_metadata().index));
+            Some(Envelope { to: NodeId(message.to), bytes, checkpoint })
+        }));
+        self.settle();
+        Some(work)
+    }
+
+    fn take_ready(&mut self, mut ready: Ready, work: &mut Work) {
+        work.number = ready.number();
+        if let Some(state) = ready.hs() {
+            let voted_for = (state.vote != 0).then_some(NodeId(state.vote));
+            let vote = Vote { term: Term(state.term), voted_for };
+            work.vote = (vote != self.vote).then_some(vote);
+            self.vote = vote;
+        }
+        if !ready.snapshot().is_empty() {
+            let base = Base::from(ready.snapshot().get_metadata());
+            self.members = base.members.clone();
+            self.raft.mut_store().reset(base.clone());
+            self.installing = Some((work.number, base.index));
+            work.install = Some(base);
+        }
+        work.entries = ready.entries().iter().map(Into::into).collect();
+        self.raft.mut_store().append(ready.entries());
+        for read in ready.take_read_states() {
+            self.on_confirmed(&read.request_ctx, read.index, work);
+        }
+        let committed = ready.take_committed_entries();
+        self.outbox.append(&mut ready.take_messages());
+        let held = ready.take_persisted_messages();
+        self.raft.advance_append_async(ready);
+        self.take_committed(&committed, work);
+        if is_planted(Fault::GroupAnswersBeforeSync) {
+            self.outbox.extend(held);
+        } else {
+            self.waiting.push_back((work.number, held));
+        }
+        if work.must_write() {
+            self.unwritten.push_back(work.number);
+        } else if self.unwritten.is_empty() {
+            self.on_durable(work.number);
+        }
+    }
+
+    fn take_committed(&mut self, committed: &[raft::eraftpb::Entry], work: &mut Work) {
+        for entry in committed {
+            let change = match entry.get_entry_type() {
+                EntryType::EntryConfChangeV2 => ConfChangeV2::parse_from_bytes(&entry.data).ok(),
+                EntryType::EntryNormal | EntryType::EntryConfChange => None,
+            };
+            if let Some(change) = change
+                && let Ok(state) = self.raft.apply_conf_change(&change)
+            {
+                self.members = state.into();
+                work.members = Some(self.members.clone());
+                self.step_down_if_removed();
+            }
+            work.committed.push(entry.into());
+        }
+        if let Some(last) = committed.last() {
+            self.raft.advance_apply_to(last.index);
+        }
+    }
+
+    /// A leader that is no voter any more leads no longer: the crate would go on, and fail.
+    fn step_down_if_removed(&mut self) {
+        let own = NodeId(self.raft.raft.id);
+        let votes =
+            self.members.voters.contains(&own) || self.members.voters_outgoing.contains(&own);
+        if !votes && self.role() == Role::Leader {
+            let term = self.raft.raft.term;
+            self.raft.raft.become_follower(term, 0);
+        }
+    }
+
+    fn on_confirmed(&mut self, context: &[u8], index: u64, work: &mut Work) {
+        let Some((kind, number)) = context.split_first() else { return };
+        let Ok(number) = number.try_into().map(u64::from_le_bytes) else { return };
+        if *kind == LEASE_ROUND {
+            let ticks = self.config.election_ticks as u64 - 1;
+            self.lease.on_confirmed(number, ticks * self.config.tick_ns);
+        } else {
+            work.reads.push((number, Index(index)));
+        }
+    }
+
+    /// What [`Work`] of this number, and every one before, had to write is on stable storage.
+    pub fn on_durable(&mut self, number: u64) {
+        while self.unwritten.front().is_some_and(|own| *own <= number) {
+            self.unwritten.pop_front();
+        }
+        // What had nothing to write but came behind is durable with it.
+        let until = self.unwritten.front().map_or(u64::MAX, |next| next - 1);
+        let mut durable = number;
+        while let Some((own, _)) = self.waiting.front()
+            && *own <= until
+        {
+            durable = durable.max(*own);
+            let (_, mut messages) = self.waiting.pop_front().unwrap_or_default();
+            self.outbox.append(&mut messages);
+        }
+        self.raft.on_persist_ready(durable);
+        if let Some((own, index)) = self.installing
+            && own <= durable
+        {
+            self.installing = None;
+            self.raft.advance_apply_to(index);
+        }
+        self.settle();
+    }
+
+    fn renew_lease(&mut self, now_ns: u64) {
+        // Before an entry of its own term is committed a leader does not know what is.
+        if self.role() != Role::Leader || !self.raft.raft.commit_to_current_term() {
+            return;
+        }
+        let retry_ns = self.config.tick_ns * self.config.heartbeat_ticks as u64;
+        if let Some(round) = self.lease.begin_round(now_ns, retry_ns) {
+            self.raft.read_index(context(LEASE_ROUND, round));
+        }
+    }
+
+    /// This node leads, has committed an entry of its term, and no other can lead at this time:
+    /// its own committed entries are all that anybody can have seen.
+    pub fn holds_lease(&self, now_ns: u64) -> bool {
+        let held = self.lease.holds(now_ns) || is_planted(Fault::LeaseForEver);
+        held && self.role() == Role::Leader && self.raft.raft.commit_to_current_term()
+    }
+
+    /// What must be so after each call: a new term or role ends a lease, and chance is ours.
+    fn settle(&mut self) {
+        let now = (self.term(), self.role());
+        if now != self.seen {
+            self.seen = now;
+            self.lease.reset();
+            self.draw_election_timeout();
+        }
+        // The crate draws its own in places; none of those counts.
+        self.raft.raft.set_randomized_election_timeout(self.election_timeout);
+    }
+
+    fn draw_election_timeout(&mut self) {
+        let ticks = self.config.election_ticks;
+        self.election_timeout = ticks + self.chance.below(ticks as u64) as usize;
+    }
+
+    pub fn role(&self) -> Role {
+        match self.raft.raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Follower => Role::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+        }
+    }
+
+    pub fn leader(&self) -> Option<NodeId> {
+        let id = self.raft.raft.leader_id;
+        (id != 0).then_some(NodeId(id))
+    }
+
+    pub fn term(&self) -> Term {
+        Term(self.raft.raft.term)
+    }
+
+    /// A majority has everything up to here.
+    pub fn committed(&self) -> Index {
+        Index(self.raft.raft.raft_log.committed)
+    }
+
+    pub fn last(&self) -> Index {
+        Index(self.raft.raft.raft_log.last_index())
+    }
+
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// What the entries in memory take.
+    pub fn bytes(&self) -> usize {
+        self.raft.store().bytes()
+    }
+
+    /// Forgets entries up to here, which must be applied: who lacks them gets a checkpoint.
+    pub fn forget(&mut self, index: Index) {
+        let applied = self.raft.raft.raft_log.applied;
+        self.raft.mut_store().forget(index.0.min(applied));
+    }
+
+    /// A checkpoint that may be sent to who is too far behind, or new: it must know of them.
+    pub fn offer(&mut self, checkpoint: Base) {
+        self.raft.mut_store().offer(checkpoint);
+    }
+
+    /// Nodes that need a checkpoint newer than the one offered, since this was asked last.
+    pub fn wanting_checkpoint(&mut self) -> impl Iterator<Item = NodeId> {
+        self.raft.mut_store().take_wanting().into_iter()
+    }
+
+    /// The checkpoint that an [`Envelope`] told of has arrived there, or will not.
+    pub fn on_checkpoint_sent(&mut self, to: NodeId, arrived: bool) {
+        let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.raft.report_snapshot(to.0, status);
+        self.settle();
+    }
+
+    /// How far each member has come by what this leader has heard.
+    pub fn progress(&self) -> impl Iterator<Item = (NodeId, Index)> {
+        self.raft.raft.prs().iter().map(|(id, progress)| (NodeId(*id), Index(progress.matched)))
+    }
+}
+
+/// What is committed in a log for sure. A change of members is proposed only once the one before is
+/// applied, so all but the last in a log are committed. To begin with less would be to stand for
+/// election among members of long ago, who may not be a majority of today's.
+fn committed_at_least(start: &GroupStart) -> u64 {
+    let mut changes = start.entries.iter().rev().filter(|entry| entry.kind == EntryKind::Members);
+    let settled = changes.nth(1).map_or(0, |entry| entry.index.0);
+    start.base.index.max(start.committed.0).max(settled)
+}
+
+fn asks_for_vote(message: &Message) -> bool {
+    matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
+}
+
+fn context(kind: u8, number: u64) -> Vec<u8> {
+    let mut context = vec![kind];
+    context.extend_from_slice(&number.to_le_bytes());
+    context
+}
+
+/// What turns one set of members into another.
+fn changes(now: &Members, voters: &[NodeId], learners: &[NodeId]) -> Vec<ConfChangeSingle> {
+    let single = |kind, node: &NodeId| {
+        let mut change = ConfChangeSingle::default();
+        change.set_change_type(kind);
+        change.node_id = node.0;
+        change
+    };
+    let added = |new: &[NodeId], old: &[NodeId], kind| -> Vec<_> {
+        new.iter().filter(|node| !old.contains(node)).map(|node| single(kind, node)).collect()
+    };
+    let gone = now.voters.iter().chain(&now.learners);
+    let gone = gone.filter(|node| !voters.contains(node) && !learners.contains(node));
+    let mut changes = added(voters, &now.voters, ConfChangeType::AddNode);
+    changes.extend(added(learners, &now.learners, ConfChangeType::AddLearnerNode));
+    changes.extend(gone.map(|node| single(ConfChangeType::RemoveNode, node)));
+    changes
+}
+
+/// A source of election timeouts: SplitMix64 (Steele, Lea, Flood 2014).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end.max(1)
+    }
+}
