@@ -76,7 +76,9 @@ fn what_a_whole_file_holds_wrongly_is_said_with_its_block() {
     // The first block begins behind the header's page. One of six bytes is stored as it is, behind
     // a header of 24.
     let (first, second) = (4096, 4096 + 24 + 6);
-    let cases: [(&[u8], &[&[u8]], u64, u64, &str); 5] = [
+    /// Contents, blocks; the block that is wrong, where it begins, and what is said of it.
+    type Case<'a> = (&'a [u8], &'a [&'a [u8]], u64, u64, &'a str);
+    let cases: [Case<'_>; 5] = [
         (b"\x09", &[], 0, 0, "version 9"),
         (&keys(2), &[KEY_A, b"\x3f"], 2, second, "unknown kind"),
         (&keys(2), &[KEY_A, KEY_A], 2, second, "a key stands twice"),
