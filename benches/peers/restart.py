@@ -8,7 +8,8 @@ Keys of 16 bytes, values of 64 that do not compress. Quoring starts from a check
 writes, kill -9), from the log alone (kill -9), and from an orderly stop; with one core on one processor and with two on
 two, from the same directory. Peers start from their RDB and from their AOF (never rewritten) and may use both
 processors. Each start gets a fresh copy of its directory, flushed, so that all of it is in the page cache. Servers take
-turns within a round; printed are medians and, of the rounds, the least and the most.
+turns within a round; printed are medians, of the rounds the least and the most, and the median of the CPU seconds (user and
+system) that the process had taken until then: those a busy machine disturbs less.
 """
 import argparse, base64, os, random, shutil, signal, socket, statistics, subprocess, tempfile, time
 
@@ -55,6 +56,11 @@ class Server:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(START_SECONDS_MAX)
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def fill(port, first, last):
@@ -122,7 +128,7 @@ def timed(argv, processors, environment, source, work, keys):
     os.sync()
     argv = [copy if word == source else word for word in argv]
     server = Server(argv, processors, environment)
-    seconds = server.wait()
+    seconds = (server.wait(), cpu_seconds(server.process.pid))
     size = ask(server.port, b"DBSIZE")
     server.kill()
     shutil.rmtree(copy, ignore_errors=True)
@@ -171,8 +177,10 @@ def main():
         for _ in range(options.rounds):
             for label, argv, processors, environment, source in starts:
                 figures.setdefault(label, []).append(timed(argv, processors, environment, source, scratch, options.keys))
-        for label, seconds in figures.items():
-            print(f"{label}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})")
+        for label, rounds in figures.items():
+            seconds, cpu = zip(*rounds)
+            print(f"{label}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}), "
+                  f"CPU {statistics.median(cpu):.2f} s")
 
 
 if __name__ == "__main__":
