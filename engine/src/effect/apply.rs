@@ -1,10 +1,12 @@
 //! Makes a shard what a payload says, with the same mutators that wrote it: recovery and followers.
 //! No replies, no clock, no chance; expiry happens by effects alone.
 
+use smallvec::SmallVec;
+
 use crate::image;
 use crate::keyspace::key::{flush, swap};
-use crate::keyspace::{Expiry, Missing, Shard, Shards, Space, Update};
-use crate::limits::DATABASE_COUNT;
+use crate::keyspace::{Expiry, KeyPlace, Missing, Shard, Shards, Space, Update};
+use crate::limits::{DATABASE_COUNT, PREFETCHED_KEYS_MAX};
 use crate::settings::Settings;
 use crate::value::{Hash, List, Set, ZSet};
 
@@ -47,13 +49,58 @@ pub fn apply(
     settings: &Settings,
     payload: &[u8],
 ) -> Result<(), ApplyError> {
-    set_muted(shards, place, true);
-    let result = Decoder::new(payload).try_for_each(|effect| {
-        let effect = effect?;
-        apply_effect(shards, place, settings, &effect)
+    apply_batch(shards, settings, &[(place, payload)]).map_err(|(_, error)| error)
+}
+
+/// Applies the payloads one after the other, each to the shard at its place, which `shards` holds,
+/// and says which of them could not be applied. What is behind that one is not applied.
+pub fn apply_batch(
+    shards: &mut Shards,
+    settings: &Settings,
+    payloads: &[(usize, &[u8])],
+) -> Result<(), (usize, ApplyError)> {
+    payloads.iter().for_each(|(place, _)| set_muted(shards, *place, true));
+    let effects = payloads.iter().enumerate().flat_map(|(number, (place, payload))| {
+        Decoder::new(payload).map(move |effect| (number, *place, effect))
     });
-    set_muted(shards, place, false);
+    let result = apply_all(shards, settings, effects);
+    payloads.iter().for_each(|(place, _)| set_muted(shards, *place, false));
     result
+}
+
+/// An effect of a payload that is known by its number, for the shard at the place.
+type Numbered<'a> = (usize, usize, Result<Effect<'a>, DecodeError>);
+
+/// Applies effects some at a time, so that the waits for memory overlap, of several payloads too.
+fn apply_all<'a>(
+    shards: &mut Shards,
+    settings: &Settings,
+    mut effects: impl Iterator<Item = Numbered<'a>>,
+) -> Result<(), (usize, ApplyError)> {
+    let mut group: SmallVec<[(Numbered<'a>, KeyPlace); PREFETCHED_KEYS_MAX]> = SmallVec::new();
+    loop {
+        for (number, place, effect) in effects.by_ref().take(PREFETCHED_KEYS_MAX) {
+            let key = effect.as_ref().map_or(&b""[..], |effect| effect.key);
+            let known = shards.locate(key);
+            group.push(((number, place, effect), known));
+        }
+        if group.is_empty() {
+            return Ok(());
+        }
+        let keys = group.iter().filter_map(|((.., effect), known)| {
+            let db = effect.as_ref().ok()?.db;
+            (usize::from(db) < DATABASE_COUNT).then_some((db, *known))
+        });
+        shards.prefetch_each(keys);
+        let result = group.drain(..).try_for_each(|((number, place, effect), known)| {
+            let effect = effect.map_err(|error| (number, error.into()))?;
+            shards.know(effect.key, known);
+            let result = apply_effect(shards, place, settings, &effect);
+            result.map_err(|error| (number, error))
+        });
+        shards.forget_known();
+        result?;
+    }
 }
 
 fn set_muted(shards: &mut Shards, place: usize, muted: bool) {

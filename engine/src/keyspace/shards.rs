@@ -124,8 +124,13 @@ impl Shards {
     /// instead of following each other. Keys of shards that are not here, and more than
     /// `PREFETCHED_KEYS_MAX`, are passed over.
     pub fn prefetch(&self, db: u16, keys: impl Iterator<Item = KeyPlace>) {
+        self.prefetch_each(keys.map(|place| (db, place)));
+    }
+
+    /// As [`Shards::prefetch`], for keys of several databases.
+    pub fn prefetch_each(&self, keys: impl Iterator<Item = (u16, KeyPlace)>) {
         let mut places: SmallVec<[(&Table<Entry>, u64); PREFETCHED_KEYS_MAX]> = SmallVec::new();
-        for KeyPlace { shard, hash } in keys.take(PREFETCHED_KEYS_MAX) {
+        for (db, KeyPlace { shard, hash }) in keys.take(PREFETCHED_KEYS_MAX) {
             if let Some(shard) = self.get(usize::from(shard)) {
                 let table = &shard.database(db).table;
                 table.prefetch_segment(hash);

@@ -57,6 +57,14 @@ pub enum FileError {
     Foreign {
         found: CheckpointIdentity,
     },
+    /// It could be read and is whole, but what it holds makes no shard: a fault of what wrote it.
+    Contents {
+        /// 0: the description in the header.
+        block: u64,
+        /// Where that block begins in the file.
+        offset: u64,
+        message: String,
+    },
     Read {
         offset: u64,
         message: String,
@@ -76,6 +84,11 @@ impl std::fmt::Display for FileError {
                 f,
                 "it is of cluster {:032x}, node {}, shard {}, index {}: it belongs elsewhere",
                 found.cluster, found.node, found.shard.0, found.index.0
+            ),
+            FileError::Contents { block, offset, message } => write!(
+                f,
+                "all its checksums hold, but block {block} at byte {offset} does not make a \
+                 shard: {message}"
             ),
             FileError::Read { offset, message } => {
                 write!(f, "cannot read it at byte {offset}: {message}")

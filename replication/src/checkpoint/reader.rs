@@ -27,6 +27,8 @@ pub struct CheckpointReader<S> {
     /// Blocks given so far.
     blocks: u64,
     payload_bytes: u64,
+    /// Where the last block given begins.
+    block_at: u64,
     /// Where the next block begins.
     offset: u64,
     /// Bytes of the file from `offset` on, from `used` on.
@@ -55,6 +57,7 @@ impl<S: CheckpointSource> CheckpointReader<S> {
             digest: 0,
             blocks: 0,
             payload_bytes: 0,
+            block_at: 0,
             offset: PAGE_BYTES as u64,
             window: Vec::new(),
             used: 0,
@@ -65,6 +68,11 @@ impl<S: CheckpointSource> CheckpointReader<S> {
 
     pub fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// An error in what the last block given holds, or in the header's contents before the first.
+    pub fn contents_error(&self, message: String) -> FileError {
+        FileError::Contents { block: self.blocks, offset: self.block_at, message }
     }
 
     /// The payload of the next block. `None` after the last, once everything that the trailer says
@@ -98,6 +106,7 @@ impl<S: CheckpointSource> CheckpointReader<S> {
         self.previous_crc = header.crc;
         self.blocks += 1;
         self.payload_bytes += header.payload_bytes as u64;
+        self.block_at = self.offset;
         self.used += BLOCK_HEADER_BYTES + header.stored_bytes;
         self.offset += (BLOCK_HEADER_BYTES + header.stored_bytes) as u64;
         Ok(Some(&self.payload))

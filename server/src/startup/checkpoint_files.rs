@@ -1,43 +1,55 @@
 //! The checkpoints of a data directory: read by as many threads as there are processors, and what
 //! is not needed of them removed.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
+use engine::limits::DATABASE_COUNT;
 use engine::settings::Settings;
 use replication::checkpoint::CheckpointSource;
+use replication::checkpoint::catalogue::parse_name;
 use replication::ids::ShardId;
 
 use super::StartError;
 use super::checkpoints::{CheckpointDirectory, LoadPlan, LoadedShard};
 use super::identity::Identity;
+use super::progress::Progress;
 use crate::checkpoint::files::Files;
 use crate::runtime::disk::{FileReader, list_files, remove_file};
 
 /// Where checkpoints lie in a data directory.
 pub const DIRECTORY: &str = "checkpoints";
 
-struct Directory(PathBuf);
+struct Directory<'p> {
+    path: &'p Path,
+    progress: &'p Progress,
+}
 
-struct File(FileReader);
+struct File<'p> {
+    reader: FileReader,
+    progress: &'p Progress,
+}
 
-impl CheckpointDirectory for Directory {
-    type Source = File;
+impl<'p> CheckpointDirectory for Directory<'p> {
+    type Source = File<'p>;
 
-    fn open(&self, name: &str) -> Result<File, String> {
-        FileReader::open(&self.0.join(name)).map(File).map_err(|error| error.to_string())
+    fn open(&self, name: &str) -> Result<File<'p>, String> {
+        let reader = FileReader::open(&self.path.join(name)).map_err(|error| error.to_string())?;
+        Ok(File { reader, progress: self.progress })
     }
 }
 
-impl CheckpointSource for File {
+impl CheckpointSource for File<'_> {
     fn size_bytes(&mut self) -> Result<u64, String> {
-        Ok(self.0.size_bytes())
+        Ok(self.reader.size_bytes())
     }
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), String> {
-        self.0.read_at(offset, into).map_err(|error| error.to_string())
+        self.progress.add(into.len() as u64);
+        self.reader.read_at(offset, into).map_err(|error| error.to_string())
     }
 }
 
@@ -52,7 +64,13 @@ pub fn load_checkpoints(
     let directory = data.join(DIRECTORY);
     let names = list_files(&directory)?;
     let plan = LoadPlan { identity, settings, hasher: &hasher, names: &names };
-    let loaded = load_all(&plan, &Directory(directory.clone()), |_| {})?;
+    let progress = Progress::begin("checkpoints", newest_bytes(&names));
+    let loaded = load_all(&plan, &Directory { path: &directory, progress: &progress }, |_| {})?;
+    let keys = loaded.iter().filter_map(|loaded| loaded.shard.as_deref()).map(key_count);
+    let (shards_found, keys) = keys.fold((0, 0), |(shards, all), keys| (shards + 1, all + keys));
+    if shards_found > 0 {
+        progress.end(&format!("{keys} keys of {shards_found} shards"));
+    }
     let mut shards = Shards::new(identity.shards, hasher.clone());
     let mut files = Vec::new();
     for (id, loaded) in loaded.into_iter().enumerate() {
@@ -84,13 +102,31 @@ pub fn inspect_checkpoints(
     let names = list_files(&directory)?;
     let (settings, hasher) = (Settings::default(), Hasher64::new([1, 2, 3, 4]));
     let plan = LoadPlan { identity, settings: &settings, hasher: &hasher, names: &names };
-    load_all(&plan, &Directory(directory), |loaded| loaded.shard = None)
+    let progress = Progress::begin("checkpoints", newest_bytes(&names));
+    let directory = Directory { path: &directory, progress: &progress };
+    load_all(&plan, &directory, |loaded| loaded.shard = None)
+}
+
+fn key_count(shard: &Shard) -> usize {
+    (0..DATABASE_COUNT as u16).map(|db| shard.database(db).len()).sum()
+}
+
+/// Bytes of the newest file of each shard, which are read if none is damaged.
+fn newest_bytes(names: &[(String, u64)]) -> u64 {
+    let mut newest = BTreeMap::new();
+    for (name, bytes) in names {
+        if let Some((shard, index)) = parse_name(name) {
+            let found = newest.entry(shard).or_insert((index, *bytes));
+            *found = (*found).max((index, *bytes));
+        }
+    }
+    newest.values().map(|(_, bytes)| bytes).sum()
 }
 
 /// `look` sees each shard as soon as it is loaded.
 fn load_all(
     plan: &LoadPlan<'_>,
-    directory: &Directory,
+    directory: &Directory<'_>,
     look: impl Fn(&mut LoadedShard) + Sync,
 ) -> Result<Vec<LoadedShard>, StartError> {
     let shards = plan.identity.shards;

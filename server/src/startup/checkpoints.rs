@@ -105,16 +105,21 @@ impl LoadPlan<'_> {
     ) -> Result<Box<Shard>, FileError> {
         let mut reader = self.open(directory, name)?;
         let summary = reader.summary().clone();
-        let wrong = |message: String| FileError::Read { offset: 0, message };
-        let contents = Contents::decode(&summary.contents).map_err(|e| wrong(e.to_string()))?;
+        let contents = Contents::decode(&summary.contents)
+            .map_err(|error| reader.contents_error(error.to_string()))?;
         let limits = self.settings.encoding;
         let hasher = self.hasher.clone();
         let bytes = summary.payload_bytes;
         let shards = self.identity.shards;
         let mut loader = Loader::new(id.0, shards, hasher, limits, contents, bytes);
         while let Some(payload) = reader.next_payload()? {
-            loader.load(payload).map_err(|e| wrong(e.to_string()))?;
+            let loaded = loader.load(payload);
+            loaded.map_err(|error| reader.contents_error(error.to_string()))?;
         }
-        loader.finish(summary.identity.index.0).map_err(|e| wrong(e.to_string()))
+        let shard = loader.finish(summary.identity.index.0);
+        shard.map_err(|error| reader.contents_error(error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests;

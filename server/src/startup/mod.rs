@@ -1,13 +1,17 @@
 //! From flags to running cores: settings, the data directory, recovery, threads.
 //!
-//! - [`identity`]: whose directory this is. [`recovery`]: shards from logs. [`segments`]: where
-//!   those lie. [`replay`]: entries become shards. [`checkpoints`]: shards from checkpoints;
+//! - [`identity`]: whose directory this is. [`checkpoints`]: shards from checkpoints;
 //!   [`checkpoint_files`]: where those lie.
+//! - [`recovery`]: shards from logs. [`segments`]: where those lie; [`readers`] read them;
+//!   [`replay`]: which entries take effect; [`appliers`] apply them. [`progress`]: how far it is.
 //! - [`starts`]: shards and logs are dealt out to the cores.
 
+pub mod appliers;
 pub mod checkpoint_files;
 pub mod checkpoints;
 pub mod identity;
+pub mod progress;
+pub mod readers;
 pub mod recovery;
 pub mod replay;
 pub mod segments;

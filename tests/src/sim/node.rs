@@ -11,6 +11,7 @@ use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use replication::ids::{Index, ShardId};
 use replication::log::{LogIdentity, Tail, recover};
+use replication::release::resolve::Placed;
 use server::checkpoint::files::Files;
 use server::config::Config;
 use server::core::Core;
@@ -22,7 +23,7 @@ use server::dispatch::log_done::LogDone;
 use server::startup::checkpoints::LoadPlan;
 use server::startup::identity::Identity;
 use server::startup::recovery::{Recovered, check_released};
-use server::startup::replay::{EntryStream, OwnedEntry, apply_in_order, own};
+use server::startup::replay::{EntryStream, apply_in_order, bases_of, place};
 use server::startup::starts::deal_out;
 
 use super::disk::{Disk, LogSource, UnderWay};
@@ -97,14 +98,16 @@ pub struct Node {
     pub disk: Disk,
 }
 
-struct Entries(std::iter::Peekable<std::vec::IntoIter<OwnedEntry>>);
+struct Entries(std::iter::Peekable<std::vec::IntoIter<Placed<Vec<u8>>>>);
 
 impl EntryStream for Entries {
+    type Payload = Vec<u8>;
+
     fn peek(&mut self) -> Option<(ShardId, Index)> {
         self.0.peek().map(|entry| (entry.shard, entry.index))
     }
 
-    fn next(&mut self) -> Option<OwnedEntry> {
+    fn next(&mut self) -> Option<Placed<Vec<u8>>> {
         self.0.next()
     }
 }
@@ -120,13 +123,13 @@ impl Node {
 
     fn recover(config: &Config, disk: &mut Disk, rng: &mut Rng) -> Result<Vec<Seat>, String> {
         let hasher = Hasher64::new(std::array::from_fn(|_| rng.next_u64()));
-        let (mut shards, files) = load_checkpoints(config, disk, hasher)?;
+        let (shards, files) = load_checkpoints(config, disk, hasher)?;
         let (mut logs, mut tails) = (Vec::new(), Vec::<Tail>::new());
         for core in 0..disk.log_count() {
             let mut entries = Vec::new();
             let identity = LogIdentity { core, ..IDENTITY };
             let tail = recover(&mut LogSource(disk.log(core)), identity, &mut |entry| {
-                entries.push(own(entry));
+                entries.push(place(entry, <[u8]>::to_vec));
                 Ok(())
             });
             let tail = tail.map_err(|error| format!("log of core {core}: {error}"))?;
@@ -136,9 +139,8 @@ impl Node {
             tails.push(tail);
             logs.push(Entries(entries.into_iter().peekable()));
         }
-        let bases: Vec<Index> = shards.held().map(|shard| Index(shard.released())).collect();
-        check_released(&tails, &bases).map_err(|error| error.to_string())?;
-        let replayed = apply_in_order(&mut logs, &mut shards, &config.engine_settings())
+        check_released(&tails, &bases_of(&shards)).map_err(|error| error.to_string())?;
+        let (shards, replayed) = apply_in_order(&mut logs, shards, &config.engine_settings())
             .map_err(|error| error.to_string())?;
         let host = || -> Box<dyn Host> { Box::new(Still) };
         let recovered = Recovered { shards, tails, replayed, files };
