@@ -29,6 +29,7 @@ use replication::release::{Release, Report};
 use crate::admin::measure::Measures;
 use crate::admin::pause::Pause;
 use crate::admin::stats::CoreStats;
+use crate::admin::turns::TurnMeter;
 use crate::admin::wait::DurableWaits;
 use crate::checkpoint::Checkpoints;
 use crate::checkpoint::files::Files;
@@ -88,6 +89,7 @@ pub struct Core {
     pub(crate) asked: crate::admin::everywhere::Asked,
     pub(crate) host: Box<dyn Host>,
     pub(crate) measures: Measures,
+    pub(crate) turn_meter: TurnMeter,
     pub(crate) pause: Pause,
     pub(crate) durable_waits: DurableWaits,
     pub(crate) last_ticket: u64,
@@ -184,6 +186,7 @@ impl Core {
             asked: Default::default(),
             host: start.host,
             measures,
+            turn_meter: TurnMeter::default(),
             pause: Pause::default(),
             durable_waits: DurableWaits::default(),
             last_ticket: 0,

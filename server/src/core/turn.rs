@@ -21,6 +21,7 @@ impl Machine for Core {
         }
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
+        self.begin_turn_meter();
     }
 
     fn on_input(&mut self, input: Input<'_, Message, LogDone>) {
@@ -55,6 +56,7 @@ impl Machine for Core {
         self.send_replies();
         self.stop_if_drained();
         outputs.append(&mut self.outputs);
+        self.end_turn_meter();
         self.next_wake_ns()
     }
 }
