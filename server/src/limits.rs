@@ -78,6 +78,22 @@ pub const DEBUG_SLEEP_NS_MAX: u64 = 60_000_000_000;
 /// millisecond, within the promise that no turn lasts 5 ms.
 pub const COMMANDS_PER_CLIENT_AND_TURN_MAX: usize = 1024;
 
+/// Commands of all clients together run in one turn: some 2 ms. The clients that this leaves out
+/// come first in the next turn. With pipelines of 16 it is no bound to 250 clients.
+pub const COMMANDS_PER_TURN_MAX: usize = 4096;
+
+/// A usual command. One that takes longer, and is timed for that (`admin::measure`), counts as so
+/// many of them.
+pub const COMMAND_NS: u64 = 500;
+
+/// While a shard is walked for a checkpoint each command counts for so many: a change may first
+/// write up to fourteen neighbours of its key (measured with SET: 4 µs).
+pub const COMMANDS_WHILE_WALKING: usize = 8;
+
+/// An eviction takes as long as so many of them: its samples and what it frees lie in memory that
+/// nobody has asked for yet.
+pub const EVICTED_AS_COMMANDS: usize = 8;
+
 /// Commands of a pipeline read before the first of them runs: as many keys as the processor keeps
 /// cache misses in flight for, some two times over.
 pub const COMMANDS_AHEAD_MAX: usize = 32;

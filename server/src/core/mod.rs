@@ -74,6 +74,10 @@ pub struct Core {
     /// Connections with something to send, and with commands to run.
     pub(crate) dirty: Vec<ConnId>,
     pub(crate) runnable: VecDeque<ConnId>,
+    /// Commands of clients that may still run in this turn.
+    pub(crate) commands_left: usize,
+    /// The last turn had no place for some: they come before what arrives in this one.
+    pub(crate) crowded: bool,
     /// Own shards whose entry has effects, in the order in which they were first touched.
     pub(crate) touched: Vec<u16>,
     pub(crate) gatherings: Gatherings,
@@ -113,6 +117,8 @@ pub struct Core {
     pub(crate) next_segment_retry_ns: u64,
     /// Housekeeping stopped at its bound: it goes on in the next turn.
     pub(crate) more_housekeeping: bool,
+    /// More keys are due than one turn deletes.
+    pub(crate) more_expired: bool,
     /// Blocked clients with a timeout, soonest first: (monotonic nanoseconds, ticket).
     pub(crate) deadlines: std::collections::BTreeSet<(u64, u64)>,
     /// Another core takes our messages too slowly: clients wait.
@@ -177,6 +183,8 @@ impl Core {
             outputs: Vec::new(),
             dirty: Vec::new(),
             runnable: VecDeque::new(),
+            commands_left: 0,
+            crowded: false,
             touched: Vec::new(),
             gatherings: Gatherings::default(),
             parked: (0..start.shard_count).map(|_| VecDeque::new()).collect(),
@@ -204,6 +212,7 @@ impl Core {
             next_housekeeping_ns: 0,
             next_segment_retry_ns: 0,
             more_housekeeping: false,
+            more_expired: false,
             deadlines: std::collections::BTreeSet::new(),
             mesh_pressed: false,
             was_pressed: false,

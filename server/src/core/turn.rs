@@ -6,7 +6,7 @@ use super::io::{ConnId, Input, Machine, Now, Output};
 use super::message::Message;
 use super::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
-use crate::limits::MESH_WAITING_MAX;
+use crate::limits::{COMMANDS_PER_TURN_MAX, MESH_WAITING_MAX};
 
 impl Machine for Core {
     type Message = Message;
@@ -22,6 +22,7 @@ impl Machine for Core {
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
         self.begin_turn_meter();
+        self.commands_left = COMMANDS_PER_TURN_MAX;
     }
 
     fn on_input(&mut self, input: Input<'_, Message, LogDone>) {

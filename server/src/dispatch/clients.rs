@@ -11,8 +11,8 @@ use crate::connection::{Connection, ReplyMode, Waiting};
 use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::limits::{
-    COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX,
-    IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
+    COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, COMMANDS_WHILE_WALKING,
+    EXPECTED_ANSWERS_MAX, IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
 };
 use crate::resp::parser::{ParseLimits, ProtocolError};
 
@@ -50,7 +50,8 @@ impl Core {
         if connection.closing {
             return self.connections.put_back(connection);
         }
-        if connection.query.is_empty() && connection.may_run() && !self.is_pressed(&connection) {
+        let first = connection.query.is_empty() && !self.crowded;
+        if first && connection.may_run() && !self.is_pressed(&connection) {
             let used = self.run_commands(&mut connection, bytes);
             if used < bytes.len() {
                 keep(&mut connection, &bytes[used..]);
@@ -121,9 +122,13 @@ impl Core {
 
     pub(crate) fn run_runnable(&mut self) {
         for _ in 0..self.runnable.len() {
+            if self.commands_left == 0 {
+                break;
+            }
             let Some(conn) = self.runnable.pop_front() else { break };
             self.run_query(conn);
         }
+        self.crowded = self.commands_left == 0 && !self.runnable.is_empty();
     }
 
     /// Back-pressure: this client must read first, or the log must catch up.
@@ -146,13 +151,16 @@ impl Core {
         let mut used = 0;
         let mut commands = 0;
         while used < bytes.len() && connection.may_run() {
-            if commands >= COMMANDS_PER_CLIENT_AND_TURN_MAX || self.is_pressed(connection) {
+            let enough = commands >= COMMANDS_PER_CLIENT_AND_TURN_MAX || self.commands_left == 0;
+            if enough || self.is_pressed(connection) {
                 break;
             }
             let rest = &bytes[used..];
             let (read, next) = self.read_ahead(connection, &mut ahead, rest);
             let run = self.run_ahead(connection, &ahead, rest);
             commands += run + 1;
+            let weight = if self.checkpoints.is_walking() { COMMANDS_WHILE_WALKING } else { 1 };
+            self.commands_left = self.commands_left.saturating_sub((run + 1) * weight);
             if run < ahead.count() {
                 used += ahead.start_of(run);
                 connection.parser.reset();
@@ -208,7 +216,7 @@ impl Core {
     /// Runs the commands read ahead, as long as the client's next may run; returns how many.
     fn run_ahead(&mut self, connection: &mut Connection, ahead: &Ahead, bytes: &[u8]) -> usize {
         for place in 0..ahead.count() {
-            if !self.may_go_on(connection) {
+            if self.commands_left == 0 || !self.may_go_on(connection) {
                 return place;
             }
             let (args, _) = ahead.get(place, bytes);
