@@ -23,6 +23,10 @@ pub const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// socket takes at once, well below what a thousand such clients would cost.
 pub const UNSENT_REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Whole commands of a client that wait for their turn: with more of them nothing more is received
+/// from it. A turn's worth of one client, and little with ten thousand of them.
+pub const WAITING_QUERY_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes waiting for the log at which clients' next commands wait: some ten full writes.
 pub const LOG_QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -82,17 +86,16 @@ pub const COMMANDS_PER_CLIENT_AND_TURN_MAX: usize = 1024;
 /// come first in the next turn. With pipelines of 16 it is no bound to 250 clients.
 pub const COMMANDS_PER_TURN_MAX: usize = 4096;
 
+/// The same in time, for commands that evict, make a table grow, or write neighbours of their key
+/// for a checkpoint: half of the promise. What ends a turn has the other half.
+pub const TURN_COMMANDS_NS: u64 = 2_500_000;
+
+/// The clock is read after so many commands: 1 ns each.
+pub const COMMANDS_PER_CLOCK_READING: usize = 32;
+
 /// A usual command. One that takes longer, and is timed for that (`admin::measure`), counts as so
 /// many of them.
 pub const COMMAND_NS: u64 = 500;
-
-/// While a shard is walked for a checkpoint each command counts for so many: a change may first
-/// write up to fourteen neighbours of its key (measured with SET: 4 µs).
-pub const COMMANDS_WHILE_WALKING: usize = 8;
-
-/// An eviction takes as long as so many of them: its samples and what it frees lie in memory that
-/// nobody has asked for yet.
-pub const EVICTED_AS_COMMANDS: usize = 8;
 
 /// Commands of a pipeline read before the first of them runs: as many keys as the processor keeps
 /// cache misses in flight for, some two times over.

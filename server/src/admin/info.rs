@@ -60,7 +60,8 @@ impl Core {
             "# Server\r\nredis_version:{REDIS_VERSION}\r\nquoring_version:{}\r\n\
              redis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\n\
              process_id:{}\r\ntcp_port:{}\r\n\
-             server_time_usec:{}\r\nuptime_in_seconds:{uptime_s}\r\nuptime_in_days:{}\r\ncores:{}\r\nshards:{}\r\n",
+             server_time_usec:{}\r\nuptime_in_seconds:{uptime_s}\r\n\
+             uptime_in_days:{}\r\ncores:{}\r\nshards:{}\r\n",
             env!("CARGO_PKG_VERSION"),
             std::process::id(),
             self.config.port,

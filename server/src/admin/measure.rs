@@ -152,7 +152,7 @@ impl Core {
     ) -> Option<SlowCommand> {
         let ns = self.host.monotonic_ns().saturating_sub(began_ns);
         // One that takes long counts for those that would have run meanwhile.
-        self.commands_left = self.commands_left.saturating_sub((ns / COMMAND_NS) as usize);
+        self.budget.spend((ns / COMMAND_NS) as usize);
         let unix_s = self.now.unix_us / 1_000_000;
         if self.measures.tracking {
             self.measures.histograms.add(spec, args, ns);

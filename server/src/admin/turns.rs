@@ -156,7 +156,7 @@ impl Core {
             meter.no_warning_before_ns = ended_ns + TURN_WARNING_PERIOD_NS;
             tracing::warn!(
                 core = self.id,
-                "a turn took {} ms, {} ms of them on the processor: all clients of this core waited",
+                "a turn took {} ms, {} ms of them on the processor; this core's clients waited",
                 ns / 1_000_000,
                 used_ns / 1_000_000
             );

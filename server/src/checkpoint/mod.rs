@@ -124,12 +124,6 @@ impl Checkpoints {
         }
     }
 
-    /// A shard is being walked: its changes cost more.
-    #[inline]
-    pub(crate) fn is_walking(&self) -> bool {
-        self.round.as_ref().is_some_and(Round::is_walking)
-    }
-
     /// Bytes of work a second for a shard's checkpoint, 0 for no limit. It follows need: one that
     /// the log outgrows is hurried, and a stop has nothing else to do.
     fn pace(&self, shard: u16, bytes_per_second: u64) -> u64 {

@@ -54,10 +54,6 @@ impl Round {
         self.writer.identity().index
     }
 
-    pub fn is_walking(&self) -> bool {
-        !self.walked
-    }
-
     /// A slice of the walk, if the file takes more. `rate` is in bytes a second, 0 for no limit.
     pub fn walk(&mut self, shard: &mut Shard, limits: &EncodingLimits, now_ns: u64, rate: u64) {
         self.take_blocks(shard);

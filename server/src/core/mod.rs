@@ -3,11 +3,12 @@
 //! # Layout
 //! - [`io`]: what goes in and comes out; [`message`]: what cores say to each other;
 //!   [`host`]: the few things that cannot wait for the end of the turn; [`account`]: the memory
-//!   that is used.
+//!   that is used; [`budget`]: what a turn may do.
 //! - [`Core`]: the state, and [`turn`]: its turn, the second thing to read after README.
 //! - The rest of a core's work is in `dispatch`, `connection`, `commit` and `admin`.
 
 pub mod account;
+pub mod budget;
 pub mod host;
 pub mod io;
 pub mod message;
@@ -41,6 +42,7 @@ use crate::dispatch::eviction::EvictionState;
 use crate::dispatch::gathering::Gatherings;
 use crate::dispatch::parked::Parked;
 use account::Account;
+use budget::Budget;
 use host::Host;
 use io::{ConnId, Now, Output};
 use message::Message;
@@ -74,10 +76,7 @@ pub struct Core {
     /// Connections with something to send, and with commands to run.
     pub(crate) dirty: Vec<ConnId>,
     pub(crate) runnable: VecDeque<ConnId>,
-    /// Commands of clients that may still run in this turn.
-    pub(crate) commands_left: usize,
-    /// The last turn had no place for some: they come before what arrives in this one.
-    pub(crate) crowded: bool,
+    pub(crate) budget: Budget,
     /// Own shards whose entry has effects, in the order in which they were first touched.
     pub(crate) touched: Vec<u16>,
     pub(crate) gatherings: Gatherings,
@@ -117,8 +116,6 @@ pub struct Core {
     pub(crate) next_segment_retry_ns: u64,
     /// Housekeeping stopped at its bound: it goes on in the next turn.
     pub(crate) more_housekeeping: bool,
-    /// More keys are due than one turn deletes.
-    pub(crate) more_expired: bool,
     /// Blocked clients with a timeout, soonest first: (monotonic nanoseconds, ticket).
     pub(crate) deadlines: std::collections::BTreeSet<(u64, u64)>,
     /// Another core takes our messages too slowly: clients wait.
@@ -183,8 +180,7 @@ impl Core {
             outputs: Vec::new(),
             dirty: Vec::new(),
             runnable: VecDeque::new(),
-            commands_left: 0,
-            crowded: false,
+            budget: Budget::default(),
             touched: Vec::new(),
             gatherings: Gatherings::default(),
             parked: (0..start.shard_count).map(|_| VecDeque::new()).collect(),
@@ -212,7 +208,6 @@ impl Core {
             next_housekeeping_ns: 0,
             next_segment_retry_ns: 0,
             more_housekeeping: false,
-            more_expired: false,
             deadlines: std::collections::BTreeSet::new(),
             mesh_pressed: false,
             was_pressed: false,

@@ -22,7 +22,7 @@ impl Machine for Core {
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
         self.begin_turn_meter();
-        self.commands_left = COMMANDS_PER_TURN_MAX;
+        self.budget.commands_left = COMMANDS_PER_TURN_MAX;
     }
 
     fn on_input(&mut self, input: Input<'_, Message, LogDone>) {

@@ -12,8 +12,7 @@ use crate::core::message::Message;
 use crate::dispatch::local::find_command;
 use crate::dispatch::route::ShardSet;
 use crate::limits::{
-    EVICTED_AS_COMMANDS, EVICTED_PER_COMMAND, EVICTED_PER_TURN_MAX, EVICTION_DEBT_BYTES_MIN,
-    FREED_PER_COMMAND_MAX,
+    EVICTED_PER_COMMAND, EVICTED_PER_TURN_MAX, EVICTION_DEBT_BYTES_MIN, FREED_PER_COMMAND_MAX,
 };
 
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -158,8 +157,6 @@ impl Core {
             self.note_shard(shard);
             self.touch(shard);
         }
-        let as_commands = evicted * EVICTED_AS_COMMANDS;
-        self.commands_left = self.commands_left.saturating_sub(as_commands);
         evicted
     }
 

@@ -24,9 +24,9 @@ impl Core {
         let mut more = budget == 0;
         more |= self.evict_slice();
         let due = self.now.mono_ns >= self.next_housekeeping_ns;
-        if due || self.more_expired {
+        if due || self.budget.more_expired {
             self.expire();
-            more |= self.more_expired;
+            more |= self.budget.more_expired;
         }
         if due {
             self.next_housekeeping_ns = self.now.mono_ns + HOUSEKEEPING_PERIOD_NS;
@@ -60,7 +60,7 @@ impl Core {
     /// A slice of expiry; the next turn goes on if there is more.
     fn expire(&mut self) {
         let began_ns = self.measures.records_events().then(|| self.host.monotonic_ns());
-        self.more_expired = self.expire_slice();
+        self.budget.more_expired = self.expire_slice();
         if let Some(began_ns) = began_ns {
             let ns = self.host.monotonic_ns().saturating_sub(began_ns);
             self.measures.note_event("expire-cycle", ns, self.now.unix_us / 1_000_000);
