@@ -21,8 +21,8 @@ def free_port():
 
 
 class Client:
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), 60)
+    def __init__(self, port, wait_s=60):
+        self.socket = socket.create_connection(("127.0.0.1", port), wait_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = self.socket.makefile("rb", 1 << 16)
 

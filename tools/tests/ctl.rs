@@ -226,3 +226,44 @@ fn what_cannot_be_looked_at_is_said() {
     let (code, said) = ctl(&["log", directory.path().to_str().unwrap()]);
     assert!(code == 2 && said.contains("no segments"), "{said}");
 }
+
+#[test]
+fn status_tells_of_a_running_server_and_why_it_cannot() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--cores", "2", "--requirepass", "secret", "--maxmemory", "1gb"];
+    let server = Server::start(directory.path(), &arguments).unwrap();
+    let mut client = server.client().unwrap();
+    for command in ["AUTH secret", "SET a 1", "SELECT 3", "SET b 1", "SET c 1", "SAVE"] {
+        assert_eq!(client.run(command).unwrap(), Value::ok(), "{command}");
+    }
+    let port = server.address().port().to_string();
+    let (code, text) = ctl(&["status", "--port", &port, "--password", "secret"]);
+    assert_eq!(code, 0, "{text}");
+    let version = format!("version {}", env!("CARGO_PKG_VERSION"));
+    let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let lines: Vec<String> = words.collect();
+    for begin in [
+        &version,
+        "uptime",
+        "cores 2",
+        "durability sync",
+        "clients 2 of at most",
+        "memory",
+        "keys 3",
+        "log on disk",
+        "checkpoint none under way",
+        "last checkpoint",
+        "turns longest",
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(begin)), "{begin} is not in {text}");
+    }
+    assert!(text.contains("% of 1.0 GiB") && !text.contains("none since the start"), "{text}");
+
+    let (code, text) = ctl(&["status", "--port", &port]);
+    assert!(code == 2 && text.contains("wants a password"), "{text}");
+    let (code, text) = ctl(&["status", "--port", &port, "--password", "wrong"]);
+    assert!(code == 2 && text.contains("WRONGPASS"), "{text}");
+    server.stop().unwrap();
+    let (code, text) = ctl(&["status", "--port", &port, "--password", "secret"]);
+    assert!(code == 2 && text.contains("cannot connect to 127.0.0.1:"), "{text}");
+}

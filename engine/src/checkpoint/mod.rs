@@ -53,6 +53,11 @@ impl Shard {
         self.walker.as_ref().map(|walker| walker.index())
     }
 
+    /// Keys that the checkpoint under way has taken so far.
+    pub fn checkpoint_keys_taken(&self) -> Option<u64> {
+        self.walker.as_ref().map(|walker| walker.keys_taken())
+    }
+
     /// Goes on with the checkpoint under way, for about so many bytes of work.
     pub fn walk_checkpoint(&mut self, limits: &EncodingLimits, budget_bytes: usize) -> Progress {
         let Some(mut walker) = self.walker.take() else { return Progress::Done };

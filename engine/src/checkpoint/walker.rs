@@ -114,6 +114,10 @@ impl Walker {
         &self.contents
     }
 
+    pub fn keys_taken(&self) -> u64 {
+        self.taken.iter().sum()
+    }
+
     pub fn output(&mut self) -> &mut Output {
         &mut self.output
     }

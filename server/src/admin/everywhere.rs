@@ -317,6 +317,7 @@ impl Core {
             log_bytes: effect_bytes + self.log.as_ref().map_or(0, |log| log.queued_bytes() as u64),
             table_bytes,
             checkpoints: self.checkpoint_stats(),
+            turns: self.turn_meter.times.clone(),
             unfreed,
         }
     }
@@ -324,6 +325,7 @@ impl Core {
     fn reset_stats(&mut self) {
         self.stats = Default::default();
         self.measures.histograms.reset();
+        self.turn_meter.times = Default::default();
         for shard in self.shards.held_mut() {
             shard.stats = ShardStats::default();
         }

@@ -10,8 +10,17 @@ use crate::connection::Connection;
 use crate::core::Core;
 
 /// In the order in which they are shown.
-const SECTIONS: &[&str] =
-    &["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "keyspace"];
+const SECTIONS: &[&str] = &[
+    "server",
+    "clients",
+    "memory",
+    "persistence",
+    "stats",
+    "turns",
+    "replication",
+    "cpu",
+    "keyspace",
+];
 
 impl Core {
     pub(crate) fn info(&mut self, connection: &mut Connection, args: Args<'_>) {
@@ -36,6 +45,7 @@ impl Core {
                 "memory" => Figures::of(sum, &self.config).info(),
                 "persistence" => self.info_persistence(sum),
                 "stats" => info_stats(sum),
+                "turns" => sum.turns.info(),
                 "replication" => "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into(),
                 "cpu" => info_cpu(),
                 _ => info_keyspace(sum),
@@ -50,10 +60,12 @@ impl Core {
             "# Server\r\nredis_version:{REDIS_VERSION}\r\nquoring_version:{}\r\n\
              redis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\n\
              process_id:{}\r\ntcp_port:{}\r\n\
-             uptime_in_seconds:{uptime_s}\r\nuptime_in_days:{}\r\ncores:{}\r\nshards:{}\r\n",
+             server_time_usec:{}\r\nuptime_in_seconds:{uptime_s}\r\n\
+             uptime_in_days:{}\r\ncores:{}\r\nshards:{}\r\n",
             env!("CARGO_PKG_VERSION"),
             std::process::id(),
             self.config.port,
+            self.now.unix_us,
             uptime_s / 86_400,
             self.config.cores,
             self.shards.count(),

@@ -8,7 +8,7 @@
 //! - [`debug`]: DEBUG; [`memory_command`]: MEMORY, with [`memory_figures`]; [`wait`]: WAIT and
 //!   WAITAOF; [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
 //! - [`everywhere`]: questions that every core must answer.
-//! - [`stats`]: what a core counts.
+//! - [`stats`]: what a core counts; [`turns`]: how long its turns take.
 
 pub mod client;
 pub mod client_filter;
@@ -32,4 +32,5 @@ pub mod save;
 pub mod session;
 pub mod slowlog;
 pub mod stats;
+pub mod turns;
 pub mod wait;

@@ -53,11 +53,14 @@ impl Core {
         let checkpoints = &sum.checkpoints;
         format!(
             "rdb_bgsave_in_progress:{}\r\nrdb_last_save_time:{}\r\nrdb_last_bgsave_status:{}\r\n\
+             current_save_keys_processed:{}\r\ncurrent_save_keys_total:{}\r\n\
              rdb_saves:{}\r\ncheckpoints_failed:{}\r\ncheckpoint_bytes_written:{}\r\n\
              log_segment_bytes_on_disk:{}\r\n",
             u8::from(checkpoints.in_progress > 0),
             self.last_save_unix_s(sum),
             if checkpoints.last_failed { "err" } else { "ok" },
+            checkpoints.keys_taken,
+            checkpoints.keys_total,
             checkpoints.done,
             checkpoints.failed,
             checkpoints.bytes,

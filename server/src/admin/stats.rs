@@ -3,6 +3,7 @@
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 
+use super::turns::TurnTimes;
 use crate::checkpoint::CheckpointStats;
 
 #[derive(Clone, Debug, Default)]
@@ -41,6 +42,7 @@ pub struct Snapshot {
     pub log_bytes: u64,
     pub table_bytes: [u64; DATABASE_COUNT],
     pub checkpoints: CheckpointStats,
+    pub turns: TurnTimes,
     /// Values and databases deleted and not yet freed.
     pub unfreed: usize,
 }
@@ -65,6 +67,7 @@ impl Snapshot {
         a.changes += b.changes;
         self.clients += other.clients;
         self.checkpoints.add(&other.checkpoints);
+        self.turns.merge(&other.turns);
         self.blocked += other.blocked;
         self.log_records += other.log_records;
         self.log_durable += other.log_durable;

@@ -56,6 +56,9 @@ pub struct Checkpoints {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CheckpointStats {
     pub in_progress: u64,
+    /// Of those under way: keys written or announced, of the keys that there were.
+    pub keys_taken: u64,
+    pub keys_total: u64,
     /// Seconds since 1970 when the last one was there.
     pub last_unix_s: i64,
     pub done: u64,
@@ -69,6 +72,8 @@ pub struct CheckpointStats {
 impl CheckpointStats {
     pub fn add(&mut self, other: &CheckpointStats) {
         self.in_progress += other.in_progress;
+        self.keys_taken += other.keys_taken;
+        self.keys_total += other.keys_total;
         self.last_unix_s = self.last_unix_s.max(other.last_unix_s);
         self.done += other.done;
         self.failed += other.failed;
@@ -203,7 +208,9 @@ impl Core {
         let round = Round::new(self.node, shard, Index(index), stamp, &contents, self.now.mono_ns);
         self.checkpoints.round = Some(round);
         self.checkpoints.logged_bytes[usize::from(shard)] = 0;
-        self.checkpoints.stats.in_progress = 1;
+        let stats = &mut self.checkpoints.stats;
+        stats.in_progress = 1;
+        (stats.keys_taken, stats.keys_total) = (0, contents.keys.iter().sum());
         true
     }
 
@@ -213,6 +220,9 @@ impl Core {
             let rate =
                 self.checkpoints.pace(round.shard(), self.config.checkpoint_bytes_per_second);
             round.walk(held, &self.settings.encoding, self.now.mono_ns, rate);
+            // After the walk only the file is awaited.
+            let taken = held.checkpoint_keys_taken();
+            self.checkpoints.stats.keys_taken = taken.unwrap_or(self.checkpoints.stats.keys_total);
         }
         let released = self.release.point(ShardId(round.shard())) >= round.index();
         if released || is_planted(Fault::CheckpointUnreleased) {
@@ -238,7 +248,7 @@ impl Core {
     fn end_checkpoint(&mut self, shard: u16, index: Index, outcome: Outcome) {
         let place = usize::from(shard);
         let stats = &mut self.checkpoints.stats;
-        stats.in_progress = 0;
+        (stats.in_progress, stats.keys_taken, stats.keys_total) = (0, 0, 0);
         match outcome {
             Outcome::Catalogued { file_bytes, .. } => {
                 stats.done += 1;

@@ -9,6 +9,10 @@ pub trait Host: Send {
     /// every command.
     fn monotonic_ns(&self) -> u64;
 
+    /// What the calling thread has used of a processor, in user and system time. A system call, a
+    /// fraction of a microsecond: not for every turn.
+    fn thread_cpu_ns(&self) -> u64;
+
     /// Does nothing for so long, and lets this core do nothing (DEBUG SLEEP).
     fn sleep_ns(&self, ns: u64);
 

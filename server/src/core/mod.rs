@@ -3,11 +3,12 @@
 //! # Layout
 //! - [`io`]: what goes in and comes out; [`message`]: what cores say to each other;
 //!   [`host`]: the few things that cannot wait for the end of the turn; [`account`]: the memory
-//!   that is used.
+//!   that is used; [`budget`]: what a turn may do.
 //! - [`Core`]: the state, and [`turn`]: its turn, the second thing to read after README.
 //! - The rest of a core's work is in `dispatch`, `connection`, `commit` and `admin`.
 
 pub mod account;
+pub mod budget;
 pub mod host;
 pub mod io;
 pub mod message;
@@ -29,6 +30,7 @@ use replication::release::{Release, Report};
 use crate::admin::measure::Measures;
 use crate::admin::pause::Pause;
 use crate::admin::stats::CoreStats;
+use crate::admin::turns::TurnMeter;
 use crate::admin::wait::DurableWaits;
 use crate::checkpoint::Checkpoints;
 use crate::checkpoint::files::Files;
@@ -40,6 +42,7 @@ use crate::dispatch::eviction::EvictionState;
 use crate::dispatch::gathering::Gatherings;
 use crate::dispatch::parked::Parked;
 use account::Account;
+use budget::Budget;
 use host::Host;
 use io::{ConnId, Now, Output};
 use message::Message;
@@ -73,6 +76,7 @@ pub struct Core {
     /// Connections with something to send, and with commands to run.
     pub(crate) dirty: Vec<ConnId>,
     pub(crate) runnable: VecDeque<ConnId>,
+    pub(crate) budget: Budget,
     /// Own shards whose entry has effects, in the order in which they were first touched.
     pub(crate) touched: Vec<u16>,
     pub(crate) gatherings: Gatherings,
@@ -88,6 +92,7 @@ pub struct Core {
     pub(crate) asked: crate::admin::everywhere::Asked,
     pub(crate) host: Box<dyn Host>,
     pub(crate) measures: Measures,
+    pub(crate) turn_meter: TurnMeter,
     pub(crate) pause: Pause,
     pub(crate) durable_waits: DurableWaits,
     pub(crate) last_ticket: u64,
@@ -175,6 +180,7 @@ impl Core {
             outputs: Vec::new(),
             dirty: Vec::new(),
             runnable: VecDeque::new(),
+            budget: Budget::default(),
             touched: Vec::new(),
             gatherings: Gatherings::default(),
             parked: (0..start.shard_count).map(|_| VecDeque::new()).collect(),
@@ -184,6 +190,7 @@ impl Core {
             asked: Default::default(),
             host: start.host,
             measures,
+            turn_meter: TurnMeter::default(),
             pause: Pause::default(),
             durable_waits: DurableWaits::default(),
             last_ticket: 0,

@@ -6,7 +6,7 @@ use super::io::{ConnId, Input, Machine, Now, Output};
 use super::message::Message;
 use super::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
-use crate::limits::MESH_WAITING_MAX;
+use crate::limits::{COMMANDS_PER_TURN_MAX, MESH_WAITING_MAX};
 
 impl Machine for Core {
     type Message = Message;
@@ -21,6 +21,8 @@ impl Machine for Core {
         }
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
+        self.begin_turn_meter();
+        self.budget.commands_left = COMMANDS_PER_TURN_MAX;
     }
 
     fn on_input(&mut self, input: Input<'_, Message, LogDone>) {
@@ -55,6 +57,7 @@ impl Machine for Core {
         self.send_replies();
         self.stop_if_drained();
         outputs.append(&mut self.outputs);
+        self.end_turn_meter();
         self.next_wake_ns()
     }
 }

@@ -12,7 +12,8 @@ use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::limits::{
     COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX,
-    IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
+    IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, TURN_COMMANDS_NS, UNSENT_REPLY_BYTES_MAX,
+    WAITING_QUERY_BYTES_MAX,
 };
 use crate::resp::parser::{ParseLimits, ProtocolError};
 
@@ -50,7 +51,8 @@ impl Core {
         if connection.closing {
             return self.connections.put_back(connection);
         }
-        if connection.query.is_empty() && connection.may_run() && !self.is_pressed(&connection) {
+        let first = connection.query.is_empty() && !self.budget.crowded;
+        if first && connection.may_run() && !self.is_pressed(&connection) {
             let used = self.run_commands(&mut connection, bytes);
             if used < bytes.len() {
                 keep(&mut connection, &bytes[used..]);
@@ -90,7 +92,9 @@ impl Core {
         let has_rest = !connection.query.is_empty() && !connection.closing;
         let more = has_rest && connection.may_run() && !connection.needs_bytes;
         let pressed = self.is_pressed(&connection) || !connection.may_run();
-        if pressed && connection.query.len() > UNSENT_REPLY_BYTES_MAX {
+        // Whole commands wait for a turn with room: more of them would only take memory.
+        let behind = more && connection.query.len() > WAITING_QUERY_BYTES_MAX;
+        if behind || pressed && connection.query.len() > UNSENT_REPLY_BYTES_MAX {
             if !connection.receive_paused {
                 connection.receive_paused = true;
                 self.outputs.push(Output::PauseReceive { conn });
@@ -121,9 +125,13 @@ impl Core {
 
     pub(crate) fn run_runnable(&mut self) {
         for _ in 0..self.runnable.len() {
+            if self.budget.is_spent() {
+                break;
+            }
             let Some(conn) = self.runnable.pop_front() else { break };
             self.run_query(conn);
         }
+        self.budget.crowded = self.budget.is_spent() && !self.runnable.is_empty();
     }
 
     /// Back-pressure: this client must read first, or the log must catch up.
@@ -146,13 +154,15 @@ impl Core {
         let mut used = 0;
         let mut commands = 0;
         while used < bytes.len() && connection.may_run() {
-            if commands >= COMMANDS_PER_CLIENT_AND_TURN_MAX || self.is_pressed(connection) {
+            let enough = commands >= COMMANDS_PER_CLIENT_AND_TURN_MAX || self.budget.is_spent();
+            if enough || self.is_pressed(connection) {
                 break;
             }
             let rest = &bytes[used..];
             let (read, next) = self.read_ahead(connection, &mut ahead, rest);
             let run = self.run_ahead(connection, &ahead, rest);
             commands += run + 1;
+            self.spend_commands(run + 1);
             if run < ahead.count() {
                 used += ahead.start_of(run);
                 connection.parser.reset();
@@ -208,7 +218,7 @@ impl Core {
     /// Runs the commands read ahead, as long as the client's next may run; returns how many.
     fn run_ahead(&mut self, connection: &mut Connection, ahead: &Ahead, bytes: &[u8]) -> usize {
         for place in 0..ahead.count() {
-            if !self.may_go_on(connection) {
+            if self.budget.is_spent() || !self.may_go_on(connection) {
                 return place;
             }
             let (args, _) = ahead.get(place, bytes);
@@ -228,6 +238,16 @@ impl Core {
         connection.parser.inline_words = words;
         connection.parser.ranges = ranges;
         connection.parser.reset();
+    }
+
+    fn spend_commands(&mut self, commands: usize) {
+        self.budget.spend(commands);
+        if self.budget.wants_clock(commands) {
+            let turn_ns = self.host.monotonic_ns().saturating_sub(self.now.mono_ns);
+            if turn_ns > TURN_COMMANDS_NS {
+                self.budget.commands_left = 0;
+            }
+        }
     }
 
     fn may_go_on(&mut self, connection: &Connection) -> bool {

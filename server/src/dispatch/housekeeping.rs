@@ -9,6 +9,7 @@ use crate::core::Core;
 use crate::core::io::Output;
 use crate::limits::{
     EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, FULL_DISK_RETRY_NS, HOUSEKEEPING_PERIOD_NS,
+    LOG_QUEUED_BYTES_MAX,
 };
 
 impl Core {
@@ -22,14 +23,13 @@ impl Core {
         }
         let mut more = budget == 0;
         more |= self.evict_slice();
-        if self.now.mono_ns >= self.next_housekeeping_ns {
+        let due = self.now.mono_ns >= self.next_housekeeping_ns;
+        if due || self.budget.more_expired {
+            self.expire();
+            more |= self.budget.more_expired;
+        }
+        if due {
             self.next_housekeeping_ns = self.now.mono_ns + HOUSEKEEPING_PERIOD_NS;
-            let began_ns = self.measures.records_events().then(|| self.host.monotonic_ns());
-            more |= self.expire_slice();
-            if let Some(began_ns) = began_ns {
-                let ns = self.host.monotonic_ns().saturating_sub(began_ns);
-                self.measures.note_event("expire-cycle", ns, self.now.unix_us / 1_000_000);
-            }
             self.note_all_memory();
             self.close_idle_clients();
             self.close_unread_clients();
@@ -57,9 +57,22 @@ impl Core {
         }
     }
 
-    /// Deletes keys whose time is over, in our shards. Returns whether more are due.
+    /// A slice of expiry; the next turn goes on if there is more.
+    fn expire(&mut self) {
+        let began_ns = self.measures.records_events().then(|| self.host.monotonic_ns());
+        self.budget.more_expired = self.expire_slice();
+        if let Some(began_ns) = began_ns {
+            let ns = self.host.monotonic_ns().saturating_sub(began_ns);
+            self.measures.note_event("expire-cycle", ns, self.now.unix_us / 1_000_000);
+        }
+    }
+
+    /// Deletes keys whose time is over, in our shards. Returns whether more are due. While the log
+    /// has more to write than it can, it waits with the clients.
     fn expire_slice(&mut self) -> bool {
-        if !self.settings.active_expire || self.pause.is_on() {
+        let pressed =
+            self.log.as_ref().is_some_and(|log| log.queued_bytes() > LOG_QUEUED_BYTES_MAX);
+        if !self.settings.active_expire || self.pause.is_on() || pressed {
             return false;
         }
         let mut budget = EXPIRED_PER_TURN_MAX;

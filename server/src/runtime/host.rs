@@ -15,6 +15,10 @@ impl Host for Machine {
         timer::monotonic_ns()
     }
 
+    fn thread_cpu_ns(&self) -> u64 {
+        timer::thread_cpu_ns()
+    }
+
     fn sleep_ns(&self, ns: u64) {
         std::thread::sleep(Duration::from_nanos(ns));
     }

@@ -38,6 +38,10 @@ impl Host for Still {
         0
     }
 
+    fn thread_cpu_ns(&self) -> u64 {
+        0
+    }
+
     fn sleep_ns(&self, _ns: u64) {}
 
     fn read_text(&self, _path: &Path) -> io::Result<String> {

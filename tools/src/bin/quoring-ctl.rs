@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tools::ctl::{log, verify};
+use tools::ctl::{log, status, verify};
 
-/// Looks at the data directory of a server; changes nothing in it
+/// Looks at a server or its data directory; changes nothing in it
 #[derive(Parser)]
 #[command(name = "quoring-ctl", version)]
 struct Flags {
@@ -27,6 +27,16 @@ enum Action {
         #[arg(long)]
         full: bool,
     },
+    /// Say how a running server is
+    Status {
+        #[arg(long, default_value = "127.0.0.1")]
+        host: String,
+        #[arg(long, default_value_t = 6379)]
+        port: u16,
+        /// The server's --requirepass; better in the environment as QUORING_PASSWORD
+        #[arg(long)]
+        password: Option<String>,
+    },
     /// Say whether every log of a data directory is sound
     Verify {
         /// The server's --dir
@@ -43,6 +53,10 @@ fn main() -> ExitCode {
     let result = match flags.action {
         Action::Log { paths, full } => {
             log::print(&paths, if full { usize::MAX } else { SHOWN_BYTES_MAX }, &mut out)
+        }
+        Action::Status { host, port, password } => {
+            let password = password.or_else(|| std::env::var("QUORING_PASSWORD").ok());
+            status::print(&status::Server { host, port, password }, &mut out)
         }
         Action::Verify { directory } => verify::verify(&directory, &mut out),
     };
