@@ -61,8 +61,8 @@ pub const CHECKPOINT_HURRY: u64 = 4;
 /// Entries of SLOWLOG (`slowlog-max-len`); a new one takes the place of the oldest.
 pub const SLOWLOG_ENTRIES_MAX: usize = 128;
 
-/// Longest DEBUG SLEEP; a longer one is refused. Tests sleep for seconds; a core that does nothing for longer looks dead to
-/// whoever watches it.
+/// Longest DEBUG SLEEP; a longer one is refused. Tests sleep for seconds; a core that does nothing
+/// for longer looks dead to whoever watches it.
 pub const DEBUG_SLEEP_NS_MAX: u64 = 60_000_000_000;
 
 /// Commands of one client run before the others get their turn; the rest of its pipeline goes on

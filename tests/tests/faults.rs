@@ -1,5 +1,6 @@
 //! What befalls a server from outside while it works: a disk that fills up and has space again, a
-//! process that is stopped for seconds. Nothing acknowledged is lost, and service returns by itself.
+//! process that is stopped for seconds. Nothing acknowledged is lost, and service returns by
+//! itself.
 #![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
 use std::io::Write;

@@ -1,7 +1,8 @@
 //! Bit rot: a flip at every byte of a small data directory's files, one at a time. What comes of
 //! each is known beforehand from where the byte lies: the start is refused with file and offset,
 //! or the data are what they were. Only the last record of a log that was not sealed may be taken
-//! for one that a crash tore, as no record behind it calls it durable: then its entry alone is gone.
+//! for one that a crash tore, as no record behind it calls it durable: then its entry alone is
+//! gone.
 //!
 //! Every byte is one that holds something, or lies in the same block. Of blocks of zeros that no
 //! write has reached yet it is one byte of each sector: a record begins with four bytes that are
