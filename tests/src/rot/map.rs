@@ -129,7 +129,7 @@ fn add(
 ) {
     flips.extend(places.map(|at| {
         // Another bit for each byte, and not the same for the same field of all records.
-        let bit = (at % 8 ^ at / BLOCK_BYTES % 8) as u8;
+        let bit = ((at % 8) ^ (at / BLOCK_BYTES % 8)) as u8;
         Flip { file: file.clone(), at, bit, kind: kind_at(at) }
     }));
 }
