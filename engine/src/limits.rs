@@ -14,7 +14,8 @@ pub const EMBEDDED_STRING_BYTES_MAX: usize = 192;
 /// Longest string that OBJECT ENCODING calls `embstr`, as in Redis.
 pub const EMBSTR_BYTES_MAX: usize = 44;
 
-/// Redis's default for `proto-max-bulk-len`: the longest string a command may build.
+/// Redis's default for `proto-max-bulk-len`: the longest string a command may build; one that would
+/// build a longer one is refused.
 pub const STRING_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Buckets of the table that remembers, per hash of a key, the last entry that changed it. 1,024
@@ -30,7 +31,7 @@ pub const FREED_AT_ONCE_MAX: usize = 1024;
 /// segment of its table, are freed at once.
 pub const FREED_WITH_TABLE_MAX: usize = 16;
 
-/// Candidates for eviction that are kept; Redis's number.
+/// Candidates for eviction that are kept; Redis's number. A better one takes the worst one's place.
 pub const EVICTION_POOL_LEN: usize = 16;
 
 /// Databases sampled for one key to evict, before the search is given up for now.

@@ -1,22 +1,24 @@
-//! The server's bounds, each with its reason. Where a client can see one, it is Redis's.
+//! The server's bounds, each with its reason and what happens at it. Where a client can see one,
+//! it is Redis's. Those that a core keeps for itself are filled by `tests/src/sim/bounds.rs`.
 
-/// Longest inline command, and longest line that announces a count or a length.
+/// Longest inline command, and longest line that announces a count or a length; a longer one is a
+/// protocol error, which closes the connection.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Most words of one command, as in Redis (a signed 32-bit count).
+/// Most words of one command, as in Redis (a signed 32-bit count); more are a protocol error.
 pub const WORDS_MAX: i64 = i32::MAX as i64;
 
-/// Words and bytes of a command before the client has authenticated.
+/// Words and bytes of a command before the client has authenticated; more are a protocol error.
 pub const UNAUTHENTICATED_WORDS_MAX: i64 = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: i64 = 16_384;
 
-/// Default of `client-query-buffer-limit`: a client's bytes not yet run.
+/// Default of `client-query-buffer-limit`: a client's bytes not yet run. With more it is closed.
 pub const QUERY_BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// Default of `maxclients`.
+/// Default of `maxclients`, dealt out evenly to the cores; one too many is told so and closed.
 pub const CLIENTS_MAX: usize = 10_000;
 
-/// Capacity a connection's buffers keep while idle: a usual pipeline's worth.
+/// Capacity a connection's buffers keep while idle: a usual pipeline's worth. More is freed.
 pub const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// Unsent replies at which a client's next commands wait: it must read first. Well above what a
@@ -71,14 +73,15 @@ pub const TURN_CPU_PERIOD_NS: u64 = 1_000_000;
 pub const TURN_WARNED_NS: u64 = 50_000_000;
 pub const TURN_WARNING_PERIOD_NS: u64 = 10_000_000_000;
 
-/// Entries of SLOWLOG (`slowlog-max-len`).
+/// Entries of SLOWLOG (`slowlog-max-len`); a new one takes the place of the oldest.
 pub const SLOWLOG_ENTRIES_MAX: usize = 128;
 
-/// Longest DEBUG SLEEP. Tests sleep for seconds; a core that does nothing for longer looks dead to
-/// whoever watches it.
+/// Longest DEBUG SLEEP; a longer one is refused. Tests sleep for seconds; a core that does nothing
+/// for longer looks dead to whoever watches it.
 pub const DEBUG_SLEEP_NS_MAX: u64 = 60_000_000_000;
 
-/// Commands of one client run before the others get their turn. At 0.5 µs each about half a
+/// Commands of one client run before the others get their turn; the rest of its pipeline goes on
+/// behind them. At 0.5 µs each about half a
 /// millisecond, within the promise that no turn lasts 5 ms.
 pub const COMMANDS_PER_CLIENT_AND_TURN_MAX: usize = 1024;
 
@@ -101,13 +104,15 @@ pub const COMMAND_NS: u64 = 500;
 /// cache misses in flight for, some two times over.
 pub const COMMANDS_AHEAD_MAX: usize = 32;
 
-/// Elements of discarded collections freed a turn: some 200 µs.
+/// Elements of discarded collections freed a turn: some 200 µs. The rest is for the next turns.
 pub const FREED_PER_TURN_MAX: usize = 4096;
 
-/// Keys whose time is over deleted a turn: some 300 µs.
+/// Keys whose time is over deleted a turn: some 300 µs. The rest is for the next turns; whoever
+/// reads one of them finds nothing.
 pub const EXPIRED_PER_TURN_MAX: usize = 1024;
 
-/// Keys evicted between two turns: some 1 ms.
+/// Keys evicted between two turns: some 1 ms. The rest is for the next turns, and from
+/// `EVICTION_DEBT_BYTES_MIN` on clients wait for them.
 pub const EVICTED_PER_TURN_MAX: usize = 512;
 
 /// Keys that each command which may need memory lets go in its turn beside those: more than it
@@ -128,7 +133,7 @@ pub const MEMORY_STEPS: u64 = 1024;
 pub const MEMORY_STEP_BYTES_MIN: u64 = 1024;
 
 /// Operations that one gathering's trip serves before the shards go home: at some 5 µs each under
-/// a millisecond.
+/// a millisecond. More wait for the next trip.
 pub const GATHERED_OPERATIONS_MAX: usize = 128;
 
 /// How often clients' idle times and expiries are looked at: ten times a second, as Redis does.
@@ -141,7 +146,8 @@ pub const FULL_DISK_RETRY_NS: u64 = 1_000_000_000;
 pub const MESH_WAITING_MAX: u32 = 1024;
 
 /// Commands of one client under way on other cores, whose replies' sizes are not known yet: with
-/// more, a client that reads nothing could make the others collect much for it.
+/// more, a client that reads nothing could make the others collect much for it. Its next commands
+/// wait for the answers.
 pub const EXPECTED_ANSWERS_MAX: usize = 64;
 
 /// Bytes of commands collected for another core in a turn that are sent on at once.

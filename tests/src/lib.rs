@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`harness`]: a server under test and a client for it.
 //! - [`sim`]: the real cores on a virtual disk, network and clock.
+//! - [`rot`]: every byte of a data directory damaged, one at a time.
 //! - [`differential`]: random commands to Redis and Quoring, and where they differ.
 //! - [`transcript`]: replies of real servers, recorded and replayed.
 //! - [`fuzz`]: cases made from a seed for what reads bytes of clients and disks.
@@ -12,5 +13,7 @@
 pub mod differential;
 pub mod fuzz;
 pub mod harness;
+#[cfg(test)]
+mod rot;
 pub mod sim;
 pub mod transcript;

@@ -26,7 +26,8 @@ pub const FRAGMENT_BYTES_MIN: usize = 4096;
 /// Smallest segment: a header block and one small write buffer.
 pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 
-/// Buffers kept for use again: those in flight, the open one and one to spare.
+/// Buffers kept for use again: those in flight, the open one and one to spare. More are freed.
+/// Those that wait for a slow disk are bounded by who appends: the server's `LOG_QUEUED_BYTES_MAX`.
 pub const SPARE_BUFFERS_MAX: usize = WRITES_IN_FLIGHT_DEFAULT + 2;
 
 /// Longest payload that recovery puts together from fragments: a command's effects are bounded by

@@ -154,6 +154,8 @@ pub struct Beyond {
     pub records: u64,
     /// Highest durable number that any of them names.
     pub durable: Lsn,
+    /// Segment and offset of the first of them.
+    pub first: Option<(u64, u64)>,
     /// One of them says that the last record of the chain was durable, but means another record.
     pub contradicts: bool,
     pub incarnation: Incarnation,
@@ -197,12 +199,14 @@ pub fn recover<S: SegmentSource>(
         },
         ends: Vec::new(),
         last: (first, 0),
+        last_end: BLOCK_BYTES as u64,
         first_needed: 1,
         assembler: if first > 1 { Assembler::late() } else { Assembler::default() },
     };
     scan.run(visit)?;
     let next = Lsn(scan.tail.last_lsn.0 + 1);
     let beyond = scan.look_beyond()?;
+    let damaged_at = beyond.first.map(|first| scan.damaged_at(first)).transpose()?;
     let first_needed = scan.first_needed;
     let mut tail = scan.tail;
     match decide(next, beyond) {
@@ -212,12 +216,11 @@ pub fn recover<S: SegmentSource>(
             lsn: tail.last_lsn.0,
             durable: beyond.durable.0,
         }),
-        Verdict::Corrupt => Err(RecoveryError::Corrupt {
-            file: file_name(tail.segment),
-            offset: tail.offset,
-            lsn: next.0,
-            durable: beyond.durable.0,
-        }),
+        Verdict::Corrupt => {
+            let (segment, offset) = damaged_at.unwrap_or((tail.segment, tail.offset));
+            let (file, lsn, durable) = (file_name(segment), next.0, beyond.durable.0);
+            Err(RecoveryError::Corrupt { file, offset, lsn, durable })
+        }
         Verdict::CleanEnd | Verdict::TornTail if first > first_needed => {
             Err(RecoveryError::Missing { file: file_name(first - 1) })
         }
@@ -308,6 +311,8 @@ struct Scan<'s, S> {
     ends: Vec<u64>,
     /// Segment and offset of the last record.
     last: (u64, u64),
+    /// Where it ends.
+    last_end: u64,
     /// The segment from which on all are needed, as the log says.
     first_needed: u64,
     assembler: Assembler,
@@ -340,7 +345,7 @@ impl<S: SegmentSource> Scan<'_, S> {
                     uses::note(&mut found.lasts, header.shard, header.index);
                 }
                 self.last = (number, start);
-                offset = end;
+                (offset, self.last_end) = (end, end);
                 self.tail.last_lsn = header.lsn;
                 self.tail.last_crc = crc;
                 self.tail.sealed = header.kind == RecordKind::Seal;
@@ -405,6 +410,7 @@ impl<S: SegmentSource> Scan<'_, S> {
                 let header = stored.header;
                 if header.lsn > last {
                     beyond.records += 1;
+                    beyond.first.get_or_insert((segment.0, stored.offset));
                     beyond.durable = beyond.durable.max(header.durable);
                     let next = header.lsn.0 == last.0 + 1;
                     beyond.contradicts |=
@@ -414,6 +420,22 @@ impl<S: SegmentSource> Scan<'_, S> {
             })?;
         }
         Ok(beyond)
+    }
+
+    /// Where the record stands that comes next and is none, if it alone is damaged: `first` is the
+    /// one behind it. What an operator is to restore is told by it.
+    fn damaged_at(&mut self, first: (u64, u64)) -> Result<(u64, u64), RecoveryError> {
+        let block = BLOCK_BYTES as u64;
+        // It begins the next segment, unless the one behind it does.
+        if first.0 > self.tail.segment && first != (self.tail.segment + 1, block) {
+            return Ok((self.tail.segment + 1, block));
+        }
+        // Within a write records follow each other; behind it there are zeros.
+        let (segment, ended) = (self.tail.segment, self.last_end);
+        let mut rest = vec![0; (self.tail.offset - ended) as usize];
+        self.source.read(segment, ended, &mut rest).map_err(|e| read_error(segment, &e))?;
+        let follows = rest.iter().any(|byte| *byte != 0);
+        Ok((segment, if follows { ended } else { self.tail.offset }))
     }
 }
 

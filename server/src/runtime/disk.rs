@@ -290,6 +290,8 @@ pub(super) fn takes_direct(directory: &Path) -> io::Result<bool> {
     }
     match takes {
         Ok(()) => Ok(true),
+        // A full disk is no reason not to start: what is there can be read.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => Ok(true),
         Err(error) => match errno.or(error.raw_os_error()) {
             Some(libc::EINVAL | libc::EOPNOTSUPP) => Ok(false),
             _ => Err(opened.err().unwrap_or(error)),

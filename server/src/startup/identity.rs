@@ -22,6 +22,17 @@ struct File {
     cluster: String,
     node: u64,
     shards: usize,
+    /// CRC32C of the others. What lies beside this file says something else with other shards, so
+    /// no damage here may pass; directories made before it was written have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
+}
+
+impl File {
+    fn check(&self) -> String {
+        let File { format, cluster, node, shards, check: _ } = self;
+        format!("{:08x}", crc32c::crc32c(format!("{format} {cluster} {node} {shards}").as_bytes()))
+    }
 }
 
 impl Identity {
@@ -62,6 +73,11 @@ impl Identity {
                 file.format
             ));
         }
+        if file.check.as_ref().is_some_and(|check| *check != file.check()) {
+            return Err("it is corrupt: what it says is not what was written (see its line \
+                        `check`). Nothing was changed. Restore it from a backup"
+                .into());
+        }
         let cluster = u128::from_str_radix(&file.cluster, 16)
             .map_err(|_| "the cluster id is not a hexadecimal number".to_owned())?;
         if file.shards == 0 {
@@ -71,13 +87,15 @@ impl Identity {
     }
 
     /// Written under another name first, so that it is whole or absent.
-    fn create(&self, directory: &Path) -> std::io::Result<()> {
-        let file = File {
+    pub fn create(&self, directory: &Path) -> std::io::Result<()> {
+        let mut file = File {
             format: FORMAT,
             cluster: format!("{:032x}", self.cluster),
             node: self.node,
             shards: self.shards,
+            check: None,
         };
+        file.check = Some(file.check());
         let text = toml::to_string(&file).map_err(std::io::Error::other)?;
         let temporary = directory.join("node.toml.new");
         let mut out = std::fs::File::create(&temporary)?;
@@ -107,6 +125,13 @@ mod tests {
         std::fs::write(&path, text.replace("format = 1", "format = 2")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4).unwrap_err();
         assert!(error.contains("format 2"), "{error}");
+        std::fs::write(&path, text.replace("shards = 4", "shards = 5")).unwrap();
+        let error = Identity::load_or_create(directory.path(), 4).unwrap_err();
+        assert!(error.contains("node.toml: it is corrupt"), "{error}");
+        // As older programs wrote it.
+        let old = text.lines().filter(|line| !line.starts_with("check"));
+        std::fs::write(&path, old.collect::<Vec<_>>().join("\n")).unwrap();
+        assert_eq!(Identity::load_or_create(directory.path(), 9).unwrap(), first);
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(directory.path().join("core-0")).unwrap();
         assert!(Identity::load_or_create(directory.path(), 4).unwrap_err().contains("missing"));

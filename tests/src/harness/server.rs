@@ -118,11 +118,16 @@ impl Server {
         Ok(())
     }
 
-    /// SIGTERM, and waits for an orderly end.
+    /// Sends a signal.
     #[allow(unsafe_code)]
-    pub fn stop(mut self) -> Result<()> {
+    pub fn signal(&self, signal: i32) {
         // SAFETY: the process is our child and has not been waited for, so the id is its own.
-        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
+    /// SIGTERM, and waits for an orderly end.
+    pub fn stop(mut self) -> Result<()> {
+        self.signal(libc::SIGTERM);
         match wait(&mut self.child)? {
             Some(status) if status.success() => Ok(()),
             Some(status) => bail!("quoring ended with {status}"),

@@ -59,8 +59,12 @@ pub struct Checker {
     /// When tokens were added, and how many may have been.
     tokens_added_ns: Vec<u64>,
     tokens_begun: usize,
-    /// The disk was full for a while: writes may be refused.
+    /// The disk was full for a while, or memory: writes may be refused.
     pub may_refuse: bool,
+    /// Keys with a time may go before it, but never come back.
+    pub may_evict: bool,
+    /// Transactions that a watched key let through, and those that it did not.
+    pub watched: (usize, usize),
     /// Pops whose replies were lost in a crash: so many items may be gone.
     lost_pops: usize,
 }
@@ -77,6 +81,8 @@ impl Default for Checker {
             tokens_added_ns: Vec::new(),
             tokens_begun: 0,
             may_refuse: false,
+            may_evict: false,
+            watched: (0, 0),
             lost_pops: 0,
         }
     }
@@ -137,6 +143,10 @@ impl Checker {
             }
             Operation::GetExpiring => self.on_brief(client, reply, span),
             Operation::Watch => asked.replies.iter().try_for_each(expect_ok),
+            Operation::WatchedIncrement { counter } => {
+                self.on_watched_increment(*counter, &asked.replies, span)
+            }
+            Operation::Limit { .. } => expect_ok(reply),
             Operation::Noise(_) => match reply {
                 Reply::Error(text) => Err(text.clone()),
                 _ => Ok(()),
@@ -218,6 +228,28 @@ impl Checker {
         Ok(())
     }
 
+    /// Between what was read and the transaction nobody else may have changed the counter.
+    fn on_watched_increment(
+        &mut self,
+        counter: u64,
+        replies: &[Reply],
+        span: (u64, u64),
+    ) -> Result<(), String> {
+        let [_, read, _, _, executed] = replies else { return Err("five replies".into()) };
+        let before = number(read)?.unwrap_or(0) as i64;
+        match executed {
+            Reply::Null => {
+                self.watched.1 += 1;
+                self.on_read_counter(counter, read, span)
+            }
+            Reply::Many(results) if results[..] == [Reply::Integer(before + 1)] => {
+                self.watched.0 += 1;
+                self.on_increment(counter, &results[0], span)
+            }
+            _ => Err("a transaction that a changed key should have stopped".into()),
+        }
+    }
+
     fn on_pair(&mut self, client: usize, reply: &Reply) -> Result<(), String> {
         let Reply::Many(sides) = reply else { return Err("not two values".into()) };
         let [left, right] = sides.as_slice() else { return Err("not two values".into()) };
@@ -285,7 +317,7 @@ impl Checker {
             }
             None => {
                 let sure = known.len() == 1 && !known[0].unsure;
-                if sure && span.1 + CLOCK_GRAIN_NS < known[0].from_ns + life_ns {
+                if sure && !self.may_evict && span.1 + CLOCK_GRAIN_NS < known[0].from_ns + life_ns {
                     return Err("it expired too early".into());
                 }
             }
@@ -345,10 +377,10 @@ fn expect_ok(reply: &Reply) -> Result<(), String> {
     if *reply == Reply::Simple("OK".into()) { Ok(()) } else { Err("not OK".into()) }
 }
 
-/// The disk is full: nothing was done.
+/// The disk is full, or memory: nothing was done.
 pub fn is_refused(replies: &[Reply]) -> bool {
     replies.iter().any(|reply| match reply {
-        Reply::Error(text) => text.starts_with("MISCONF"),
+        Reply::Error(text) => text.contains("MISCONF ") || text.contains("OOM "),
         Reply::Many(parts) => is_refused(parts),
         _ => false,
     })

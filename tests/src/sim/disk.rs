@@ -80,6 +80,12 @@ impl Disk {
         self.logs.len() as u16
     }
 
+    /// A copy of what is on it, while nothing is under way.
+    pub fn copy(&self) -> Disk {
+        assert!(self.under_way.is_empty(), "a copy has no operations");
+        Disk { logs: self.logs.clone(), files: self.files.clone(), ..Disk::default() }
+    }
+
     /// Starts an operation; it ends with [`Disk::finish`] under the number returned.
     pub fn start(&mut self, core: u16, operation: StorageOperation) -> u64 {
         self.last_operation += 1;

@@ -103,6 +103,11 @@ impl Files {
         self.there.iter().map(sized).collect()
     }
 
+    /// The bytes of a file that is there.
+    pub fn bytes_mut(&mut self, name: &str) -> &mut Vec<u8> {
+        &mut self.there.get_mut(name).expect("it is listed").bytes
+    }
+
     pub fn remove(&mut self, name: &str) {
         self.there.remove(name);
     }

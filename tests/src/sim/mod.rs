@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! - [`disk`]: what was synced apart from what is being written. [`node`]: cores, mesh and clock.
+//! - [`quiet`]: one client and no troubles, for tests that want a disk or a core in a given state.
 //! - [`client`]: virtual clients that speak RESP. [`workload`]: what they do.
 //! - [`checker`]: what their histories must obey. [`world`]: one seed, from start to verdict.
 
@@ -11,8 +12,11 @@ pub mod client;
 pub mod disk;
 pub mod files;
 pub mod node;
+pub mod quiet;
 pub mod workload;
 pub mod world;
 
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ use server::startup::starts::deal_out;
 
 use super::disk::{Disk, LogSource, UnderWay};
 
-const IDENTITY: LogIdentity = LogIdentity { cluster: 0x51, node: 1, core: 0 };
+pub const IDENTITY: LogIdentity = LogIdentity { cluster: 0x51, node: 1, core: 0 };
 
 /// Within a turn no time passes, and there are no files but the logs.
 struct Still;
@@ -74,6 +74,9 @@ pub enum Effect {
         bytes: Vec<u8>,
     },
     Close(ConnId),
+    /// Nothing more is to be read of it, or again.
+    Pause(ConnId),
+    Resume(ConnId),
     /// Another core has a message.
     Mesh(u16),
     /// A disk operation has begun.
@@ -100,6 +103,8 @@ pub struct NoStart {
 pub struct Node {
     seats: Vec<Seat>,
     pub disk: Disk,
+    /// Messages that each core is told to wait for each other because its ring is full.
+    pub mesh_waiting: u32,
 }
 
 struct Entries(std::iter::Peekable<std::vec::IntoIter<Placed<Vec<u8>>>>);
@@ -120,34 +125,15 @@ impl Node {
     /// Starts from what is on the disk, as the server does.
     pub fn start(config: &Config, mut disk: Disk, rng: &mut Rng) -> Result<Node, Box<NoStart>> {
         match Node::recover(config, &mut disk, rng) {
-            Ok(seats) => Ok(Node { seats, disk }),
+            Ok(seats) => Ok(Node { seats, disk, mesh_waiting: 0 }),
             Err(message) => Err(Box::new(NoStart { disk, message })),
         }
     }
 
     fn recover(config: &Config, disk: &mut Disk, rng: &mut Rng) -> Result<Vec<Seat>, String> {
         let hasher = Hasher64::new(std::array::from_fn(|_| rng.next_u64()));
-        let (shards, files) = load_checkpoints(config, disk, hasher)?;
-        let (mut logs, mut tails) = (Vec::new(), Vec::<Tail>::new());
-        for core in 0..disk.log_count() {
-            let mut entries = Vec::new();
-            let identity = LogIdentity { core, ..IDENTITY };
-            let tail = recover(&mut LogSource(disk.log(core)), identity, &mut |entry| {
-                entries.push(place(entry, <[u8]>::to_vec));
-                Ok(())
-            });
-            let tail = tail.map_err(|error| format!("log of core {core}: {error}"))?;
-            for number in &tail.leftovers {
-                disk.log(core).remove(number);
-            }
-            tails.push(tail);
-            logs.push(Entries(entries.into_iter().peekable()));
-        }
-        check_released(&tails, &bases_of(&shards)).map_err(|error| error.to_string())?;
-        let (shards, replayed) = apply_in_order(&mut logs, shards, &config.engine_settings())
-            .map_err(|error| error.to_string())?;
+        let recovered = recover_disk(config, disk, hasher)?;
         let host = || -> Box<dyn Host> { Box::new(Still) };
-        let recovered = Recovered { shards, tails, replayed, files };
         let starts = deal_out(config, recovered, Some(IDENTITY), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
@@ -187,7 +173,7 @@ impl Node {
         let since_ms = (now_ns / 1_000_000) as i64;
         let unix_us = EPOCH_MS * 1000 + (now_ns / 1000) as i64;
         let now = Now { unix_ms: EPOCH_MS + since_ms, unix_us, mono_ns: now_ns };
-        seat.core.begin_turn(now, &vec![0; cores]);
+        seat.core.begin_turn(now, &vec![self.mesh_waiting; cores]);
         for (from, message) in seat.mesh.drain(..) {
             seat.core.on_input(Input::Mesh { from, message });
         }
@@ -212,8 +198,8 @@ impl Node {
         match output {
             Output::Send { conn, bytes, await_sent: _ } => Some(Effect::Send { conn, bytes }),
             Output::Close { conn } => Some(Effect::Close(conn)),
-            // What was received already may still arrive, so nothing is held up here.
-            Output::PauseReceive { .. } | Output::ResumeReceive { .. } => None,
+            Output::PauseReceive { conn } => Some(Effect::Pause(conn)),
+            Output::ResumeReceive { conn } => Some(Effect::Resume(conn)),
             Output::Mesh { to, message } => {
                 self.seats[usize::from(to)].mesh.push_back((core, message));
                 Some(Effect::Mesh(to))
@@ -226,6 +212,34 @@ impl Node {
             }
         }
     }
+}
+
+/// What a start finds on the disk, which is cleaned up by it as the server's directory is.
+pub fn recover_disk(
+    config: &Config,
+    disk: &mut Disk,
+    hasher: Hasher64,
+) -> Result<Recovered, String> {
+    let (shards, files) = load_checkpoints(config, disk, hasher)?;
+    let (mut logs, mut tails) = (Vec::new(), Vec::<Tail>::new());
+    for core in 0..disk.log_count() {
+        let mut entries = Vec::new();
+        let identity = LogIdentity { core, ..IDENTITY };
+        let tail = recover(&mut LogSource(disk.log(core)), identity, &mut |entry| {
+            entries.push(place(entry, <[u8]>::to_vec));
+            Ok(())
+        });
+        let tail = tail.map_err(|error| format!("log of core {core}: {error}"))?;
+        for number in &tail.leftovers {
+            disk.log(core).remove(number);
+        }
+        tails.push(tail);
+        logs.push(Entries(entries.into_iter().peekable()));
+    }
+    check_released(&tails, &bases_of(&shards)).map_err(|error| error.to_string())?;
+    let (shards, replayed) = apply_in_order(&mut logs, shards, &config.engine_settings())
+        .map_err(|error| error.to_string())?;
+    Ok(Recovered { shards, tails, replayed, files })
 }
 
 fn load_checkpoints(

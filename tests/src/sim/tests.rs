@@ -79,6 +79,7 @@ fn troubles_come() {
         "{sum}"
     );
     assert!(sum.checkpoints > 0 && sum.checkpoints_rotten > 0, "{sum}");
+    assert!(sum.watches_kept > 0 && sum.watches_broken > 0, "{sum}");
 }
 
 /// The first seed of `seeds` that finds something wrong while a rule is switched off.

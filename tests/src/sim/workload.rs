@@ -78,7 +78,15 @@ pub enum Operation {
     GetExpiring,
     /// WATCH and UNWATCH of a key that may have expired: who looks at it deletes it.
     Watch,
-    /// Commands that ask every shard or scan; they only have to be answered.
+    /// WATCH, GET, MULTI, INCR, EXEC in one go: aborted, or one more than what was read.
+    WatchedIncrement {
+        counter: u64,
+    },
+    /// `maxmemory` so low that all that may go is evicted and what needs memory refused, or none.
+    Limit {
+        bytes: u64,
+    },
+    /// Commands that ask every shard or scan, or have others wait; they only have to be answered.
     Noise(&'static str),
     /// What is left in a queue at the end.
     Rest {
@@ -86,13 +94,25 @@ pub enum Operation {
     },
 }
 
-const NOISE: [&str; 6] =
-    ["DBSIZE", "KEYS *", "SCAN 0 COUNT 3", "RANDOMKEY", "CLIENT LIST", "EXISTS a b c d"];
+const NOISE: [&str; 9] = [
+    "DBSIZE",
+    "KEYS *",
+    "SCAN 0 COUNT 3",
+    "RANDOMKEY",
+    "CLIENT LIST",
+    "EXISTS a b c d",
+    "CLIENT PAUSE 3 WRITE",
+    "CLIENT PAUSE 2 ALL",
+    "CLIENT UNPAUSE",
+];
 
 impl Operation {
-    /// A random one; `value` is new.
-    pub fn random(rng: &mut Rng, value: u64) -> Operation {
-        match rng.below(36) {
+    /// A random one; `value` is new. `limits`: among those that change `maxmemory`.
+    pub fn random(rng: &mut Rng, value: u64, limits: bool) -> Operation {
+        if limits && rng.below(12) == 0 {
+            return Operation::Limit { bytes: u64::from(rng.below(3) == 0) };
+        }
+        match rng.below(39) {
             0..=3 => Operation::Increment { counter: rng.below(COUNTERS) },
             4..=6 => Operation::SetOwn { key: rng.below(OWN_KEYS), value },
             7..=8 => Operation::GetOwn { key: rng.below(OWN_KEYS) },
@@ -126,6 +146,7 @@ impl Operation {
             }
             31 => Operation::CountTokens,
             34 => Operation::Watch,
+            36..=38 => Operation::WatchedIncrement { counter: rng.below(COUNTERS) },
             32..=33 => Operation::ReadCounter { counter: rng.below(COUNTERS) },
             _ => Operation::Noise(NOISE[rng.below(NOISE.len() as u64) as usize]),
         }
@@ -136,6 +157,7 @@ impl Operation {
             Operation::Transfer { .. } => 4,
             Operation::ReadOnly { .. } => 3,
             Operation::Watch => 2,
+            Operation::WatchedIncrement { .. } => 5,
             Operation::CountTokens => RINGS as usize + 2,
             _ => 1,
         }
@@ -178,6 +200,10 @@ impl Operation {
             Operation::SetExpiring { value } => format!("SET brief:{client} {value} PX {LIFE_MS}"),
             Operation::GetExpiring => format!("GET brief:{client}"),
             Operation::Watch => format!("WATCH brief:{client}\nUNWATCH"),
+            Operation::WatchedIncrement { counter: n } => {
+                format!("WATCH counter:{n}\nGET counter:{n}\nMULTI\nINCR counter:{n}\nEXEC")
+            }
+            Operation::Limit { bytes } => format!("CONFIG SET maxmemory {bytes}"),
             Operation::Noise(command) => (*command).to_owned(),
             Operation::Rest { queue } => format!("LRANGE queue:{queue} 0 -1"),
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::rng::Rng;
+use engine::settings::Policy;
 use replication::log::limits::SEGMENT_BYTES_MIN;
 use server::config::Config;
 use server::core::io::ConnId;
@@ -34,8 +35,11 @@ pub struct Outcome {
     pub stops: usize,
     /// Starts that were refused because of a flipped bit.
     pub rot_refused: usize,
-    /// Writes refused because the disk was full.
+    /// Writes refused because the disk or memory was full.
     pub refusals: usize,
+    /// Transactions over a watched key that ran, and that did not.
+    pub watches_kept: usize,
+    pub watches_broken: usize,
     /// Checkpoints that got their names, and those damaged at a start.
     pub checkpoints: usize,
     pub checkpoints_rotten: usize,
@@ -53,6 +57,8 @@ impl Outcome {
         self.rot_refused += other.rot_refused;
         self.stops += other.stops;
         self.refusals += other.refusals;
+        self.watches_kept += other.watches_kept;
+        self.watches_broken += other.watches_broken;
         self.checkpoints += other.checkpoints;
         self.checkpoints_rotten += other.checkpoints_rotten;
         self.disk_operations += other.disk_operations;
@@ -66,7 +72,8 @@ impl std::fmt::Display for Outcome {
             f,
             "{} operations, {} on disks, {} crashes, {} of them by failed disks, {} after orderly \
              stops, {} flipped bits \
-             refused, {} checkpoints, {} damaged, {} writes refused by full disks, {:.1} s of virtual time",
+             refused, {} checkpoints, {} damaged, {} writes refused for lack of space, {} watched \
+             transactions, {} aborted, {:.1} s of virtual time",
             self.operations,
             self.disk_operations,
             self.crashes,
@@ -76,6 +83,8 @@ impl std::fmt::Display for Outcome {
             self.checkpoints,
             self.checkpoints_rotten,
             self.refusals,
+            self.watches_kept,
+            self.watches_broken,
             self.virtual_ns as f64 / 1e9
         )
     }
@@ -149,6 +158,7 @@ pub fn run(plan: Plan) -> Result<Outcome, String> {
     world.run_until(World::is_over)?;
     world.finish()?;
     world.outcome.virtual_ns = world.now_ns;
+    (world.outcome.watches_kept, world.outcome.watches_broken) = world.checker.watched;
     world.outcome.disk_operations = world.node.disk.operations();
     world.outcome.checkpoints = world.node.disk.files.named();
     Ok(world.outcome)
@@ -179,7 +189,7 @@ impl World {
     fn new(plan: Plan) -> Result<World, String> {
         let mut rng = Rng::new(plan.seed);
         let shards = 1 + rng.below(5) as usize;
-        let config = Config {
+        let mut config = Config {
             cores: 1 + rng.below(4) as usize,
             shards: Some(shards),
             log_segment_bytes: SEGMENT_BYTES_MIN * (1 + rng.below(3)),
@@ -191,7 +201,14 @@ impl World {
         let trouble = Trouble::random(&mut rng);
         let node = Node::start(&config, Disk::default(), &mut rng).map_err(|no| no.message)?;
         let mut checker = Checker::default();
-        checker.may_refuse = !trouble.full_ns.is_empty();
+        checker.may_evict = rng.below(5) == 0;
+        checker.may_refuse = checker.may_evict || !trouble.full_ns.is_empty();
+        if checker.may_evict {
+            // Only what has a time may go: the accounts must stay.
+            config.eviction.policy =
+                [Policy::VolatileLru, Policy::VolatileTtl, Policy::VolatileRandom]
+                    [rng.below(3) as usize];
+        }
         let mut world = World {
             turns: vec![None; config.cores],
             checker,
@@ -344,6 +361,8 @@ impl World {
                     let at_ns = self.clients[client].answered_until_ns.max(after_ns) + 1;
                     self.schedule(at_ns, Event::Dropped { client, conn });
                 }
+                // What was received already may still arrive, so nothing is held up here.
+                Effect::Pause(_) | Effect::Resume(_) => {}
                 Effect::Mesh(to) => self.schedule_soon(to),
                 Effect::Disk(operation) => {
                     // Mostly fast, now and then slow.
@@ -366,7 +385,11 @@ impl World {
         let mut operations = Vec::new();
         for _ in 0..count {
             self.last_value += 1;
-            operations.push(Operation::random(&mut self.rng, self.last_value));
+            operations.push(Operation::random(
+                &mut self.rng,
+                self.last_value,
+                self.checker.may_evict,
+            ));
         }
         self.ask(client, operations);
     }
