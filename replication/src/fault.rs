@@ -41,6 +41,8 @@ pub enum Fault {
     SegmentsReleasedEarly,
     /// A damaged checkpoint refuses the start instead of falling back to the one before.
     NoFallback,
+    /// A gathering takes a shard past what waits for it.
+    LineJumped,
     /// A gathering's changes are not logged by the home that gets them back.
     HomeForgets,
     /// A replica confirms entries and votes before they are on stable storage.
@@ -55,7 +57,7 @@ pub enum Fault {
 
 impl Fault {
     /// Of one node.
-    pub const ALL: [Fault; 19] = [
+    pub const ALL: [Fault; 20] = [
         Fault::ReplyBeforeSync,
         Fault::ReadUnreleased,
         Fault::DurableOutOfOrder,
@@ -74,6 +76,7 @@ impl Fault {
         Fault::CheckpointUnreleased,
         Fault::SegmentsReleasedEarly,
         Fault::NoFallback,
+        Fault::LineJumped,
         Fault::HomeForgets,
     ];
 

@@ -100,7 +100,14 @@ impl Core {
 
     /// A gathering is here: takes our shards that it wants, and goes on to the next owner, by way
     /// of its origin, or home.
-    pub(crate) fn on_gather(&mut self, mut gather: Box<Gather>) {
+    pub(crate) fn on_gather(&mut self, gather: Box<Gather>) {
+        self.collect(gather, None);
+    }
+
+    /// As [`Core::on_gather`] for one that has waited for `turn`, and is first there now. Elsewhere
+    /// it stands behind what waits: a shard that has just come home is here, but may be owed to a
+    /// command that was sent before.
+    pub(crate) fn collect(&mut self, mut gather: Box<Gather>, turn: Option<u16>) {
         while let Some(&shard) = gather.wanted.first() {
             let home = self.homes[usize::from(shard)];
             if home != self.id {
@@ -109,7 +116,10 @@ impl Core {
                 let next = if gather.origin == self.id { home } else { gather.origin };
                 return self.send_message(next, Message::Gather(gather));
             }
-            if !self.shards.holds(usize::from(shard)) {
+            let first = turn == Some(shard)
+                || self.parked[usize::from(shard)].is_empty()
+                || is_planted(Fault::LineJumped);
+            if !first || !self.shards.holds(usize::from(shard)) {
                 self.parked[usize::from(shard)].push_back(Parked::Gather(gather));
                 return;
             }

@@ -51,7 +51,7 @@ impl Core {
                 Some(Parked::Forwarded { from, head, command }) => {
                     self.run_forwarded(from, &head, command.as_args());
                 }
-                Some(Parked::Gather(gather)) => self.on_gather(gather),
+                Some(Parked::Gather(gather)) => self.collect(gather, Some(shard)),
                 Some(Parked::Forget { db, keys, waiter }) => self.on_forget(db, &keys, waiter),
                 Some(Parked::Unwatch(keys)) => self.on_unwatch(keys),
             }

@@ -12,7 +12,7 @@ use super::checker::{Checker, is_refused};
 use super::client::{Asked, Client};
 use super::disk::{Damage, Disk};
 use super::node::{Effect, Node, Waiting};
-use super::workload::{Operation, QUEUES};
+use super::workload::{COUNTERS, Operation, QUEUES};
 
 /// What a seed is run with; everything else comes from the seed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -383,7 +383,13 @@ impl World {
         let count = (1 + self.rng.below(PIPELINE_MAX) as usize).min(self.left);
         self.left -= count;
         let mut operations = Vec::new();
-        for _ in 0..count {
+        // Who comes back after a crash looks at once whether what it copied has outlived its source.
+        let state = &self.clients[client];
+        let back = state.connected.is_none() && state.generation > 0;
+        if back && self.rng.below(2) == 0 {
+            operations.push(Operation::Compare { counter: self.rng.below(COUNTERS) });
+        }
+        for _ in operations.len()..count {
             self.last_value += 1;
             operations.push(Operation::random(
                 &mut self.rng,
