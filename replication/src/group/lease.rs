@@ -2,9 +2,9 @@
 //! monotonic clock.
 //!
 //! A round asks every member to confirm, and notes the time *before* it asks. Once a majority has
-//! confirmed, each of them has heard of this leader after that time, and votes for nobody before its
-//! election timeout has passed since. Clocks may run apart by [`DRIFT_PER_MILLE`]; a tick that was
-//! under way when the message came counts as none.
+//! confirmed, each of them has heard of this leader after that time, and votes for nobody before
+//! its election timeout has passed since. Clocks may run apart by [`DRIFT_PER_MILLE`]; a tick that
+//! was under way when the message came counts as none.
 
 /// By so many thousandths may the clocks of two nodes differ in speed.
 pub const DRIFT_PER_MILLE: u64 = 50;

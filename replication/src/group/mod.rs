@@ -172,10 +172,12 @@ impl Group {
         start: GroupStart,
         seed: u64,
     ) -> Result<Group, GroupError> {
-        let mut hard_state = HardState::default();
-        hard_state.term = start.vote.term.0;
-        hard_state.vote = start.vote.voted_for.map_or(0, |node| node.0);
-        hard_state.commit = committed_at_least(&start);
+        let hard_state = HardState {
+            term: start.vote.term.0,
+            vote: start.vote.voted_for.map_or(0, |node| node.0),
+            commit: committed_at_least(&start),
+            ..HardState::default()
+        };
         let settings = raft::Config {
             id: node.0,
             election_tick: config.election_ticks,
@@ -215,8 +217,8 @@ impl Group {
         Ok(group)
     }
 
-    /// A tick of the host's clock has passed. Time in which the host did not run is none: ticks that
-    /// it missed are not made up for, or a message would count as older than it is.
+    /// A tick of the host's clock has passed. Time in which the host did not run is none: ticks
+    /// that it missed are not made up for, or a message would count as older than it is.
     pub fn tick(&mut self, now_ns: u64) {
         if self.installing.is_some() {
             return;
@@ -242,9 +244,7 @@ impl Group {
 
     /// Appends bytes to the log if this node leads; they get this index.
     pub fn propose(&mut self, payload: Bytes) -> Result<Index, Refusal> {
-        let mut entry = raft::eraftpb::Entry::default();
-        entry.data = payload;
-        self.append(entry)
+        self.append(raft::eraftpb::Entry { data: payload, ..Default::default() })
     }
 
     fn append(&mut self, entry: raft::eraftpb::Entry) -> Result<Index, Refusal> {
@@ -278,8 +278,8 @@ impl Group {
         self.append(entry)
     }
 
-    /// Hands leadership to another voter, which stands for election once it has every entry. Even if
-    /// that fails there is no lease until the term ends: the word to stand may arrive any time.
+    /// Hands leadership to another voter, which stands for election once it has every entry. Even
+    /// if that fails there is no lease until the term ends: the word to stand may arrive any time.
     pub fn hand_over(&mut self, to: NodeId) {
         if self.role() != Role::Leader || to.0 == self.raft.raft.id {
             return;

@@ -476,8 +476,8 @@ fn run(seed: u64) -> Result<World, String> {
     Ok(world)
 }
 
-/// One of three hears the leader, and is asked for its vote by the third, who does not and yet lacks
-/// nothing; it starts again and again.
+/// One of three hears the leader, and is asked for its vote by the third, who does not and yet
+/// lacks nothing; it starts again and again.
 fn run_restarts(seed: u64) -> Result<World, String> {
     let mut world = World::new(seed);
     world.calm = true;

@@ -383,7 +383,7 @@ impl World {
         let count = (1 + self.rng.below(PIPELINE_MAX) as usize).min(self.left);
         self.left -= count;
         let mut operations = Vec::new();
-        // Who comes back after a crash looks at once whether what it copied has outlived its source.
+        // Who comes back after a crash looks at once whether its copy has outlived the source.
         let state = &self.clients[client];
         let back = state.connected.is_none() && state.generation > 0;
         if back && self.rng.below(2) == 0 {
