@@ -4,6 +4,7 @@
 //! # Layout
 //! - [`fault`]: deliberate breakages for tests.
 //! - [`ids`]: the ids and positions used throughout.
+//! - [`link`]: the messages of groups between the cores of two nodes.
 //! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
 //! - [`checkpoint`]: files of a shard's state: how they lie, how they are written, which to use.
 //! - [`group`]: the replicas of a shard: what is committed, who leads.
@@ -14,5 +15,6 @@ pub mod checkpoint;
 pub mod fault;
 pub mod group;
 pub mod ids;
+pub mod link;
 pub mod log;
 pub mod release;

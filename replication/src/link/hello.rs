@@ -1,0 +1,119 @@
+//! The first bytes of a link, the same both ways. Little-endian.
+//!
+//! | offset | size | what |
+//! | --- | --- | --- |
+//! | 0 | 8 | `QUORLINK` |
+//! | 8 | 2 | least version spoken |
+//! | 10 | 2 | most |
+//! | 12 | 2 | core that speaks |
+//! | 14 | 2 | core that is spoken to |
+//! | 16 | 16 | cluster id |
+//! | 32 | 8 | node that speaks |
+//! | 40 | 8 | node that is spoken to |
+//! | 48 | 8 | number of this link: never the same for two of a node |
+//! | 56 | 4 | 0 |
+//! | 60 | 4 | CRC32C of bytes 0..60 |
+
+use super::{LinkError, VERSIONS};
+
+pub const HELLO_BYTES: usize = 64;
+const MAGIC: &[u8; 8] = b"QUORLINK";
+
+/// What one side says of itself, and whom it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    pub versions: (u16, u16),
+    pub cluster: [u8; 16],
+    pub node: u64,
+    pub core: u16,
+    pub to_node: u64,
+    pub to_core: u16,
+    /// Of the link, by this side.
+    pub number: u64,
+}
+
+/// What both sides hold to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    pub version: u16,
+    /// Checksums of what this side sends and of what it receives begin with these, so that no frame
+    /// of another link passes.
+    pub send_seed: u32,
+    pub receive_seed: u32,
+}
+
+impl Hello {
+    /// What a core of a node says to begin with.
+    pub fn new(
+        cluster: [u8; 16],
+        (node, core): (u64, u16),
+        (to_node, to_core): (u64, u16),
+        number: u64,
+    ) -> Hello {
+        let versions = (*VERSIONS.start(), *VERSIONS.end());
+        Hello { versions, cluster, node, core, to_node, to_core, number }
+    }
+
+    pub fn encode(&self) -> [u8; HELLO_BYTES] {
+        let mut out = [0; HELLO_BYTES];
+        let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, MAGIC);
+        put(8, &self.versions.0.to_le_bytes());
+        put(10, &self.versions.1.to_le_bytes());
+        put(12, &self.core.to_le_bytes());
+        put(14, &self.to_core.to_le_bytes());
+        put(16, &self.cluster);
+        put(32, &self.node.to_le_bytes());
+        put(40, &self.to_node.to_le_bytes());
+        put(48, &self.number.to_le_bytes());
+        let checksum = crc32c::crc32c(&out[..60]);
+        out[60..].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, LinkError> {
+        if &bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..60]).to_le_bytes() != bytes[60..] {
+            return Err(LinkError::NoHello);
+        }
+        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        Ok(Hello {
+            versions: (u16_at(8), u16_at(10)),
+            core: u16_at(12),
+            to_core: u16_at(14),
+            cluster: bytes_at(bytes, 16),
+            node: u64::from_le_bytes(bytes_at(bytes, 32)),
+            to_node: u64::from_le_bytes(bytes_at(bytes, 40)),
+            number: u64::from_le_bytes(bytes_at(bytes, 48)),
+        })
+    }
+
+    /// Whether this side, which says `self`, talks to who says `other`; the newest version that
+    /// both speak.
+    pub fn agree(&self, other: &Hello) -> Result<Agreed, LinkError> {
+        if other.cluster != self.cluster {
+            return Err(LinkError::OtherCluster);
+        }
+        if other.node == self.node {
+            return Err(LinkError::SameNode { node: self.node });
+        }
+        if other.to_node != self.node {
+            return Err(LinkError::NotForMe { wanted: other.to_node });
+        }
+        let version = self.versions.1.min(other.versions.1);
+        if version < self.versions.0.max(other.versions.0) {
+            let (least, most) = other.versions;
+            return Err(LinkError::NoCommonVersion { least, most });
+        }
+        let (own, others) = (self.encode(), other.encode());
+        Ok(Agreed { version, send_seed: seed(&own, &others), receive_seed: seed(&others, &own) })
+    }
+}
+
+fn bytes_at<const N: usize>(bytes: &[u8; HELLO_BYTES], at: usize) -> [u8; N] {
+    std::array::from_fn(|place| bytes[at + place])
+}
+
+/// Both hellos without their own checksums, sender's first.
+fn seed(from: &[u8; HELLO_BYTES], to: &[u8; HELLO_BYTES]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&from[..60]), &to[..60])
+}

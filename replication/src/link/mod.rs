@@ -1,0 +1,81 @@
+//! A link between a core of this node and one of another: one connection that carries the messages
+//! of every group the two share. Sans-IO: bytes in, frames out, and the reverse.
+//!
+//! - [`hello`]: who speaks to whom, in which version; a stranger is refused.
+//! - [`frame`]: a message of a group as it lies in the stream, and how it is read.
+//! - [`outbox`]: what waits to be sent, within a bound.
+//! - [`backoff`]: when a broken link is tried again.
+//!
+//! A link may drop a message, and loses what was under way when it breaks: groups send again. It
+//! never delivers one twice, out of order or changed.
+
+pub mod backoff;
+pub mod frame;
+pub mod hello;
+pub mod outbox;
+#[cfg(test)]
+mod tests;
+
+/// Versions of the protocol that this program speaks.
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=1;
+
+/// Longest payload of a frame. Groups cut what they send to a fraction of it; what claims to be
+/// longer is damage or no frame.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that wait on a link or are being sent; a message beyond them is dropped, and the group
+/// hears that its peer is slow by getting no answer.
+pub const LINK_BYTES_MAX: usize = 32 << 20;
+
+/// Why a link was given up. All of it is the other side's doing, or the network's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkError {
+    /// It does not begin as a link does: no node of ours.
+    NoHello,
+    OtherCluster,
+    /// It is meant for this node, which is another.
+    NotForMe {
+        wanted: u64,
+    },
+    /// The versions that the other side speaks.
+    NoCommonVersion {
+        least: u16,
+        most: u16,
+    },
+    /// Two nodes go by one id, or one talks to itself.
+    SameNode {
+        node: u64,
+    },
+    /// A frame's length cannot be.
+    TooLong {
+        bytes: usize,
+    },
+    /// A frame's checksum is wrong, or it is not the next one.
+    Damaged,
+}
+
+impl std::fmt::Display for LinkError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LinkError::NoHello => f.write_str("the other side is no node of Quoring"),
+            LinkError::OtherCluster => f.write_str("the other side belongs to another cluster"),
+            LinkError::NotForMe { wanted } => {
+                write!(f, "the other side wants node {wanted}; its list of addresses is old")
+            }
+            LinkError::NoCommonVersion { least, most } => write!(
+                f,
+                "the other side speaks versions {least} to {most} of the protocol, this one {} \
+                 to {}; upgrade one release at a time",
+                VERSIONS.start(),
+                VERSIONS.end()
+            ),
+            LinkError::SameNode { node } => {
+                write!(f, "the other side says that it is node {node}, as this one is")
+            }
+            LinkError::TooLong { bytes } => write!(f, "a frame claims {bytes} bytes"),
+            LinkError::Damaged => f.write_str("a frame is damaged"),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}

@@ -1,0 +1,160 @@
+//! Links: what arrives is what was sent, or nothing.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::backoff::Backoff;
+use super::frame::{Frame, FrameReader, FrameWriter};
+use super::hello::Hello;
+use super::outbox::Outbox;
+use super::*;
+use crate::ids::ShardId;
+
+const CLUSTER: [u8; 16] = [7; 16];
+
+fn hellos() -> (Hello, Hello) {
+    (Hello::new(CLUSTER, (1, 0), (2, 3), 10), Hello::new(CLUSTER, (2, 3), (1, 0), 20))
+}
+
+#[test]
+fn two_nodes_agree_and_their_seeds_cross() {
+    let (one, two) = hellos();
+    assert_eq!(Hello::decode(&one.encode()), Ok(one));
+    let (left, right) = (one.agree(&two).unwrap(), two.agree(&one).unwrap());
+    assert_eq!(left.version, right.version);
+    assert_eq!((left.send_seed, left.receive_seed), (right.receive_seed, right.send_seed));
+    assert_ne!(left.send_seed, left.receive_seed);
+}
+
+#[test]
+fn strangers_are_refused() {
+    let (one, two) = hellos();
+    let cases = [
+        (Hello { cluster: [8; 16], ..two }, LinkError::OtherCluster),
+        (Hello { node: 1, ..two }, LinkError::SameNode { node: 1 }),
+        (Hello { to_node: 3, ..two }, LinkError::NotForMe { wanted: 3 }),
+        (
+            Hello { versions: (900, 901), ..two },
+            LinkError::NoCommonVersion { least: 900, most: 901 },
+        ),
+    ];
+    for (other, refusal) in cases {
+        assert_eq!(one.agree(&other), Err(refusal));
+    }
+    let mut bytes = two.encode();
+    for at in 0..bytes.len() {
+        bytes[at] ^= 0x10;
+        assert_eq!(Hello::decode(&bytes), Err(LinkError::NoHello), "byte {at}");
+        bytes[at] ^= 0x10;
+    }
+}
+
+#[test]
+fn the_newest_common_version_is_spoken() {
+    let (one, two) = hellos();
+    let (old, new) = (Hello { versions: (1, 3), ..one }, Hello { versions: (2, 5), ..two });
+    assert_eq!(old.agree(&new).unwrap().version, 3);
+}
+
+/// Everything that a reader gives for these bytes in these pieces.
+fn read_all(reader: &mut FrameReader, bytes: &[u8], piece: usize) -> Result<Messages, LinkError> {
+    let mut got = Messages::new();
+    for piece in bytes.chunks(piece) {
+        reader.receive(piece);
+        while let Some(frame) = reader.read()? {
+            got.push((frame.shard.0, frame.payload.to_vec()));
+        }
+    }
+    Ok(got)
+}
+
+type Messages = Vec<(u16, Vec<u8>)>;
+
+fn written(seed: u32, messages: &Messages) -> Vec<u8> {
+    let (mut writer, mut bytes) = (FrameWriter::new(seed), Vec::new());
+    for (shard, payload) in messages {
+        writer.write(Frame { shard: ShardId(*shard), payload }, &mut bytes);
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_is_read_in_any_pieces(
+        messages in vec((any::<u16>(), vec(any::<u8>(), 0..300)), 0..8),
+        seed in any::<u32>(),
+        piece in 1..200_usize,
+    ) {
+        let bytes = written(seed, &messages);
+        prop_assert_eq!(read_all(&mut FrameReader::new(seed), &bytes, piece), Ok(messages));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed_and_nothing_behind_it_is_read(
+        messages in vec((any::<u16>(), vec(any::<u8>(), 0..60)), 1..5),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+    ) {
+        let mut bytes = written(5, &messages);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let mut reader = FrameReader::new(5);
+        let mut got = Messages::new();
+        reader.receive(&bytes);
+        // A length that grew waits for bytes that never come; everything else is an error.
+        while let Ok(Some(frame)) = reader.read() {
+            got.push((frame.shard.0, frame.payload.to_vec()));
+        }
+        prop_assert!(got.len() < messages.len());
+        prop_assert_eq!(&got[..], &messages[..got.len()]);
+        let again = reader.read().is_ok_and(|frame| frame.is_some());
+        prop_assert!(!again);
+    }
+}
+
+#[test]
+fn frames_of_another_link_and_repeated_ones_do_not_pass() {
+    let messages: Messages = vec![(1, b"a".to_vec())];
+    let bytes = written(5, &messages);
+    assert_eq!(read_all(&mut FrameReader::new(6), &bytes, 9), Err(LinkError::Damaged));
+    let twice = [bytes.clone(), bytes].concat();
+    assert_eq!(read_all(&mut FrameReader::new(5), &twice, 9), Err(LinkError::Damaged));
+}
+
+#[test]
+fn a_length_beyond_the_bound_is_refused_before_it_is_waited_for() {
+    let mut reader = FrameReader::new(5);
+    reader.receive(&[0xff; 16]);
+    assert_eq!(reader.read(), Err(LinkError::TooLong { bytes: u32::MAX as usize }));
+}
+
+#[test]
+fn a_full_outbox_drops_and_empties_as_sends_end() {
+    let mut outbox = Outbox::new(5);
+    let payload = vec![0; FRAME_BYTES_MAX];
+    let frame = Frame { shard: ShardId(0), payload: &payload };
+    assert!(outbox.push(frame));
+    let first = outbox.take().unwrap();
+    assert!(!outbox.push(frame), "two are more than the bound, the heads included");
+    assert!(outbox.push(Frame { shard: ShardId(1), payload: b"x" }));
+    assert_eq!(outbox.take(), None, "one send at a time");
+    assert_eq!(outbox.dropped, 1);
+    let mut bytes = first.clone();
+    outbox.on_sent(first);
+    bytes.extend(outbox.take().unwrap());
+    let got = read_all(&mut FrameReader::new(5), &bytes, 1 << 16).unwrap();
+    assert_eq!(got.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_broken_link_is_tried_at_once_then_ever_more_slowly() {
+    let mut backoff = Backoff::default();
+    assert_eq!(backoff.on_failed(5, 999), 5);
+    let waits: Vec<u64> = (0..9).map(|_| backoff.on_failed(0, 0)).collect();
+    assert!(waits.windows(2).all(|two| two[1] == two[0] * 2 || two[1] == 1_000_000_000));
+    assert_eq!(waits.last(), Some(&1_000_000_000));
+    backoff.on_made(0);
+    assert!(backoff.on_failed(1_000_000, 0) > 1_000_000, "one that breaks at once is no better");
+    backoff.on_made(0);
+    assert_eq!(backoff.on_failed(20_000_000_000, 0), 20_000_000_000);
+}
