@@ -14,11 +14,12 @@ pub const RECORD_BYTES_MAX: usize = 512 * 1024;
 
 const _: () = assert!(WRITE_BUFFER_BYTES <= RECORD_BYTES_MAX);
 
-/// Writes under way at once. Where each ends with a flush (measured on a virtio disk, SET with
-/// 64 bytes) two make smaller groups for the same number of flushes: 50 clients get 50 k/s with
-/// two, 53 k/s with one, 16-deep pipelines the same. A drive with write-through may want more:
-/// measure there.
-pub const WRITES_IN_FLIGHT_DEFAULT: usize = 1;
+/// Writes under way at once. What comes in during a write then need not wait for its end: 50
+/// clients with one SET each get 44 k/s with two and 38 k/s with one where a flush takes 250 µs (a
+/// virtio disk, medians of five), though 50 and 53 where it takes 100; 16-deep pipelines the same
+/// with SET, an eighth less with LPUSH. More than two only make smaller groups there. A drive with
+/// write-through may want more: measure there.
+pub const WRITES_IN_FLIGHT_DEFAULT: usize = 2;
 
 /// Room below which a payload's next fragment begins a new buffer instead.
 pub const FRAGMENT_BYTES_MIN: usize = 4096;

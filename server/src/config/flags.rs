@@ -50,7 +50,7 @@ struct FileSettings {
     /// Size of a log segment [default: 134217728]
     #[arg(long)]
     log_segment_bytes: Option<u64>,
-    /// Log writes under way at once on each core [default: 1]
+    /// Log writes under way at once on each core [default: 2]
     #[arg(long)]
     log_writes_in_flight: Option<usize>,
     /// Password that clients must give
