@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What a checkpoint costs while it is made, beside Valkey's and Redis's BGSAVE.
 
-    saving.py [--quoring PATH] [--keys 5000000] [--rounds 3] [--durability none] [--load set|mixed]
+    saving.py [--quoring PATH] [--keys 5000000] [--rounds 3] [--durability sync|none] [--spread] [--peers redis-8.2,valkey-9.1]
 
-Each server runs alone, pinned to processor 0 (Quoring with --cores 1; a child that Valkey forks is pinned there too unless
---spread gives it both processors, which the client then shares). It is filled with keys of 64-byte values; then
+Each server runs alone, pinned to processor 0 (Quoring with --cores 1; a child that a peer forks is pinned there too, unless
+--spread gives both processors, which the client then shares). It is filled with keys of 64-byte values; then
 redis-benchmark (50 clients, pipelines of 16, SET on random keys) runs all the time, and the commands that the server
 counts are read over some seconds without, and from BGSAVE to its end. Printed are medians: throughput without, during,
 their ratio, how long the checkpoint took, and by how much memory grew during it (resident memory of the server and,
@@ -52,6 +52,8 @@ def start(name, path, options, directory):
     env = dict(os.environ)
     if name == "quoring":
         argv = [path, "--port", str(port), "--dir", directory, "--cores", "1", "--durability", options.durability]
+        # No checkpoint but the one asked for.
+        argv += ["--checkpoint-log-bytes", "64gb"]
     else:
         appends = {"none": ["--appendonly", "no"], "sync": ["--appendonly", "yes", "--appendfsync", "always"]}[options.durability]
         argv = [path, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""] + appends
@@ -91,6 +93,7 @@ def measure(name, path, options, directory):
             base_bytes = resident_bytes(process.pid)
             data_bytes = int(client.info()["used_memory"])
             began, count, peak, copied = time.monotonic(), int(client.info()["total_commands_processed"]), base_bytes, 0
+            saves = int(client.info()["rdb_saves"])
             answer = client.ask("BGSAVE")
             assert "tarted" in answer or answer == "OK", answer
             while True:
@@ -98,7 +101,7 @@ def measure(name, path, options, directory):
                 info = client.info()
                 peak = max(peak, resident_bytes(process.pid))
                 copied = max(copied, int(info.get("current_cow_size", 0)))
-                if info["rdb_bgsave_in_progress"] == "0":
+                if info["rdb_bgsave_in_progress"] == "0" and int(info["rdb_saves"]) > saves:
                     break
             took = time.monotonic() - began
             during = (int(info["total_commands_processed"]) - count) / took

@@ -341,7 +341,10 @@ impl Core {
 
     pub(crate) fn checkpoint_stats(&self) -> CheckpointStats {
         let log_bytes = self.log.as_ref().map_or(0, LogWriter::segments_bytes);
-        CheckpointStats { log_bytes, ..self.checkpoints.stats }
+        let stats = self.checkpoints.stats;
+        // Whoever asked for one looks here until it is done.
+        let asked = u64::from(!self.checkpoints.asked.is_empty());
+        CheckpointStats { log_bytes, in_progress: stats.in_progress.max(asked), ..stats }
     }
 
     /// An orderly stop makes checkpoints where reading the log again would take long. Whether
