@@ -88,6 +88,9 @@ impl Default for Checker {
     }
 }
 
+/// What is left in a queue counts as popped then.
+const AT_THE_END: (u64, u64) = (u64::MAX, u64::MAX);
+
 impl Checker {
     /// An operation was answered.
     pub fn on_done(&mut self, client: usize, asked: &Asked, now_ns: u64) -> Result<(), String> {
@@ -334,10 +337,16 @@ impl Checker {
             if entry.queue != queue || entry.popped.is_some() {
                 return Err(format!("{item} was popped, or pushed elsewhere"));
             }
-            // As if popped at the end of time.
-            entry.popped = Some((u64::MAX, u64::MAX));
+            entry.popped = Some(AT_THE_END);
         }
         Ok(())
+    }
+
+    /// A crash took part of the answers: the rest is asked for again.
+    pub fn forget_rest(&mut self) {
+        for item in self.items.values_mut().filter(|item| item.popped == Some(AT_THE_END)) {
+            item.popped = None;
+        }
     }
 
     /// Once every queue's rest is known: nothing is lost, and each queue gave first what it got

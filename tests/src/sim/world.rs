@@ -537,10 +537,17 @@ impl World {
 
     /// Everything is answered: what is left must be what the answers say.
     fn finish(&mut self) -> Result<(), String> {
-        let rest = (0..QUEUES).map(|queue| Operation::Rest { queue });
-        self.ask(0, rest.chain([Operation::Audit]).collect());
-        self.run_until(World::is_quiet)?;
-        self.checker.check_queues()
+        loop {
+            let crashes = self.outcome.crashes;
+            let rest = (0..QUEUES).map(|queue| Operation::Rest { queue });
+            self.ask(0, rest.chain([Operation::Audit]).collect());
+            self.run_until(World::is_quiet)?;
+            // The disk may fail even now.
+            if self.outcome.crashes == crashes {
+                return self.checker.check_queues();
+            }
+            self.checker.forget_rest();
+        }
     }
 
     fn schedule(&mut self, at_ns: u64, event: Event) {
