@@ -10,36 +10,18 @@ counts are read over some seconds without, and from BGSAVE to its end. Printed a
 their ratio, how long the checkpoint took, and by how much memory grew during it (resident memory of the server and,
 for what a fork copied, the copy-on-write figure that the peer itself gives), in per cent of the data's.
 """
-import argparse, os, signal, socket, statistics, subprocess, tempfile, time
+import argparse, os, signal, statistics, subprocess, tempfile, time
+
+from hits import Client, free_port
 
 PEERS = os.environ.get("PEERS_DIR", os.path.expanduser("~/.cache/quoring-peers"))
 JEMALLOC = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
 QUIET_S = 4
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Client:
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), 60)
-        self.file = self.socket.makefile("rb")
-
-    def ask(self, *words):
-        out = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words)
-        self.socket.sendall(out)
-        line = self.file.readline()
-        if line[:1] == b"$":
-            body = self.file.read(int(line[1:]) + 2)
-            return body[:-2].decode()
-        return line[1:].strip().decode()
-
-    def info(self):
-        pairs = (line.split(":", 1) for line in self.ask("INFO", "everything").splitlines() if ":" in line)
-        return dict(pairs)
+def info(client):
+    text = client.run("INFO", "everything").decode()
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 def resident_bytes(pid):
@@ -65,7 +47,7 @@ def start(name, path, options, directory):
     for _ in range(200):
         try:
             client = Client(port)
-            if client.ask("PING") == "PONG":
+            if client.run("PING") == b"PONG":
                 return process, port, client
         except OSError:
             time.sleep(0.05)
@@ -77,9 +59,9 @@ def load(port, requests, keys):
 
 
 def rate(client, seconds):
-    began, count = time.monotonic(), int(client.info()["total_commands_processed"])
+    began, count = time.monotonic(), int(info(client)["total_commands_processed"])
     time.sleep(seconds)
-    return (int(client.info()["total_commands_processed"]) - count) / (time.monotonic() - began)
+    return (int(info(client)["total_commands_processed"]) - count) / (time.monotonic() - began)
 
 
 def measure(name, path, options, directory):
@@ -91,21 +73,20 @@ def measure(name, path, options, directory):
             time.sleep(1)
             before = rate(client, QUIET_S)
             base_bytes = resident_bytes(process.pid)
-            data_bytes = int(client.info()["used_memory"])
-            began, count, peak, copied = time.monotonic(), int(client.info()["total_commands_processed"]), base_bytes, 0
-            saves = int(client.info()["rdb_saves"])
-            answer = client.ask("BGSAVE")
-            assert "tarted" in answer or answer == "OK", answer
+            data_bytes = int(info(client)["used_memory"])
+            began, count, peak, copied = time.monotonic(), int(info(client)["total_commands_processed"]), base_bytes, 0
+            saves = int(info(client)["rdb_saves"])
+            client.run("BGSAVE")
             while True:
                 time.sleep(0.02)
-                info = client.info()
+                figures = info(client)
                 peak = max(peak, resident_bytes(process.pid))
-                copied = max(copied, int(info.get("current_cow_size", 0)))
-                if info["rdb_bgsave_in_progress"] == "0" and int(info["rdb_saves"]) > saves:
+                copied = max(copied, int(figures.get("current_cow_size", 0)))
+                if figures["rdb_bgsave_in_progress"] == "0" and int(figures["rdb_saves"]) > saves:
                     break
             took = time.monotonic() - began
-            during = (int(info["total_commands_processed"]) - count) / took
-            copied = max(copied, int(info.get("rdb_last_cow_size", 0)))
+            during = (int(figures["total_commands_processed"]) - count) / took
+            copied = max(copied, int(figures.get("rdb_last_cow_size", 0)))
             return before, during, during / before, took, 100 * (peak - base_bytes + copied) / data_bytes
         finally:
             running.kill()

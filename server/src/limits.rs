@@ -81,8 +81,8 @@ pub const SLOWLOG_ENTRIES_MAX: usize = 128;
 pub const DEBUG_SLEEP_NS_MAX: u64 = 60_000_000_000;
 
 /// Commands of one client run before the others get their turn; the rest of its pipeline goes on
-/// behind them. At 0.5 µs each about half a
-/// millisecond, within the promise that no turn lasts 5 ms.
+/// behind them. At 0.5 µs each about half a millisecond, within the promise that no turn lasts
+/// 5 ms.
 pub const COMMANDS_PER_CLIENT_AND_TURN_MAX: usize = 1024;
 
 /// Commands of all clients together run in one turn: some 2 ms. The clients that this leaves out

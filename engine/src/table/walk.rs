@@ -64,6 +64,8 @@ impl<E: Entry> Table<E> {
                 return;
             }
         };
+        // A change comes to entries that nobody has asked memory for yet.
+        segment.prefetch_with(chunk);
         segment.visit_chunk(chunk, &mut visit);
     }
 
@@ -96,6 +98,14 @@ impl<E: Entry> Segment<E> {
         self.marks >> (chunk % MARKS) & 1 != 0
     }
 
+    /// Brings closer what [`Segment::visit_chunk`] will visit.
+    fn prefetch_with(&self, chunk: usize) {
+        if chunk < self.chunks.len() && !self.is_marked(chunk) {
+            let together = self.chunks.iter().skip(chunk % MARKS).step_by(MARKS);
+            together.flat_map(Chunk::iter).for_each(prefetch_entry_whole);
+        }
+    }
+
     /// Visits a chunk, and those that share its mark, if that was not done yet.
     fn visit_chunk(&mut self, chunk: usize, visit: &mut impl FnMut(&mut E)) {
         if self.is_marked(chunk) {
@@ -103,10 +113,6 @@ impl<E: Entry> Segment<E> {
         }
         let mark = chunk % MARKS;
         self.marks |= 1 << mark;
-        // A change comes to entries that nobody has asked memory for yet.
-        for chunk in self.chunks.iter().skip(mark).step_by(MARKS) {
-            chunk.iter().for_each(prefetch_entry_whole);
-        }
         for chunk in self.chunks.iter_mut().skip(mark).step_by(MARKS) {
             chunk.iter_mut().for_each(&mut *visit);
         }
@@ -115,12 +121,9 @@ impl<E: Entry> Segment<E> {
     /// Visits every chunk that was not visited, until `visit` asks to stop. Returns whether it
     /// came to the end.
     fn visit_unmarked(&mut self, visit: &mut impl FnMut(&mut E) -> bool) -> bool {
-        let ahead = |chunk: Option<&Chunk<E>>| {
-            chunk.into_iter().flat_map(Chunk::iter).for_each(prefetch_entry_whole);
-        };
-        ahead(self.chunks.first());
+        self.prefetch_with(0);
         for chunk in 0..self.chunks.len() {
-            ahead(self.chunks.get(chunk + 1));
+            self.prefetch_with(chunk + 1);
             let mut go_on = true;
             self.visit_chunk(chunk, &mut |entry| go_on &= visit(entry));
             if !go_on {

@@ -127,10 +127,12 @@ impl Checkpoints {
     /// Bytes of work a second for a shard's checkpoint, 0 for no limit. It follows need: one that
     /// the log outgrows is hurried, and a stop has nothing else to do.
     fn pace(&self, shard: u16, bytes_per_second: u64) -> u64 {
-        match () {
-            () if self.stopping => 0,
-            () if self.due.contains(&shard) => bytes_per_second.saturating_mul(CHECKPOINT_HURRY),
-            () => bytes_per_second,
+        if self.stopping {
+            0
+        } else if self.due.contains(&shard) {
+            bytes_per_second.saturating_mul(CHECKPOINT_HURRY)
+        } else {
+            bytes_per_second
         }
     }
 

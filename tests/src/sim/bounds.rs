@@ -10,7 +10,7 @@ use server::core::io::ConnId;
 use server::limits::{
     COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX,
     EXPIRED_PER_TURN_MAX, FORWARDED_BYTES_MAX, GATHERED_OPERATIONS_MAX, HOUSEKEEPING_PERIOD_NS,
-    LOG_QUEUED_BYTES_MAX, MESH_WAITING_MAX, UNSENT_REPLY_BYTES_MAX,
+    LOG_QUEUED_BYTES_MAX, MESH_WAITING_MAX, UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
 };
 
 use super::client::parse;
@@ -187,6 +187,21 @@ fn a_long_pipeline_gives_way_to_other_clients() {
 }
 
 #[test]
+fn a_client_with_much_to_run_is_not_received_from() {
+    let mut hand = Hand::start(config(1), 1);
+    let commands = encode(&["GET", "key"]).repeat(10_000);
+    let len = commands.len();
+    hand.send(0, commands);
+    hand.turn(0);
+    let first = hand.replies(0);
+    assert!(len - first * len / 10_000 > WAITING_QUERY_BYTES_MAX, "{first} were run");
+    assert_eq!(hand.paused, [0]);
+    hand.settle();
+    assert_eq!(hand.replies(0), 10_000 - first);
+    assert!(hand.paused.is_empty());
+}
+
+#[test]
 fn so_many_commands_of_a_client_are_under_way_on_other_cores() {
     let mut hand = Hand::start(config(2), 1);
     let other = key(1, "key");
@@ -271,4 +286,13 @@ fn a_query_that_grows_beyond_its_limit_and_one_client_too_many_are_closed() {
     let said = hand.received.remove(&3).expect("a reply");
     assert_eq!(said, b"-ERR max number of clients reached\r\n");
     assert_eq!(hand.closed, [0, 3]);
+}
+
+#[test]
+fn a_server_that_stops_closes_new_clients_without_a_word() {
+    let mut hand = Hand::start(config(1), 1);
+    hand.node.add(0, Waiting::Shutdown);
+    hand.node.add(0, Waiting::Accepted(client(1)));
+    hand.settle();
+    assert_eq!((hand.received.get(&1), &hand.closed[..]), (None, &[1][..]));
 }

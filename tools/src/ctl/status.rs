@@ -76,8 +76,10 @@ fn checkpoint(info: &Info) -> Result<String> {
     }
     let taken = info.number("current_save_keys_processed")?;
     let total = info.number("current_save_keys_total")?;
-    let percent = (taken * 100).checked_div(total).unwrap_or(100);
-    Ok(format!("under way: {percent} % ({taken} of {total} keys)"))
+    Ok(match (taken * 100).checked_div(total) {
+        Some(percent) => format!("under way: {percent} % ({taken} of {total} keys)"),
+        None => "asked for, not begun".into(),
+    })
 }
 
 fn last_checkpoint(info: &Info) -> Result<String> {
@@ -245,6 +247,8 @@ mod tests {
                     checkpoints_failed:2\r\ndb0:keys=5,expires=0\r\ndb9:keys=7,expires=1\r\n";
         let info = Info::parse(text);
         assert_eq!(checkpoint(&info).unwrap(), "under way: 25 % (30 of 120 keys)");
+        let asked = Info::parse(&text.replace("_total:120", "_total:0"));
+        assert_eq!(checkpoint(&asked).unwrap(), "asked for, not begun");
         let last = last_checkpoint(&info).unwrap();
         assert!(last.starts_with("FAILED (2 since the start") && last.ends_with("1 min 0 s ago"));
         assert_eq!(info.keys().unwrap(), 12);
