@@ -37,7 +37,7 @@ def start(name, path, options, directory):
         # No checkpoint but the one asked for.
         argv += ["--checkpoint-log-bytes", "64gb"]
     else:
-        appends = {"none": ["--appendonly", "no"], "sync": ["--appendonly", "yes", "--appendfsync", "always"]}[options.durability]
+        appends = {"none": ["--appendonly", "no"], "sync": ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]}[options.durability]
         argv = [path, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""] + appends
         if name.startswith("valkey"):
             env["LD_PRELOAD"] = JEMALLOC

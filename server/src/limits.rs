@@ -54,9 +54,8 @@ pub const CHECKPOINT_SLICES_PER_SECOND_MIN: u64 = 20;
 /// How long after a failed checkpoint the next one is tried.
 pub const CHECKPOINT_RETRY_NS: u64 = 10_000_000_000;
 
-/// Default of `checkpoint-bytes-per-second`, for each core. Measured with SET, 50 clients with
-/// pipelines of 16, a million keys, one checkpoint after the other: at 256 MiB/s 0.58 of the
-/// throughput without is left.
+/// Default of `checkpoint-bytes-per-second`, for each core. Well below what an NVMe drive takes
+/// beside the log, and little beside what clients' changes force out (`benches/peers/saving.py`).
 pub const CHECKPOINT_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
 
 /// So many times faster goes a checkpoint during which the next one has become due.
