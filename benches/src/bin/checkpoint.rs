@@ -157,7 +157,7 @@ fn walk(
         stamp: 1,
     };
     let mut file = Vec::with_capacity(4 << 30);
-    let mut encoder = Encoder::begin(&identity, &contents.encode(), &mut file);
+    let mut encoder = Encoder::begin(&identity, None, &contents.encode(), &mut file);
     let mut waiting_max = 0;
     loop {
         if let Some(count) = changing {

@@ -1,8 +1,10 @@
 //! Header, blocks and trailer of `FORMAT.md`, written and read.
 
+use crate::group::Members;
 use crate::ids::{Index, ShardId, Term};
 
-pub const FORMAT_VERSION: u32 = 1;
+/// 1 had no members.
+pub const FORMAT_VERSION: u32 = 2;
 /// Header, trailer and the unit of the file's length.
 pub const PAGE_BYTES: usize = 4096;
 /// Longest contents that a header carries.
@@ -15,6 +17,8 @@ const MAGIC: &[u8; 8] = b"QUORCKP1";
 const END_MAGIC: &[u8; 8] = b"QUORCKPE";
 const BLOCK_MAGIC: &[u8; 4] = b"QCKB";
 const CHECKSUM_AT: usize = PAGE_BYTES - 4;
+/// The length of the members, which end here.
+const MEMBERS_LEN_AT: usize = PAGE_BYTES - 8;
 
 /// Which checkpoint a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct CheckpointIdentity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     pub identity: CheckpointIdentity,
+    /// Of the shard's group as of the index; none where the node has no peers.
+    pub members: Members,
     pub contents: Vec<u8>,
     pub blocks: u64,
     /// Bytes of all payloads.
@@ -115,9 +121,14 @@ impl Encoder {
     /// Begins a file: its header goes to `out`.
     ///
     /// # Panics
-    /// When the contents are longer than [`CONTENTS_BYTES_MAX`].
-    pub fn begin(identity: &CheckpointIdentity, contents: &[u8], out: &mut Vec<u8>) -> Encoder {
-        let page = encode_header(identity, contents);
+    /// When contents and members together are longer than [`CONTENTS_BYTES_MAX`].
+    pub fn begin(
+        identity: &CheckpointIdentity,
+        members: Option<&Members>,
+        contents: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Encoder {
+        let page = encode_header(identity, members, contents);
         out.extend_from_slice(&page);
         Encoder {
             start_crc: crc32c::crc32c(&page[12..64]),
@@ -180,8 +191,14 @@ impl Encoder {
     }
 }
 
-fn encode_header(identity: &CheckpointIdentity, contents: &[u8]) -> [u8; PAGE_BYTES] {
-    assert!(contents.len() <= CONTENTS_BYTES_MAX, "the contents fit into the header");
+fn encode_header(
+    identity: &CheckpointIdentity,
+    members: Option<&Members>,
+    contents: &[u8],
+) -> [u8; PAGE_BYTES] {
+    let mut listed = Vec::new();
+    members.iter().for_each(|members| members.encode(&mut listed));
+    assert!(contents.len() + listed.len() <= CONTENTS_BYTES_MAX, "they fit into the header");
     let mut page = [0; PAGE_BYTES];
     page[..8].copy_from_slice(MAGIC);
     page[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -193,6 +210,8 @@ fn encode_header(identity: &CheckpointIdentity, contents: &[u8]) -> [u8; PAGE_BY
     page[48..56].copy_from_slice(&identity.term.0.to_le_bytes());
     page[56..64].copy_from_slice(&identity.stamp.to_le_bytes());
     page[64..64 + contents.len()].copy_from_slice(contents);
+    page[MEMBERS_LEN_AT - listed.len()..MEMBERS_LEN_AT].copy_from_slice(&listed);
+    page[MEMBERS_LEN_AT..MEMBERS_LEN_AT + 2].copy_from_slice(&(listed.len() as u16).to_le_bytes());
     let crc = crc32c::crc32c(&page[..CHECKSUM_AT]);
     page[CHECKSUM_AT..].copy_from_slice(&crc.to_le_bytes());
     page
@@ -215,6 +234,9 @@ pub fn decode_summary(
     if contents_len > CONTENTS_BYTES_MAX {
         return damaged(14, "the contents are longer than they can be");
     }
+    let Some(members) = decode_members(header, contents_len) else {
+        return damaged(MEMBERS_LEN_AT as u64, "the list of members is malformed");
+    };
     let crc = crc32c::crc32c_append(crc32c::crc32c(&header[12..64]), &trailer[..CHECKSUM_AT]);
     if trailer[..8] != END_MAGIC[..] || crc != u32_at(trailer, CHECKSUM_AT) {
         return damaged(trailer_at, "this is not the file's trailer");
@@ -234,6 +256,7 @@ pub fn decode_summary(
             term: Term(u64_at(header, 48)),
             stamp: u64_at(header, 56),
         },
+        members,
         contents: header[64..64 + contents_len].to_vec(),
         blocks: u64_at(trailer, 16),
         payload_bytes: u64_at(trailer, 24),
@@ -243,6 +266,15 @@ pub fn decode_summary(
         header_crc,
         last_crc: u32_at(trailer, 12),
     })
+}
+
+fn decode_members(header: &[u8; PAGE_BYTES], contents_len: usize) -> Option<Members> {
+    let len = u16::from_le_bytes([header[MEMBERS_LEN_AT], header[MEMBERS_LEN_AT + 1]]);
+    match usize::from(len) {
+        0 => Some(Members::default()),
+        len if contents_len + len > CONTENTS_BYTES_MAX => None,
+        len => Members::decode(&header[MEMBERS_LEN_AT - len..MEMBERS_LEN_AT]),
+    }
 }
 
 fn check_version(version: u32) -> Result<(), FileError> {
@@ -280,7 +312,7 @@ pub(super) fn block_crc(start: u32, header: &[u8], stored: &[u8]) -> u32 {
 
 /// The checksum with which those of a file's blocks begin.
 pub(super) fn start_crc(identity: &CheckpointIdentity, contents: &[u8]) -> u32 {
-    crc32c::crc32c(&encode_header(identity, contents)[12..64])
+    crc32c::crc32c(&encode_header(identity, None, contents)[12..64])
 }
 
 fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

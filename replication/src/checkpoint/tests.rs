@@ -8,6 +8,7 @@ use super::catalogue::Unusable;
 use super::catalogue::{check_identity, file_name, is_temporary, parse_name, temporary_name};
 use super::file::{Encoder, PAGE_BYTES};
 use super::*;
+use crate::group::{Members, NodeId};
 use crate::ids::{Index, ShardId, Term};
 
 const IDENTITY: CheckpointIdentity = CheckpointIdentity {
@@ -34,7 +35,7 @@ impl CheckpointSource for &[u8] {
 
 fn encode(identity: &CheckpointIdentity, contents: &[u8], payloads: &[Vec<u8>]) -> Vec<u8> {
     let mut file = Vec::new();
-    let mut encoder = Encoder::begin(identity, contents, &mut file);
+    let mut encoder = Encoder::begin(identity, None, contents, &mut file);
     payloads.iter().for_each(|payload| encoder.block(payload, &mut file));
     assert_eq!(encoder.end(&mut file), file.len() as u64);
     file
@@ -61,6 +62,19 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
+/// A file of a shard whose group has members says who they are.
+#[test]
+fn members_are_read_back() {
+    let members = Members::of_voters([NodeId(3), NodeId(1)]);
+    let mut file = Vec::new();
+    let mut encoder = Encoder::begin(&IDENTITY, Some(&members), b"contents", &mut file);
+    encoder.end(&mut file);
+    let (summary, _) = decode(&file).unwrap();
+    assert_eq!((summary.members, &summary.contents[..]), (members, &b"contents"[..]));
+    let alone = encode(&IDENTITY, b"contents", &[]);
+    assert_eq!(decode(&alone).unwrap().0.members, Members::default());
+}
+
 fn payloads() -> Vec<Vec<u8>> {
     vec![b"a".repeat(5000), noise(9000), b"short".to_vec(), b"ab".repeat(400)]
 }
@@ -69,7 +83,7 @@ fn payloads() -> Vec<Vec<u8>> {
 fn the_bytes_are_those_of_the_format() {
     let file = encode(&IDENTITY, b"contents", &[b"payload".to_vec()]);
     assert_eq!(file.len(), 3 * PAGE_BYTES);
-    let mut header = b"QUORCKP1\x01\0\0\0\x02\0\x08\0".to_vec();
+    let mut header = b"QUORCKP1\x02\0\0\0\x02\0\x08\0".to_vec();
     header.extend((7_u128 << 90 | 5).to_le_bytes());
     header.extend([3_u64, 0x1234, 1, 99].map(u64::to_le_bytes).concat());
     header.extend(b"contents");
@@ -85,7 +99,7 @@ fn the_bytes_are_those_of_the_format() {
     block.extend(b"payload");
     assert_eq!(file[4096..4096 + 31], block);
     assert!(file[4096 + 31..8192].iter().all(|byte| *byte == 0));
-    let mut trailer = b"QUORCKPE\x01\0\0\0".to_vec();
+    let mut trailer = b"QUORCKPE\x02\0\0\0".to_vec();
     trailer.extend(crc.to_le_bytes());
     trailer.extend([1_u64, 7, 4096 + 31, 3 * 4096].map(u64::to_le_bytes).concat());
     trailer.extend(crc32c::crc32c(b"payload").to_le_bytes());
@@ -206,7 +220,7 @@ impl Disk {
 
 /// Writes a checkpoint; the operation of number `fails_at` fails. Calls `after` after each.
 fn write(disk: &mut Disk, fails_at: usize, mut after: impl FnMut(&Disk)) -> Outcome {
-    let mut writer = CheckpointWriter::new(IDENTITY, b"contents");
+    let mut writer = CheckpointWriter::new(IDENTITY, None, b"contents");
     let mut blocks = vec![noise(150_000); 12].into_iter().chain(payloads());
     let mut steps = 0;
     loop {
@@ -280,7 +294,7 @@ fn a_failure_at_any_step_gives_it_up_and_leaves_nothing_behind() {
 
 #[test]
 fn one_given_up_is_removed() {
-    let mut writer = CheckpointWriter::new(IDENTITY, b"");
+    let mut writer = CheckpointWriter::new(IDENTITY, None, b"");
     let mut disk = Disk::default();
     disk.run(writer.poll_operation().unwrap());
     writer.abandon("the server stops");

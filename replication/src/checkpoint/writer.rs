@@ -9,6 +9,7 @@
 //! is not tried again; the next checkpoint is another file.
 
 use crate::fault::{Fault, is_planted};
+use crate::group::Members;
 use crate::log::BlockBuffer;
 
 use super::catalogue::{file_name, temporary_name};
@@ -108,9 +109,14 @@ pub struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    pub fn new(identity: CheckpointIdentity, contents: &[u8]) -> CheckpointWriter {
+    /// `members`: of the shard's group, if it has one.
+    pub fn new(
+        identity: CheckpointIdentity,
+        members: Option<&Members>,
+        contents: &[u8],
+    ) -> CheckpointWriter {
         let mut encoded = Vec::new();
-        let encoder = Encoder::begin(&identity, contents, &mut encoded);
+        let encoder = Encoder::begin(&identity, members, contents, &mut encoded);
         CheckpointWriter {
             identity,
             encoder,

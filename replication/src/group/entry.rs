@@ -32,6 +32,13 @@ pub struct Vote {
     pub voted_for: Option<NodeId>,
 }
 
+impl Vote {
+    /// Whether it may stand where `other` does: it promises all that the other does.
+    pub fn covers(&self, other: &Vote) -> bool {
+        self.term > other.term || self.term == other.term && self.voted_for >= other.voted_for
+    }
+}
+
 impl Default for Vote {
     fn default() -> Vote {
         Vote { term: Term(0), voted_for: None }
@@ -53,6 +60,33 @@ pub struct Members {
 impl Members {
     pub fn of_voters(voters: impl IntoIterator<Item = NodeId>) -> Members {
         Members { voters: voters.into_iter().collect(), ..Members::default() }
+    }
+
+    /// Each list with the number of its nodes (u8) before it, and whether the change ends by itself
+    /// (u8).
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for list in [&self.voters, &self.learners, &self.voters_outgoing, &self.learners_next] {
+            out.push(u8::try_from(list.len()).expect("a group has few members"));
+            list.iter().for_each(|node| out.extend_from_slice(&node.0.to_le_bytes()));
+        }
+        out.push(u8::from(self.auto_leave));
+    }
+
+    /// Reads what [`Members::encode`] wrote, all of it.
+    pub fn decode(bytes: &[u8]) -> Option<Members> {
+        let mut rest = bytes;
+        let mut list = || {
+            let (count, behind) = rest.split_first()?;
+            let (list, behind) = behind.split_at_checked(usize::from(*count) * 8)?;
+            rest = behind;
+            let (ids, _) = list.as_chunks::<8>();
+            Some(ids.iter().map(|id| NodeId(u64::from_le_bytes(*id))).collect())
+        };
+        let (voters, learners) = (list()?, list()?);
+        let (voters_outgoing, learners_next) = (list()?, list()?);
+        let &[auto_leave @ (0 | 1)] = rest else { return None };
+        let auto_leave = auto_leave == 1;
+        Some(Members { voters, learners, voters_outgoing, learners_next, auto_leave })
     }
 
     pub fn contains(&self, node: NodeId) -> bool {
@@ -133,5 +167,30 @@ impl From<&Entry> for eraftpb::Entry {
         raw.term = entry.term.0;
         raw.data = entry.payload.clone();
         raw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_read_back_whole_or_not_at_all() {
+        let members = Members {
+            voters: vec![NodeId(1), NodeId(0x0203)],
+            learners: vec![],
+            voters_outgoing: vec![NodeId(4)],
+            learners_next: vec![NodeId(5)],
+            auto_leave: true,
+        };
+        let mut bytes = Vec::new();
+        members.encode(&mut bytes);
+        let expected = b"\x02\x01\0\0\0\0\0\0\0\x03\x02\0\0\0\0\0\0\x00\
+            \x01\x04\0\0\0\0\0\0\0\x01\x05\0\0\0\0\0\0\0\x01";
+        assert_eq!(bytes, expected);
+        assert_eq!(Members::decode(&bytes), Some(members));
+        assert_eq!(Members::decode(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(Members::decode(&[&bytes[..], &[0]].concat()), None);
+        assert_eq!(Members::decode(&[]), None);
     }
 }

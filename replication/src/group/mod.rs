@@ -10,10 +10,14 @@
 //!
 //! - [`entry`]: entries, votes, members.
 //! - [`lease`]: until when a leader may answer reads alone.
+//! - [`payload`]: what an entry's bytes say, and how it stands in the core's log.
+//! - [`restart`]: what a node's logs have of its groups.
 //! - `storage`: what the crate reads of the log.
 
 pub mod entry;
 mod lease;
+pub mod payload;
+pub mod restart;
 mod storage;
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,8 @@ use std::collections::{HashMap, HashSet};
 use crate::ids::Incarnation;
 
 use super::limits::PAYLOAD_BYTES_MAX;
-use super::record::{RecordHeader, RecordKind};
+use super::record::RecordHeader;
 use super::recovery::Entry;
-use super::segment::field;
-use crate::ids::Index;
-use crate::release::Transaction;
 use crate::release::resolve::Content;
 
 /// Takes the records of a log in order; each entry is handed on once its last fragment has come.
@@ -40,7 +37,7 @@ impl Assembler {
         payload: &[u8],
         visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
     ) -> Result<(), String> {
-        if matches!(header.kind, RecordKind::Seal | RecordKind::Release) {
+        if !header.kind.has_index() {
             return Ok(());
         }
         let (incarnation, shard) = (header.incarnation, header.shard);
@@ -76,27 +73,7 @@ impl Assembler {
 
 /// What a record, or the last one of several, and its whole payload say.
 fn entry_of<'a>(header: &RecordHeader, payload: &'a [u8]) -> Result<Entry<'a>, String> {
-    let content = match header.kind {
-        RecordKind::Void if payload.len() == 8 => {
-            Content::Void { from: Index(u64::from_le_bytes(field(payload, 0))) }
-        }
-        RecordKind::Void | RecordKind::Seal | RecordKind::Release => {
-            return Err("a void of another length".into());
-        }
-        RecordKind::Entry if header.participants == 0 => {
-            Content::Entry { transaction: None, payload }
-        }
-        RecordKind::Entry => {
-            let participants = usize::from(header.participants);
-            let transaction = Transaction::decode(payload, participants)
-                .ok_or("the transaction of an entry is malformed")?;
-            if transaction.index_in(header.shard) != Some(header.index) {
-                return Err("an entry is no part of its own transaction".into());
-            }
-            let payload = &payload[Transaction::encoded_bytes(participants)..];
-            Content::Entry { transaction: Some(transaction), payload }
-        }
-    };
-    let RecordHeader { incarnation, shard, term, index, decided, .. } = *header;
+    let RecordHeader { kind, incarnation, shard, term, index, decided, participants, .. } = *header;
+    let content = Content::decode(kind, participants, (shard, index), payload)?;
     Ok(Entry { incarnation, shard, term, index, decided, content })
 }

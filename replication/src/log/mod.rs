@@ -23,4 +23,4 @@ pub use buffer::BlockBuffer;
 pub use recovery::{RecoveryError, SegmentSource, Tail, recover};
 pub use segment::LogIdentity;
 pub use uses::SegmentUse;
-pub use writer::{EntryRef, LogFailed, LogOperation, LogWriter};
+pub use writer::{EntryRef, GroupEntryRef, LogFailed, LogOperation, LogWriter};

@@ -8,7 +8,8 @@ use super::segment::field;
 
 pub const HEADER_BYTES: usize = 72;
 const MAGIC: &[u8; 4] = b"QREC";
-const FORMAT_VERSION: u8 = 2;
+/// Versions that are read; the last one is written. 2 lacked the records of groups.
+pub(super) const FORMAT_VERSIONS: std::ops::RangeInclusive<u8> = 2..=3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -21,6 +22,39 @@ pub enum RecordKind {
     Void = 3,
     /// Segments before one are not needed any more.
     Release = 4,
+    /// What this node has promised in a shard's group.
+    Vote = 5,
+    /// An entry that changes the members of a shard's group.
+    Change = 6,
+    /// What the members of a shard's group are as of an index.
+    Members = 7,
+    /// The same, and the shard's state is a checkpoint as of there that another node sent.
+    Base = 8,
+}
+
+impl RecordKind {
+    /// Whether it says something of a shard at an index.
+    pub fn has_index(self) -> bool {
+        match self {
+            RecordKind::Entry | RecordKind::Void | RecordKind::Change => true,
+            RecordKind::Members | RecordKind::Base => true,
+            RecordKind::Seal | RecordKind::Release | RecordKind::Vote => false,
+        }
+    }
+
+    fn decode(byte: u8) -> Option<RecordKind> {
+        Some(match byte {
+            1 => RecordKind::Entry,
+            2 => RecordKind::Seal,
+            3 => RecordKind::Void,
+            4 => RecordKind::Release,
+            5 => RecordKind::Vote,
+            6 => RecordKind::Change,
+            7 => RecordKind::Members,
+            8 => RecordKind::Base,
+            _ => return None,
+        })
+    }
 }
 
 /// Which part of a payload a record holds.
@@ -74,7 +108,7 @@ impl RecordHeader {
         assert!(HEADER_BYTES + payload_bytes <= RECORD_BYTES_MAX);
         let mut header = [0u8; HEADER_BYTES];
         header[..4].copy_from_slice(MAGIC);
-        header[4] = FORMAT_VERSION;
+        header[4] = *FORMAT_VERSIONS.end();
         header[5] = self.kind as u8;
         header[6] = u8::from(self.fragment.first) | u8::from(self.fragment.last) << 1;
         header[8..16].copy_from_slice(&self.lsn.0.to_le_bytes());
@@ -116,16 +150,10 @@ impl RecordHeader {
         if crc32c::crc32c_append(crc32c::crc32c_append(start, &header[..68]), payload) != crc {
             return Err(NoRecord::Invalid);
         }
-        if header[4] != FORMAT_VERSION {
+        if !FORMAT_VERSIONS.contains(&header[4]) {
             return Err(NoRecord::UnknownVersion(header[4]));
         }
-        let kind = match header[5] {
-            1 => RecordKind::Entry,
-            2 => RecordKind::Seal,
-            3 => RecordKind::Void,
-            4 => RecordKind::Release,
-            _ => return Err(NoRecord::Invalid),
-        };
+        let Some(kind) = RecordKind::decode(header[5]) else { return Err(NoRecord::Invalid) };
         let record = RecordHeader {
             kind,
             fragment: Fragment { first: header[6] & 1 != 0, last: header[6] & 2 != 0 },
@@ -173,7 +201,7 @@ mod tests {
         let identity = LogIdentity { cluster: 0x0102, node: 3, core: 4 };
         let start = identity.checksum_start();
         let crc = sample().write([b"hel", b"lo"], start, &mut buffer);
-        let mut expected = b"QREC\x02\x01\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01".to_vec();
+        let mut expected = b"QREC\x03\x01\x03\x00\x08\x07\x06\x05\x04\x03\x02\x01".to_vec();
         expected.extend(9u64.to_le_bytes());
         expected.extend(0x11u64.to_le_bytes());
         expected.extend(1u64.to_le_bytes());

@@ -1,7 +1,10 @@
 //! Reads a core's log after a start: hands out its entries in order and decides where it ends.
 //! `FORMAT.md` has the rules; [`decide`] is the table.
 
+use std::collections::BTreeMap;
+
 use crate::fault::{Fault, is_planted};
+use crate::group::{NodeId, Vote};
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::assembler::Assembler;
@@ -47,6 +50,8 @@ pub struct Tail {
     pub leftovers: Vec<u64>,
     /// Up to here each shard's entries may be in no log any more: checkpoints must have them.
     pub released: Vec<(ShardId, Index)>,
+    /// The vote of each group that the log has one of.
+    pub votes: BTreeMap<ShardId, Vote>,
 }
 
 /// An entry or a void read back.
@@ -295,6 +300,11 @@ fn is_blank<S: SegmentSource>(
     Ok(true)
 }
 
+fn decode_vote(header: &RecordHeader, payload: &[u8]) -> Option<Vote> {
+    let node = u64::from_le_bytes(payload.try_into().ok()?);
+    Some(Vote { term: header.term, voted_for: (node != 0).then_some(NodeId(node)) })
+}
+
 pub(super) fn read_error(segment: u64, error: &dyn std::fmt::Display) -> RecoveryError {
     RecoveryError::Read { file: file_name(segment), message: error.to_string() }
 }
@@ -341,7 +351,14 @@ impl<S: SegmentSource> Scan<'_, S> {
                 {
                     (self.first_needed, self.tail.released) = (first, released);
                 }
-                if matches!(header.kind, RecordKind::Entry | RecordKind::Void) {
+                if header.kind == RecordKind::Vote {
+                    let vote = decode_vote(&header, payload).ok_or_else(|| {
+                        let (file, offset) = (file_name(number), start);
+                        RecoveryError::Refused { file, offset, message: "a malformed vote".into() }
+                    })?;
+                    self.tail.votes.insert(header.shard, vote);
+                }
+                if header.kind.has_index() {
                     uses::note(&mut found.lasts, header.shard, header.index);
                 }
                 self.last = (number, start);

@@ -3,7 +3,8 @@
 use super::buffer::BlockBuffer;
 use super::limits::BLOCK_BYTES;
 
-pub const FORMAT_VERSION: u32 = 2;
+/// Versions that are read; the last one is written.
+const FORMAT_VERSIONS: std::ops::RangeInclusive<u32> = 2..=3;
 const MAGIC: &[u8; 8] = b"QUORSEG1";
 const HEADER_BYTES: usize = 68;
 
@@ -56,7 +57,7 @@ impl SegmentHeader {
     pub fn encode(&self) -> BlockBuffer {
         let mut bytes = [0u8; BLOCK_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&FORMAT_VERSIONS.end().to_le_bytes());
         bytes[12..14].copy_from_slice(&self.identity.core.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.identity.cluster.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.identity.node.to_le_bytes());
@@ -81,7 +82,7 @@ impl SegmentHeader {
             return Err(HeaderError::Damaged);
         }
         let version = u32::from_le_bytes(field(header, 8));
-        if version != FORMAT_VERSION {
+        if !FORMAT_VERSIONS.contains(&version) {
             return Err(HeaderError::UnknownVersion(version));
         }
         Ok(SegmentHeader {

@@ -3,7 +3,7 @@
 //! Each turn appends its entries and then polls for operations. A buffer waits while the allowed
 //! number of writes is under way, and takes more entries meanwhile: group commit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::fault::{Fault, is_planted};
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
@@ -17,6 +17,7 @@ use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::Tail;
 use super::segment::{LogIdentity, SegmentHeader};
 use super::uses::{self, SegmentUse};
+use crate::group::{Members, Vote};
 use crate::release::Transaction;
 
 /// errno of a full disk or quota.
@@ -70,6 +71,21 @@ pub struct EntryRef<'a> {
     pub decided: Index,
     /// The transaction over several shards of which the entry is a part.
     pub transaction: Option<&'a Transaction>,
+    pub payload: &'a [u8],
+}
+
+/// One entry of a group, as `group::payload` takes it apart.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupEntryRef<'a> {
+    pub shard: ShardId,
+    pub term: Term,
+    pub index: Index,
+    /// Up to here the shard's entries are committed and decided.
+    pub decided: Index,
+    /// Entry, void or change.
+    pub kind: RecordKind,
+    pub participants: u16,
+    /// With the transaction, if it is part of one.
     pub payload: &'a [u8],
 }
 
@@ -142,6 +158,8 @@ pub struct LogWriter {
     unneeded_since: Lsn,
     /// Last index of each shard that went with a segment.
     released: Vec<(ShardId, Index)>,
+    /// What each group's vote is: said again before a segment goes that may have it.
+    votes: BTreeMap<ShardId, Vote>,
     /// One of them is being removed.
     removing: bool,
     /// Batches that wait, oldest first; the last one still takes entries.
@@ -185,6 +203,7 @@ impl LogWriter {
             unneeded: VecDeque::new(),
             unneeded_since: Lsn(0),
             released: tail.released,
+            votes: tail.votes,
             removing: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -256,6 +275,38 @@ impl LogWriter {
         lsn
     }
 
+    /// Appends what this node promises in a shard's group.
+    pub fn append_vote(&mut self, shard: ShardId, vote: Vote) -> Lsn {
+        self.votes.insert(shard, vote);
+        let (kind, term) = (RecordKind::Vote, vote.term);
+        let subject = Subject { shard, term, ..Subject::of_log(kind) };
+        let voted_for = vote.voted_for.map_or(0, |node| node.0);
+        self.append_record(subject, [&[], &voted_for.to_le_bytes()])
+    }
+
+    /// Appends an entry of a group. One whose index is there already replaces it and all behind it.
+    pub fn append_group_entry(&mut self, entry: GroupEntryRef<'_>) -> Lsn {
+        let GroupEntryRef { shard, term, index, decided, kind, participants, payload } = entry;
+        let subject = Subject { kind, shard, term, index, decided, participants };
+        self.append_record(subject, [&[], payload])
+    }
+
+    /// Appends what the members of a group are as of an index. `installed`: its state is a
+    /// checkpoint as of there; nothing that the log has of the shard before counts.
+    pub fn append_members(
+        &mut self,
+        shard: ShardId,
+        (term, index): (Term, Index),
+        members: &Members,
+        installed: bool,
+    ) -> Lsn {
+        let kind = if installed { RecordKind::Base } else { RecordKind::Members };
+        let subject = Subject { shard, term, index, ..Subject::of_log(kind) };
+        let mut payload = Vec::new();
+        members.encode(&mut payload);
+        self.append_record(subject, [&[], &payload])
+    }
+
     /// Appends a record that cuts a shard's entries from `from` on, for good. It takes the index
     /// behind the last one used.
     pub fn append_void(&mut self, shard: ShardId, term: Term, index: Index, from: Index) -> Lsn {
@@ -309,7 +360,7 @@ impl LogWriter {
             let payload = [front_part, part];
             self.previous_crc = header.write(payload, self.checksum_start, &mut batch.buffer);
             batch.last_lsn = self.appended;
-            if matches!(subject.kind, RecordKind::Entry | RecordKind::Void) {
+            if subject.kind.has_index() {
                 uses::note(&mut batch.lasts, subject.shard, subject.index);
             }
             self.waiting_bytes += HEADER_BYTES + payload_len;
@@ -433,6 +484,10 @@ impl LogWriter {
             }
         }
         if self.unneeded.len() > before {
+            let votes: Vec<_> = self.votes.iter().map(|(shard, vote)| (*shard, *vote)).collect();
+            for (shard, vote) in votes {
+                self.append_vote(shard, vote);
+            }
             // A start must be able to tell them from segments that were lost.
             let subject = Subject::of_log(RecordKind::Release);
             let payload = uses::encode_release(self.uses[0].number, &self.released);

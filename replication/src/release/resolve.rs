@@ -8,19 +8,24 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::fault::{Fault, is_planted};
-use crate::ids::{Index, ShardId, TransactionId};
+use crate::group::Members;
+use crate::ids::{Incarnation, Index, ShardId, Term, TransactionId};
+use crate::log::record::RecordKind;
 
 use super::Transaction;
 
 /// An entry of a shard, or a void, in the order of the shard's indexes.
 pub struct Placed<P> {
+    pub incarnation: Incarnation,
     pub shard: ShardId,
     pub index: Index,
+    pub term: Term,
     /// Up to here the shard's entries were decided when this one was written.
     pub decided: Index,
     pub content: Content<P>,
 }
 
+/// What a record says of a shard at its index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content<P> {
     Entry {
@@ -31,6 +36,77 @@ pub enum Content<P> {
     Void {
         from: Index,
     },
+    /// An entry that changes the members of the shard's group.
+    Change {
+        payload: P,
+    },
+    /// No entry: what the members of the group are as of the index. `installed`: the state is a
+    /// checkpoint as of there, and nothing of the shard before it counts.
+    Members {
+        members: Members,
+        installed: bool,
+    },
+}
+
+impl<P> Content<P> {
+    /// The same, its bytes turned into others.
+    pub fn map<Q>(self, keep: impl FnOnce(P) -> Q) -> Content<Q> {
+        match self {
+            Content::Entry { transaction, payload } => {
+                Content::Entry { transaction, payload: keep(payload) }
+            }
+            Content::Void { from } => Content::Void { from },
+            Content::Change { payload } => Content::Change { payload: keep(payload) },
+            Content::Members { members, installed } => Content::Members { members, installed },
+        }
+    }
+
+    /// What takes effect, or changes members.
+    pub fn payload(&self) -> Option<&P> {
+        match self {
+            Content::Entry { payload, .. } | Content::Change { payload } => Some(payload),
+            Content::Void { .. } | Content::Members { .. } => None,
+        }
+    }
+}
+
+impl<'a> Content<&'a [u8]> {
+    /// What a record of this kind with so many participants and this payload says; an error if it
+    /// is malformed or of no shard.
+    pub fn decode(
+        kind: RecordKind,
+        participants: u16,
+        (shard, index): (ShardId, Index),
+        payload: &'a [u8],
+    ) -> Result<Content<&'a [u8]>, String> {
+        match kind {
+            RecordKind::Void => match payload.try_into() {
+                Ok(from) => Ok(Content::Void { from: Index(u64::from_le_bytes(from)) }),
+                Err(_) => Err("a void of another length".into()),
+            },
+            RecordKind::Change => Ok(Content::Change { payload }),
+            RecordKind::Members | RecordKind::Base => {
+                let members = Members::decode(payload).ok_or("a malformed list of members")?;
+                Ok(Content::Members { members, installed: kind == RecordKind::Base })
+            }
+            RecordKind::Entry if participants == 0 => {
+                Ok(Content::Entry { transaction: None, payload })
+            }
+            RecordKind::Entry => {
+                let participants = usize::from(participants);
+                let transaction = Transaction::decode(payload, participants)
+                    .ok_or("the transaction of an entry is malformed")?;
+                if transaction.index_in(shard) != Some(index) {
+                    return Err("an entry is no part of its own transaction".into());
+                }
+                let payload = &payload[Transaction::encoded_bytes(participants)..];
+                Ok(Content::Entry { transaction: Some(transaction), payload })
+            }
+            RecordKind::Seal | RecordKind::Release | RecordKind::Vote => {
+                Err("a record that says nothing of a shard's entries".into())
+            }
+        }
+    }
 }
 
 /// How a shard goes on.
@@ -51,6 +127,10 @@ pub enum Contradiction {
     Half { shard: ShardId, index: Index, missing: ShardId, missing_index: Index },
     /// A void names entries that had been decided.
     VoidsDecided { shard: ShardId, index: Index, from: Index },
+    /// An entry is missing, or is there twice.
+    OutOfOrder { shard: ShardId, index: Index, expected: Index },
+    /// The log of a node without peers has a record that only a group's members write.
+    OfGroup { shard: ShardId },
 }
 
 impl std::fmt::Display for Contradiction {
@@ -69,6 +149,17 @@ impl std::fmt::Display for Contradiction {
                  acknowledged; the logs are not of one directory. Nothing was changed. Restore \
                  the directory from a backup",
                 index.0, shard.0, from.0
+            ),
+            Contradiction::OutOfOrder { shard, index, expected } => write!(
+                f,
+                "there is entry {} of shard {}, but no log has entry {}; a log file is missing or \
+                 from another time",
+                index.0, shard.0, expected.0
+            ),
+            Contradiction::OfGroup { shard } => write!(
+                f,
+                "a log has records of a group of nodes for shard {}, but this node has no peers",
+                shard.0
             ),
         }
     }
@@ -129,7 +220,13 @@ impl<P> Resolver<P> {
     ) -> Result<(), E> {
         let id = placed.shard;
         let shard = &mut self.shards[usize::from(id.0)];
-        assert_eq!(placed.index.0, shard.used.0 + 1, "a shard's entries come in order");
+        if matches!(placed.content, Content::Change { .. } | Content::Members { .. }) {
+            return Err(Contradiction::OfGroup { shard: id }.into());
+        }
+        let (index, expected) = (placed.index, Index(shard.used.0 + 1));
+        if index != expected {
+            return Err(Contradiction::OutOfOrder { shard: id, index, expected }.into());
+        }
         shard.used = placed.index;
         if let Content::Void { from } = placed.content {
             if from <= shard.decided || from > placed.index {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::resolve::{Content, Contradiction, Ending, Placed, Resolver};
 use super::*;
-use crate::ids::{CoreId, Incarnation};
+use crate::ids::{CoreId, Incarnation, Term};
 
 const SHARDS: u16 = 5;
 const CORES: u16 = 3;
@@ -267,7 +267,10 @@ fn recover(
             What::Void { from } => Content::Void { from },
         };
         let Record { shard, index, decided, .. } = record;
-        resolver.take(Placed { shard, index, decided, content }, &mut apply)?;
+        resolver.take(
+            Placed { incarnation: Incarnation(1), shard, index, term: Term(1), decided, content },
+            &mut apply,
+        )?;
     }
     assert!(heads.iter().all(VecDeque::is_empty), "no log has a gap");
     resolver.finish(&mut apply)
@@ -361,7 +364,15 @@ fn a_report_waits_for_what_stands_before_it() {
 
 fn entry(shard: u16, index: u64, decided: u64, tx: Option<&Transaction>) -> Placed<u64> {
     let content = Content::Entry { transaction: tx.cloned(), payload: index };
-    Placed { shard: ShardId(shard), index: Index(index), decided: Index(decided), content }
+    let (shard, index) = (ShardId(shard), Index(index));
+    Placed {
+        incarnation: Incarnation(1),
+        shard,
+        index,
+        term: Term(1),
+        decided: Index(decided),
+        content,
+    }
 }
 
 /// How the shards end, and what took effect: shard and index.
@@ -418,8 +429,10 @@ fn what_was_decided_is_never_cut_in_silence() {
     };
     assert_eq!(finish(entries), Err(half));
     let void = Placed {
+        incarnation: Incarnation(1),
         shard: ShardId(0),
         index: Index(3),
+        term: Term(1),
         decided: Index(0),
         content: Content::Void { from: Index(1) },
     };

@@ -38,7 +38,7 @@ impl Round {
             stamp,
         };
         Round {
-            writer: CheckpointWriter::new(identity, &contents.encode()),
+            writer: CheckpointWriter::new(identity, None, &contents.encode()),
             walked: false,
             allowance_bytes: 0,
             counted_ns: now_ns,

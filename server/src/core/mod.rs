@@ -23,6 +23,7 @@ use engine::keyspace::eviction::Evictor;
 use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use engine::settings::Settings;
+use replication::group::GroupStart;
 use replication::ids::{Incarnation, Index, Lsn, ShardId};
 use replication::log::{LogIdentity, LogWriter};
 use replication::release::{Release, Report};
@@ -144,6 +145,8 @@ pub struct CoreStart {
     pub incarnation: Incarnation,
     /// Checkpoint files by shard.
     pub checkpoints: Vec<Files>,
+    /// How the groups of its shards go on; none where the node has no peers.
+    pub groups: Vec<(u16, GroupStart)>,
     /// Bytes of each shard's entries behind its last checkpoint; empty for none.
     pub logged_bytes: Vec<u64>,
     pub seed: u64,

@@ -17,6 +17,7 @@ use super::StartError;
 use super::checkpoints::{CheckpointDirectory, LoadPlan, LoadedShard};
 use super::identity::Identity;
 use super::progress::Progress;
+use super::replay::Bases;
 use crate::checkpoint::files::Files;
 use crate::runtime::disk::{FileReader, list_files, remove_file};
 
@@ -53,6 +54,14 @@ impl CheckpointSource for File<'_> {
     }
 }
 
+/// The shards of a directory as their checkpoints have them.
+pub struct Loaded {
+    pub shards: Shards,
+    /// By shard, those that are there.
+    pub files: Vec<Files>,
+    pub bases: Bases,
+}
+
 /// Loads every shard from its newest sound checkpoint, or empty, and removes files that are of no
 /// use any more.
 pub fn load_checkpoints(
@@ -60,7 +69,7 @@ pub fn load_checkpoints(
     identity: &Identity,
     settings: &Settings,
     hasher: Hasher64,
-) -> Result<(Shards, Vec<Files>), StartError> {
+) -> Result<Loaded, StartError> {
     let directory = data.join(DIRECTORY);
     let names = list_files(&directory)?;
     let plan = LoadPlan { identity, settings, hasher: &hasher, names: &names };
@@ -73,6 +82,7 @@ pub fn load_checkpoints(
     }
     let mut shards = Shards::new(identity.shards, hasher.clone());
     let mut files = Vec::new();
+    let bases = Bases::new(identity, loaded.iter().map(|loaded| loaded.base.clone()));
     for (id, loaded) in loaded.into_iter().enumerate() {
         let LoadedShard { shard, files: found, decision, .. } = loaded;
         for (name, error) in &decision.damaged {
@@ -90,7 +100,7 @@ pub fn load_checkpoints(
         shards.put(shard.unwrap_or_else(|| Box::new(Shard::new(id as u16, hasher.clone()))));
         files.push(found);
     }
-    Ok((shards, files))
+    Ok(Loaded { shards, files, bases })
 }
 
 /// The checkpoints of a directory, by shard: each is read, none is kept in memory. Changes nothing.

@@ -7,10 +7,11 @@ use engine::keyspace::Shard;
 use engine::settings::Settings;
 use replication::checkpoint::catalogue::{check_identity, is_temporary, parse_name};
 use replication::checkpoint::{
-    CheckpointReader, CheckpointSource, Decision, FileError, Found, decide,
+    CheckpointIdentity, CheckpointReader, CheckpointSource, Decision, FileError, Found, decide,
 };
 use replication::fault::{Fault, is_planted};
-use replication::ids::{Index, ShardId};
+use replication::group::{Base, Members, NodeId};
+use replication::ids::{Index, ShardId, Term};
 
 use super::StartError;
 use super::identity::Identity;
@@ -27,7 +28,8 @@ pub trait CheckpointDirectory: Sync {
 pub struct LoadedShard {
     /// `None`: there is none, the shard begins empty.
     pub shard: Option<Box<Shard>>,
-    pub index: Index,
+    /// What it is as of.
+    pub base: Base,
     /// Those that are there.
     pub files: Files,
     pub decision: Decision,
@@ -60,7 +62,9 @@ impl LoadPlan<'_> {
         let (mut loaded, mut found, mut there) = (None, Vec::new(), Vec::new());
         for (index, name, bytes) in candidates {
             let verdict = match &loaded {
-                None => self.load_file(directory, name, id).map(|shard| loaded = Some(shard)),
+                None => self.load_file(directory, name, id).map(|(shard, base)| {
+                    loaded = Some((shard, base));
+                }),
                 Some(_) => self.open(directory, name).map(drop),
             };
             if verdict.is_ok() {
@@ -81,8 +85,15 @@ impl LoadPlan<'_> {
             let name = replication::checkpoint::catalogue::file_name(id, *index);
             !decision.remove.contains(&name)
         });
-        let index = decision.newest.unwrap_or_default();
-        Ok(LoadedShard { shard: loaded, index, files: Files::found(there), decision })
+        let (shard, base) = loaded.unzip();
+        let base = base.unwrap_or_else(|| self.first_base());
+        Ok(LoadedShard { shard, base, files: Files::found(there), decision })
+    }
+
+    /// What a shard without a checkpoint begins with.
+    fn first_base(&self) -> Base {
+        let voters = self.identity.voters.iter().copied().map(NodeId);
+        Base { index: 0, term: 0, members: Members::of_voters(voters) }
     }
 
     fn open<D: CheckpointDirectory>(
@@ -102,7 +113,7 @@ impl LoadPlan<'_> {
         directory: &D,
         name: &str,
         id: ShardId,
-    ) -> Result<Box<Shard>, FileError> {
+    ) -> Result<(Box<Shard>, Base), FileError> {
         let mut reader = self.open(directory, name)?;
         let summary = reader.summary().clone();
         let contents = Contents::decode(&summary.contents)
@@ -116,8 +127,10 @@ impl LoadPlan<'_> {
             let loaded = loader.load(payload);
             loaded.map_err(|error| reader.contents_error(error.to_string()))?;
         }
-        let shard = loader.finish(summary.identity.index.0);
-        shard.map_err(|error| reader.contents_error(error.to_string()))
+        let CheckpointIdentity { index: Index(index), term: Term(term), .. } = summary.identity;
+        let shard = loader.finish(index);
+        let shard = shard.map_err(|error| reader.contents_error(error.to_string()))?;
+        Ok((shard, Base { index, term, members: summary.members }))
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Identity {
     pub cluster: u128,
     pub node: u64,
     pub shards: usize,
+    /// The nodes that the cluster began with; none where this one has no peers.
+    pub voters: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -22,6 +24,8 @@ struct File {
     cluster: String,
     node: u64,
     shards: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    voters: Vec<u64>,
     /// CRC32C of the others. What lies beside this file says something else with other shards, so
     /// no damage here may pass; directories made before it was written have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,8 +34,10 @@ struct File {
 
 impl File {
     fn check(&self) -> String {
-        let File { format, cluster, node, shards, check: _ } = self;
-        format!("{:08x}", crc32c::crc32c(format!("{format} {cluster} {node} {shards}").as_bytes()))
+        let File { format, cluster, node, shards, voters, check: _ } = self;
+        let mut said = format!("{format} {cluster} {node} {shards}");
+        voters.iter().for_each(|voter| said += &format!(" {voter}"));
+        format!("{:08x}", crc32c::crc32c(said.as_bytes()))
     }
 }
 
@@ -48,12 +54,18 @@ impl Identity {
                         "{shown} is missing, but there are logs beside it; restore it from a backup"
                     ));
                 }
-                let identity = Identity { cluster: random()?, node: 1, shards };
+                let voters = Vec::new();
+                let identity = Identity { cluster: random()?, node: 1, shards, voters };
                 identity.create(directory).map_err(|e| format!("cannot write {shown}: {e}"))?;
                 Ok(identity)
             }
             Err(error) => Err(format!("cannot read {shown}: {error}")),
         }
+    }
+
+    /// Whether its shards' groups have replicas on other nodes.
+    pub fn is_grouped(&self) -> bool {
+        !self.voters.is_empty()
     }
 
     /// Reads the identity of a directory that has one.
@@ -83,7 +95,8 @@ impl Identity {
         if file.shards == 0 {
             return Err("a directory has at least one shard".into());
         }
-        Ok(Identity { cluster, node: file.node, shards: file.shards })
+        let File { node, shards, voters, .. } = file;
+        Ok(Identity { cluster, node, shards, voters })
     }
 
     /// Written under another name first, so that it is whole or absent.
@@ -93,6 +106,7 @@ impl Identity {
             cluster: format!("{:032x}", self.cluster),
             node: self.node,
             shards: self.shards,
+            voters: self.voters.clone(),
             check: None,
         };
         file.check = Some(file.check());

@@ -134,8 +134,14 @@ impl Prepared {
 fn retire_logs(config: &Config, recovered: &Recovered) -> Result<(), StartError> {
     let covered =
         |shard: ShardId| recovered.files.get(usize::from(shard.0)).map_or(Index(0), Files::covered);
-    for (core, tail) in recovered.tails.iter().enumerate().skip(config.cores) {
-        if tail.uses.iter().all(|segment| segment.is_covered(&covered)) {
+    let (kept, others) = recovered.tails.split_at(recovered.tails.len().min(config.cores));
+    let votes = starts::votes_of(kept);
+    for (core, tail) in (config.cores..).zip(others) {
+        // This start says a vote again, but that is not durable yet.
+        let mut said = tail.votes.iter();
+        let covered_votes =
+            said.all(|(shard, vote)| votes.get(shard).is_some_and(|v| v.covers(vote)));
+        if covered_votes && tail.uses.iter().all(|segment| segment.is_covered(&covered)) {
             let directory = config.dir.join(format!("core-{core}"));
             // Oldest first: no segment may be missing before others.
             for segment in list_segments(&directory)? {

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use replication::ids::{Index, ShardId};
+use replication::ids::Incarnation;
 use replication::log::{LogIdentity, SegmentSource, Tail, recover};
 use replication::release::resolve::{Content, Placed};
 
 use super::StartError;
 use super::identity::Identity;
 use super::progress::Progress;
-use super::replay::{EntryStream, Replayed, place};
+use super::replay::{Bases, EntryStream, Replayed, place};
 use super::segments::SegmentFiles;
 
 /// Payload bytes and entries that a reading thread hands over at once, and such batches that may
@@ -48,7 +48,7 @@ impl Deref for Payload {
 pub fn read_logs(
     directories: &[PathBuf],
     identity: &Identity,
-    bases: &[Index],
+    bases: &Bases,
     take: impl FnOnce(&mut [Log]) -> Result<Replayed, StartError>,
 ) -> Result<(Replayed, Vec<Tail>), StartError> {
     let sources = directories.iter().map(|path| SegmentFiles::list(path));
@@ -88,14 +88,14 @@ fn read_log(
     directory: &Path,
     mut source: Counted<'_>,
     identity: LogIdentity,
-    bases: &[Index],
+    bases: &Bases,
     sender: SyncSender<Batch>,
 ) -> Result<Option<Tail>, StartError> {
     let mut batch = Filling::default();
     let mut wanted = true;
     let tail = recover(&mut source, identity, &mut |entry| {
-        let base = bases.get(usize::from(entry.shard.0));
-        if base.is_some_and(|base| entry.index <= *base) {
+        let entered = !matches!(entry.content, Content::Members { .. });
+        if entered && entry.index <= bases.index(entry.shard) {
             return Ok(());
         }
         batch.entries.push(place(entry, |payload| batch.bytes.append(payload)));
@@ -148,11 +148,11 @@ pub struct Log {
 impl EntryStream for Log {
     type Payload = Payload;
 
-    fn peek(&mut self) -> Option<(ShardId, Index)> {
+    fn peek(&mut self) -> Option<Incarnation> {
         loop {
             let next = self.batch.as_ref().and_then(|batch| batch.entries.as_slice().first());
             if let Some(entry) = next {
-                return Some((entry.shard, entry.index));
+                return Some(entry.incarnation);
             }
             self.batch = None;
             self.batch = Some(self.receiver.recv().ok()?);
@@ -161,15 +161,9 @@ impl EntryStream for Log {
 
     fn next(&mut self) -> Option<Placed<Payload>> {
         let batch = self.batch.as_mut()?;
-        let Placed { shard, index, decided, content } = batch.entries.next()?;
-        let content = match content {
-            Content::Entry { transaction, payload: range } => {
-                let payload = Payload { batch: batch.bytes.clone(), range };
-                Content::Entry { transaction, payload }
-            }
-            Content::Void { from } => Content::Void { from },
-        };
-        Some(Placed { shard, index, decided, content })
+        let Placed { incarnation, shard, index, term, decided, content } = batch.entries.next()?;
+        let content = content.map(|range| Payload { batch: batch.bytes.clone(), range });
+        Some(Placed { incarnation, shard, index, term, decided, content })
     }
 }
 

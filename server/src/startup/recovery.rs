@@ -8,15 +8,14 @@ use std::path::Path;
 use engine::hash::Hasher64;
 use engine::keyspace::Shards;
 use engine::settings::Settings;
-use replication::ids::Index;
 use replication::log::Tail;
 
 use super::StartError;
 use super::appliers::apply_by_threads;
-use super::checkpoint_files::load_checkpoints;
+use super::checkpoint_files::{Loaded, load_checkpoints};
 use super::identity::Identity;
 use super::readers::read_logs;
-use super::replay::{Replayed, bases_of, take_in_order};
+use super::replay::{Bases, Replayed, take_in_order};
 use super::segments::core_directories;
 use crate::checkpoint::files::Files;
 use crate::runtime::disk::{flush, remove_file, remove_leftovers, segment_path};
@@ -36,12 +35,12 @@ pub fn recover_directory(
     settings: &Settings,
     hasher: Hasher64,
 ) -> Result<Recovered, StartError> {
-    let (mut shards, files) = load_checkpoints(directory, identity, settings, hasher)?;
+    let Loaded { mut shards, files, bases } =
+        load_checkpoints(directory, identity, settings, hasher)?;
     let directories = core_directories(directory)?;
     for directory in &directories {
         remove_leftovers(directory)?;
     }
-    let bases = bases_of(&shards);
     let (replayed, tails) = read_logs(&directories, identity, &bases, |logs| {
         let threads_max = std::thread::available_parallelism().map_or(1, usize::from);
         apply_by_threads(&mut shards, settings, threads_max, |take_effect| {
@@ -64,7 +63,7 @@ pub fn recover_directory(
 pub fn check_transactions(
     directory: &Path,
     identity: &Identity,
-    bases: &[Index],
+    bases: &Bases,
 ) -> Result<Replayed, StartError> {
     let directories = core_directories(directory)?;
     let (replayed, tails) = read_logs(&directories, identity, bases, |logs| {
@@ -75,9 +74,9 @@ pub fn check_transactions(
 }
 
 /// What the logs have let go must be in checkpoints.
-pub fn check_released(tails: &[Tail], bases: &[Index]) -> Result<(), StartError> {
+pub fn check_released(tails: &[Tail], bases: &Bases) -> Result<(), StartError> {
     for (shard, last) in tails.iter().flat_map(|tail| &tail.released) {
-        let base = bases.get(usize::from(shard.0)).copied().unwrap_or_default();
+        let base = bases.index(*shard);
         if base < *last {
             return Err(format!(
                 "entries {} to {} of shard {} are in no log any more, and no sound checkpoint has \

@@ -7,18 +7,21 @@ use engine::effect::apply::apply_batch;
 use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::settings::Settings;
-use replication::ids::{Index, ShardId};
+use replication::group::restart::Restart;
+use replication::group::{Base, GroupStart};
+use replication::ids::{Incarnation, Index, ShardId};
 use replication::log::recovery::Entry;
-use replication::release::resolve::{Content, Ending, Placed, Resolver};
+use replication::release::resolve::{Ending, Placed, Resolver};
 
 use super::StartError;
+use super::identity::Identity;
 
 /// A log's entries, and voids, in their order.
 pub trait EntryStream {
     type Payload: Deref<Target = [u8]>;
 
-    /// Shard and index of the next one.
-    fn peek(&mut self) -> Option<(ShardId, Index)>;
+    /// The start that wrote the next one.
+    fn peek(&mut self) -> Option<Incarnation>;
 
     fn next(&mut self) -> Option<Placed<Self::Payload>>;
 }
@@ -32,6 +35,8 @@ pub struct Replayed {
     pub endings: Vec<Ending>,
     /// Bytes of each shard's entries behind its checkpoint.
     pub bytes: Vec<u64>,
+    /// How each group goes on, but for its vote; none where the node has no peers.
+    pub groups: Vec<GroupStart>,
 }
 
 impl Replayed {
@@ -53,13 +58,8 @@ impl Replayed {
 
 /// An entry as it was read, its payload kept by `keep`.
 pub fn place<P>(entry: Entry<'_>, keep: impl FnOnce(&[u8]) -> P) -> Placed<P> {
-    let content = match entry.content {
-        Content::Entry { transaction, payload } => {
-            Content::Entry { transaction, payload: keep(payload) }
-        }
-        Content::Void { from } => Content::Void { from },
-    };
-    Placed { shard: entry.shard, index: entry.index, decided: entry.decided, content }
+    let Entry { incarnation, shard, index, term, decided, content } = entry;
+    Placed { incarnation, shard, index, term, decided, content: content.map(keep) }
 }
 
 pub fn empty_shards(shard_count: usize, hasher: Hasher64) -> Shards {
@@ -70,22 +70,57 @@ pub fn empty_shards(shard_count: usize, hasher: Hasher64) -> Shards {
     shards
 }
 
-/// The index up to which each shard has everything.
-pub fn bases_of(shards: &Shards) -> Vec<Index> {
-    shards.held().map(|shard| Index(shard.released())).collect()
+/// Up to where each shard has everything: what its checkpoint is as of.
+#[derive(Clone, Debug)]
+pub enum Bases {
+    /// Of a node without peers.
+    Alone(Vec<Index>),
+    Grouped(Vec<Base>),
+}
+
+impl Bases {
+    /// Those of a directory whose shards begin with these.
+    pub fn new(identity: &Identity, bases: impl Iterator<Item = Base>) -> Bases {
+        if identity.is_grouped() {
+            Bases::Grouped(bases.collect())
+        } else {
+            Bases::Alone(bases.map(|base| Index(base.index)).collect())
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        match self {
+            Bases::Alone(bases) => bases.len(),
+            Bases::Grouped(bases) => bases.len(),
+        }
+    }
+
+    /// 0 for a shard that there is none of.
+    pub fn index(&self, shard: ShardId) -> Index {
+        let place = usize::from(shard.0);
+        match self {
+            Bases::Alone(bases) => bases.get(place).copied().unwrap_or_default(),
+            Bases::Grouped(bases) => bases.get(place).map_or(Index(0), |base| Index(base.index)),
+        }
+    }
+}
+
+/// The bases of a node without peers.
+pub fn bases_of(shards: &Shards) -> Bases {
+    Bases::Alone(shards.held().map(|shard| Index(shard.released())).collect())
 }
 
 /// Applies the entries of the logs behind those that the shards have already, if their
 /// transactions are whole: all in one thread.
 pub fn apply_in_order<L: EntryStream>(
     logs: &mut [L],
+    bases: &Bases,
     shards: Shards,
     settings: &Settings,
 ) -> Result<(Shards, Replayed), StartError> {
-    let bases = bases_of(&shards);
     let mut applier = Applier::new(shards, settings);
     let mut order = 0;
-    let decided = take_in_order(logs, &bases, |shard, index, payload| {
+    let decided = take_in_order(logs, bases, |shard, index, payload| {
         applier.apply(&[Decided { order, shard, index, payload }]);
         order += 1;
         Ok(())
@@ -151,71 +186,77 @@ impl<'s> Applier<'s> {
 const TURN_BYTES: usize = 1 << 20;
 const ENTRY_BYTES: usize = 128;
 
-/// Takes entries from the logs as long as one of them has the next entry of some shard. Those
-/// behind the shard's base whose transactions are whole are given to `take_effect`, each shard's
-/// in order. Which log is taken from when depends on nothing but the logs.
+/// Which entries take effect.
+enum Rules<P> {
+    /// No other node has them: what the logs have of a transaction decides.
+    Alone(Resolver<P>),
+    /// What is not known to be decided is for the groups to settle.
+    Grouped(Restart<P>),
+}
+
+/// Takes the entries of the logs, those of an earlier start first. Those behind the shard's base
+/// that take effect are given to `take_effect`, each shard's in order. Which log is taken from when
+/// depends on nothing but the logs.
 pub fn take_in_order<L: EntryStream>(
     logs: &mut [L],
-    bases: &[Index],
+    bases: &Bases,
     mut take_effect: impl FnMut(ShardId, Index, L::Payload) -> Result<(), StartError>,
 ) -> Result<Replayed, StartError> {
-    let mut resolver = Resolver::new(bases);
-    let mut bytes = vec![0; bases.len()];
+    let mut rules = match bases {
+        Bases::Alone(bases) => Rules::Alone(Resolver::new(bases)),
+        Bases::Grouped(bases) => Rules::Grouped(Restart::new(bases.clone())),
+    };
+    let mut bytes = vec![0; bases.count()];
     let mut take_effect = |shard: ShardId, index: Index, payload: L::Payload| {
         bytes[usize::from(shard.0)] += payload.len() as u64;
         take_effect(shard, index, payload)
     };
     let mut entries = 0;
-    loop {
-        let mut progressed = false;
-        let mut stuck = None;
+    while let Some(start) = logs.iter_mut().filter_map(|log| log.peek()).min() {
         for (core, log) in logs.iter_mut().enumerate() {
             let mut turn_bytes = 0;
             while turn_bytes < TURN_BYTES
-                && let Some((shard, index)) = log.peek()
+                && log.peek() == Some(start)
+                && let Some(entry) = log.next()
             {
-                let expected = resolver.next_index(shard).ok_or_else(|| {
-                    format!(
-                        "the log of core {core} has a shard {}, which this directory does not have",
-                        shard.0
-                    )
-                })?;
-                let covered = index <= bases[usize::from(shard.0)];
-                if !covered && index != expected {
-                    stuck = Some((core, shard, index, expected));
-                    break;
+                let shard = entry.shard;
+                if usize::from(shard.0) >= bases.count() {
+                    let (id, has) = (shard.0, "which this directory does not have");
+                    return Err(format!("the log of core {core} has a shard {id}, {has}").into());
                 }
-                progressed = true;
-                // A checkpoint has what is covered.
-                if let Some(entry) = log.next().filter(|_| !covered) {
-                    turn_bytes += ENTRY_BYTES + payload_bytes(&entry);
-                    entries += 1;
-                    resolver.take(entry, &mut take_effect)?;
+                turn_bytes += ENTRY_BYTES + payload_bytes(&entry);
+                entries += 1;
+                let in_log = |error: StartError| format!("the log of core {core}: {error}");
+                match &mut rules {
+                    // A checkpoint has what is covered.
+                    Rules::Alone(_) if entry.index <= bases.index(shard) => entries -= 1,
+                    Rules::Alone(resolver) => resolver.take(entry, &mut take_effect)?,
+                    Rules::Grouped(restart) => {
+                        restart.take(entry, &mut take_effect).map_err(in_log)?;
+                    }
                 }
-            }
-        }
-        match stuck {
-            _ if progressed => {}
-            None => break,
-            Some((core, shard, index, expected)) => {
-                return Err(format!(
-                    "the log of core {core} has entry {} of shard {}, but no log has entry {}; a \
-                     log file is missing or from another time",
-                    index.0, shard.0, expected.0
-                )
-                .into());
             }
         }
     }
-    let endings = resolver.finish(&mut take_effect)?;
-    Ok(Replayed { entries, endings, bytes })
+    match rules {
+        Rules::Alone(resolver) => {
+            let endings = resolver.finish(&mut take_effect)?;
+            Ok(Replayed { entries, endings, bytes, groups: Vec::new() })
+        }
+        Rules::Grouped(restart) => {
+            let groups = restart.finish();
+            let ending = |group: &GroupStart| {
+                let last = Index(group.base.index);
+                Ending { last, used: last, void_from: None }
+            };
+            let endings = groups.iter().map(ending).collect();
+            Ok(Replayed { entries, endings, bytes, groups })
+        }
+    }
 }
 
 fn payload_bytes<P: Deref<Target = [u8]>>(entry: &Placed<P>) -> usize {
-    match &entry.content {
-        Content::Entry { payload, .. } => payload.len(),
-        Content::Void { .. } => 0,
-    }
+    entry.content.payload().map_or(0, |payload| payload.len())
 }
 
 /// The last index that is used once a shard's void, if it needs one, is written.

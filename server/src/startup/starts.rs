@@ -1,8 +1,11 @@
 //! Deals out a node's shards and logs to its cores. Pure.
 
+use std::collections::BTreeMap;
+
 use replication::fault::{Fault, is_planted};
+use replication::group::Vote;
 use replication::ids::{Incarnation, Index, ShardId, Term};
-use replication::log::{LogIdentity, LogWriter};
+use replication::log::{LogIdentity, LogWriter, Tail};
 use replication::release::resolve::Ending;
 
 use crate::config::Config;
@@ -10,6 +13,18 @@ use crate::core::host::Host;
 use crate::core::{CoreStart, home_of};
 
 use super::recovery::Recovered;
+
+/// The votes of the groups, in whichever logs they lie.
+pub fn votes_of(tails: &[Tail]) -> BTreeMap<ShardId, Vote> {
+    let mut votes = BTreeMap::new();
+    for (shard, vote) in tails.iter().flat_map(|tail| &tail.votes) {
+        let known = votes.entry(*shard).or_insert(*vote);
+        if vote.covers(known) {
+            *known = *vote;
+        }
+    }
+    votes
+}
 
 /// What each core starts with. `log_identity` names the node whose logs these are (its `core` is of
 /// no account), `None` where there are none.
@@ -25,6 +40,7 @@ pub fn deal_out(
     let hasher = shards.hasher();
     let highest = tails.iter().map(|tail| tail.incarnation).max().unwrap_or_default();
     let incarnation = Incarnation(highest.0 + 1);
+    let votes = votes_of(&tails);
     (0..config.cores as u16)
         .map(|id| {
             let owned: Vec<_> = (0..shard_count)
@@ -37,12 +53,22 @@ pub fn deal_out(
                 let mut log = LogWriter::new(identity, config.log_segment_bytes, tail, incarnation);
                 log.set_writes_in_flight_max(config.log_writes_in_flight);
                 for shard in &owned {
+                    // Its own log has it from now on, wherever it lay before.
+                    if let Some(vote) = votes.get(&ShardId(shard.id())) {
+                        log.append_vote(ShardId(shard.id()), *vote);
+                    }
                     let ending = replayed.endings.get(usize::from(shard.id()));
                     void_cut(&mut log, ShardId(shard.id()), ending);
                 }
                 log
             });
+            let group_of = |shard: u16| {
+                let mut group = replayed.groups.get(usize::from(shard))?.clone();
+                group.vote = votes.get(&ShardId(shard)).copied().unwrap_or_default();
+                Some((shard, group))
+            };
             CoreStart {
+                groups: owned.iter().filter_map(|shard| group_of(shard.id())).collect(),
                 id,
                 config: config.clone(),
                 shard_count,

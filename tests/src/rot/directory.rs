@@ -44,7 +44,8 @@ fn start(directory: &Path, image: &Image) -> Result<State, String> {
 /// A directory with the image in it, and its identity.
 fn directory_of(image: &Image) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory for the test");
-    let identity = Identity { cluster: IDENTITY.cluster, node: IDENTITY.node, shards: SHARDS };
+    let (cluster, node) = (IDENTITY.cluster, IDENTITY.node);
+    let identity = Identity { cluster, node, shards: SHARDS, voters: Vec::new() };
     identity.create(directory.path()).expect("it is written");
     write(directory.path(), &image.disk);
     assert_eq!(start(directory.path(), image).expect("it is sound"), image.whole);

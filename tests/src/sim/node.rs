@@ -9,7 +9,7 @@ use std::path::Path;
 use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
-use replication::ids::{Index, ShardId};
+use replication::ids::{Incarnation, ShardId};
 use replication::log::{LogIdentity, Tail, recover};
 use replication::release::resolve::Placed;
 use server::checkpoint::files::Files;
@@ -112,8 +112,8 @@ struct Entries(std::iter::Peekable<std::vec::IntoIter<Placed<Vec<u8>>>>);
 impl EntryStream for Entries {
     type Payload = Vec<u8>;
 
-    fn peek(&mut self) -> Option<(ShardId, Index)> {
-        self.0.peek().map(|entry| (entry.shard, entry.index))
+    fn peek(&mut self) -> Option<Incarnation> {
+        self.0.peek().map(|entry| entry.incarnation)
     }
 
     fn next(&mut self) -> Option<Placed<Vec<u8>>> {
@@ -236,8 +236,9 @@ pub fn recover_disk(
         tails.push(tail);
         logs.push(Entries(entries.into_iter().peekable()));
     }
-    check_released(&tails, &bases_of(&shards)).map_err(|error| error.to_string())?;
-    let (shards, replayed) = apply_in_order(&mut logs, shards, &config.engine_settings())
+    let bases = bases_of(&shards);
+    check_released(&tails, &bases).map_err(|error| error.to_string())?;
+    let (shards, replayed) = apply_in_order(&mut logs, &bases, shards, &config.engine_settings())
         .map_err(|error| error.to_string())?;
     Ok(Recovered { shards, tails, replayed, files })
 }
@@ -248,7 +249,12 @@ fn load_checkpoints(
     hasher: Hasher64,
 ) -> Result<(Shards, Vec<Files>), String> {
     let shard_count = config.shards.unwrap_or(config.cores);
-    let identity = Identity { cluster: IDENTITY.cluster, node: IDENTITY.node, shards: shard_count };
+    let identity = Identity {
+        cluster: IDENTITY.cluster,
+        node: IDENTITY.node,
+        shards: shard_count,
+        voters: Vec::new(),
+    };
     let (settings, names) = (config.engine_settings(), disk.files.list());
     let plan =
         LoadPlan { identity: &identity, settings: &settings, hasher: &hasher, names: &names };

@@ -5,6 +5,7 @@ use engine::hash::Hasher64;
 use engine::image;
 use engine::keyspace::Value;
 use engine::value::limits::EncodingLimits;
+use replication::group::NodeId;
 use replication::release::Transaction;
 use replication::release::resolve::Content;
 
@@ -12,6 +13,15 @@ use replication::release::resolve::Content;
 pub fn describe_content(content: &Content<&[u8]>, shown_bytes_max: usize) -> Vec<String> {
     match content {
         Content::Void { from } => vec![format!("entries from {} on are cut", from.0)],
+        Content::Change { .. } => vec!["a change of the group's members".into()],
+        Content::Members { members, installed } => {
+            let ids = |nodes: &[NodeId]| {
+                nodes.iter().map(|node| node.0.to_string()).collect::<Vec<_>>().join(" ")
+            };
+            let (voters, learners) = (ids(&members.voters), ids(&members.learners));
+            let of = if *installed { "a checkpoint of another node, with" } else { "now" };
+            vec![format!("{of} voters {voters}; learners {learners}")]
+        }
         Content::Entry { transaction, payload } => {
             let mut lines: Vec<String> = transaction.iter().map(describe_transaction).collect();
             lines.extend(describe_payload(payload, shown_bytes_max));

@@ -195,8 +195,18 @@ impl Printer<'_> {
                 "entry shard {} term {} index {} decided {}: {} bytes{part}",
                 header.shard.0, header.term.0, header.index.0, header.decided.0, header.payload_len
             )?,
-            RecordKind::Void => {
-                write!(self.out, "void shard {} index {}", header.shard.0, header.index.0)?;
+            RecordKind::Void | RecordKind::Change | RecordKind::Members | RecordKind::Base => {
+                let kind = match header.kind {
+                    RecordKind::Void => "void",
+                    RecordKind::Change => "change",
+                    RecordKind::Members => "members",
+                    _ => "base",
+                };
+                let (shard, term, index) = (header.shard.0, header.term.0, header.index.0);
+                write!(self.out, "{kind} shard {shard} term {term} index {index}")?;
+            }
+            RecordKind::Vote => {
+                write!(self.out, "vote shard {} term {}", header.shard.0, header.term.0)?;
             }
         }
         writeln!(self.out, "{}", if taken { "" } else { " (not in the chain)" })?;

@@ -6,6 +6,8 @@ use super::*;
 use crate::ids::{CoreId, TransactionId};
 use crate::release::{Participant, Transaction};
 
+mod groups;
+
 const IDENTITY: LogIdentity = LogIdentity { cluster: 0xc0ffee, node: 1, core: 0 };
 
 /// A disk that keeps what was synced apart from what is still being written.
@@ -117,6 +119,14 @@ impl Run {
                     self.writer.on_segment_ready(number, Ok(())).unwrap();
                 }
             }
+        }
+    }
+
+    /// Until all that was appended is durable.
+    fn settle(&mut self) {
+        while self.writer.durable() < self.writer.appended() {
+            self.submit();
+            (0..self.in_flight.len()).for_each(|_| self.complete(0));
         }
     }
 
@@ -454,10 +464,7 @@ fn another_size_of_segments_is_for_new_ones() {
         for number in 0..20 {
             step(&mut run, number);
         }
-        while run.writer.durable() < run.writer.appended() {
-            run.submit();
-            (0..run.in_flight.len()).for_each(|_| run.complete(0));
-        }
+        run.settle();
         let (after, acknowledged, unsure) = run.crash([Damage::Lost; 2]);
         assert!(unsure.is_empty());
         (disk, expected) = (after, [found, acknowledged].concat());
@@ -472,10 +479,7 @@ fn an_empty_segment_too_small_for_the_first_write_is_passed_over() {
     let (disk, ..) = run.crash([Damage::Lost; 2]);
     let (mut run, _) = Run::start_with(disk, 8 * SEGMENT_BYTES_MIN);
     run.append(0, vec![1; 150_000]);
-    while run.writer.durable() < run.writer.appended() {
-        run.submit();
-        (0..run.in_flight.len()).for_each(|_| run.complete(0));
-    }
+    run.settle();
     let (mut disk, acknowledged, _) = run.crash([Damage::Lost; 2]);
     assert!(read_all(&mut disk).expect("it is sound").0 == acknowledged);
     assert_eq!(acknowledged.len(), 1);
@@ -500,10 +504,7 @@ fn transactions_and_voids_are_read_back() {
             payload: &payload,
         });
         run.writer.append_void(ShardId(2), Term(1), Index(9), Index(4));
-        while run.writer.durable() < run.writer.appended() {
-            run.submit();
-            (0..run.in_flight.len()).for_each(|_| run.complete(0));
-        }
+        run.settle();
         let mut found = Vec::new();
         let tail = recover(&mut run.disk, IDENTITY, &mut |entry| {
             let Entry { shard, index, decided, content, .. } = entry;
@@ -514,6 +515,7 @@ fn transactions_and_voids_are_read_back() {
                 match content {
                     Content::Entry { transaction, payload } => (transaction, payload.to_vec()),
                     Content::Void { from } => (None, from.0.to_le_bytes().to_vec()),
+                    other => panic!("{other:?}"),
                 },
             ));
             Ok(())
@@ -565,10 +567,7 @@ fn what_a_checkpoint_has_may_go_and_nothing_else() {
             }
             let shard = number % 3;
             run.append(shard as u16, vec![number as u8; 1 + number * 7919 % 30_000]);
-            while run.writer.durable() < run.writer.appended() {
-                run.submit();
-                (0..run.in_flight.len()).for_each(|_| run.complete(0));
-            }
+            run.settle();
             if number % 7 == 0 {
                 covered[shard] = run.indexes[shard] - 1;
             }

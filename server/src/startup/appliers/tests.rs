@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 
 use engine::hash::Hasher64;
+use engine::keyspace::Shard;
 use engine::keyspace::digest::{Digest, digest_of_database};
 use engine::rng::Rng;
-use replication::ids::{CoreId, Incarnation, TransactionId};
+use replication::ids::{CoreId, Incarnation, Term, TransactionId};
 use replication::release::resolve::{Content, Placed};
 use replication::release::{Participant, Transaction};
 
@@ -20,8 +21,8 @@ struct Entries(VecDeque<Entry>);
 impl EntryStream for Entries {
     type Payload = Vec<u8>;
 
-    fn peek(&mut self) -> Option<(ShardId, Index)> {
-        self.0.front().map(|entry| (entry.shard, entry.index))
+    fn peek(&mut self) -> Option<Incarnation> {
+        self.0.front().map(|entry| entry.incarnation)
     }
 
     fn next(&mut self) -> Option<Entry> {
@@ -41,6 +42,8 @@ struct Made {
     next: Vec<u64>,
     /// The log in which each shard's entries lie now.
     home: Vec<usize>,
+    /// Goes up when they change.
+    start: u64,
     transactions: u64,
 }
 
@@ -56,6 +59,7 @@ impl Made {
             keys: (0..SHARDS).map(key_of).collect(),
             next: vec![1; SHARDS],
             home: vec![0; SHARDS],
+            start: 1,
             transactions: 0,
         }
     }
@@ -66,8 +70,10 @@ impl Made {
         let content = Content::Entry { transaction, payload };
         let decided = Index(index.0 - 1);
         self.logs[self.home[shard]].push(Placed {
+            incarnation: Incarnation(self.start),
             shard: ShardId(shard as u16),
             index,
+            term: Term(1),
             decided,
             content,
         });
@@ -88,7 +94,10 @@ impl Made {
         for _ in 0..entries {
             let shard = rng.below(SHARDS as u64) as usize;
             match rng.below(20) {
-                0 => self.home[shard] = rng.below(LOGS as u64) as usize,
+                0 => {
+                    self.home[shard] = rng.below(LOGS as u64) as usize;
+                    self.start += 1;
+                }
                 1 => {
                     let other = (shard + 1) % SHARDS;
                     let mut both = [shard, other];
@@ -126,9 +135,10 @@ impl Made {
     /// What one thread and several make of the logs.
     fn both(&self) -> [Result<Outcome, String>; 2] {
         let settings = Settings::default();
-        let one = apply_in_order(&mut self.streams(), empty(), &settings);
         let mut shards = empty();
-        let (mut logs, bases) = (self.streams(), bases_of(&shards));
+        let bases = bases_of(&shards);
+        let one = apply_in_order(&mut self.streams(), &bases, empty(), &settings);
+        let mut logs = self.streams();
         let several = apply_by_threads(&mut shards, &settings, 3, |take_effect| {
             take_in_order(&mut logs, &bases, take_effect)
         });
@@ -138,7 +148,7 @@ impl Made {
         });
         let seen = |(shards, replayed): (Shards, Replayed)| Outcome {
             digests: shards.held().map(|shard| digest_of_database(shard, 0)).collect(),
-            released: bases_of(&shards),
+            released: shards.held().map(Shard::released).collect(),
             replayed: format!("{replayed:?}"),
         };
         [one, several].map(|result| result.map(seen).map_err(|error| error.to_string()))
@@ -148,7 +158,7 @@ impl Made {
 #[derive(Debug, PartialEq)]
 struct Outcome {
     digests: Vec<Digest>,
-    released: Vec<Index>,
+    released: Vec<u64>,
     replayed: String,
 }
 

@@ -30,7 +30,7 @@ impl CheckpointSource for File {
     }
 }
 
-const IDENTITY: Identity = Identity { cluster: 7, node: 1, shards: 1 };
+const IDENTITY: Identity = Identity { cluster: 7, node: 1, shards: 1, voters: Vec::new() };
 const NAME: &str = "0000-0000000000000009.ckpt";
 
 /// Loads a file whose checksums all hold.
@@ -44,7 +44,7 @@ fn load(contents: &[u8], blocks: &[&[u8]]) -> LoadedShard {
         stamp: 1,
     };
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::begin(&identity, contents, &mut bytes);
+    let mut encoder = Encoder::begin(&identity, None, contents, &mut bytes);
     blocks.iter().for_each(|block| encoder.block(block, &mut bytes));
     encoder.end(&mut bytes);
     let names = [(NAME.to_owned(), bytes.len() as u64)];
@@ -67,7 +67,7 @@ const KEY_B: &[u8] = b"\x01\x00\x01b\x01v";
 #[test]
 fn a_whole_file_is_loaded() {
     let loaded = load(&keys(2), &[KEY_A, KEY_B]);
-    assert_eq!(loaded.index, Index(9));
+    assert_eq!(loaded.base.index, 9);
     assert_eq!(loaded.shard.unwrap().database(0).len(), 2);
 }
 

@@ -1,0 +1,288 @@
+//! What a node's logs have of its groups, with those of all cores at hand: what is decided takes
+//! effect, what is not is the group's to settle with its other replicas.
+//!
+//! Entries are handed in as they are read, in the order in which they were written, and handed out
+//! as soon as their fate is known, so that little of a log is in memory at a time. An entry whose
+//! index is there already replaces it and all behind it: it is of a later leader.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+
+use super::payload::from_record;
+use super::{Base, Entry, GroupStart, Members};
+use crate::ids::{Index, ShardId, Term};
+use crate::release::resolve::{Content, Placed};
+
+/// Why the logs cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contradiction {
+    /// An entry is missing.
+    Gap { shard: ShardId, expected: Index, found: Index },
+    /// A record would replace an entry that was decided, or one of a later leader.
+    Replaces { shard: ShardId, index: Index, term: Term },
+    /// The state is that of a checkpoint that another node sent, which is not here.
+    LacksBase { shard: ShardId, index: Index },
+}
+
+impl std::fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Contradiction::Gap { shard, expected, found } => write!(
+                f,
+                "entry {} of shard {} is in a log, but no log has entry {}; a log file is missing \
+                 or from another time. Nothing was changed",
+                found.0, shard.0, expected.0
+            ),
+            Contradiction::Replaces { shard, index, term } => write!(
+                f,
+                "a record of term {} would replace entry {} of shard {}, which had been decided or \
+                 is of a later term; the logs are not of one directory. Nothing was changed",
+                term.0, index.0, shard.0
+            ),
+            Contradiction::LacksBase { shard, index } => write!(
+                f,
+                "shard {} goes on behind a checkpoint at entry {} that came from another node, and \
+                 no sound checkpoint reaches it. Nothing was changed",
+                shard.0, index.0
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Contradiction {}
+
+struct Replica<P> {
+    /// A checkpoint's.
+    base: Base,
+    /// Everything up to here took effect, or was voided.
+    settled: (Index, Term),
+    decided: Index,
+    /// Entries behind it.
+    held: VecDeque<Placed<P>>,
+    /// Members as of indexes at or behind the base, ascending.
+    members: Vec<(Index, Members)>,
+}
+
+/// Takes the records of all groups of a node, each group's in the order in which they were written.
+pub struct Restart<P> {
+    replicas: Vec<Replica<P>>,
+}
+
+impl<P: Deref<Target = [u8]>> Restart<P> {
+    /// `bases`: what each shard's checkpoint is as of.
+    pub fn new(bases: Vec<Base>) -> Restart<P> {
+        let replica = |base: Base| {
+            let settled = (Index(base.index), Term(base.term));
+            let (held, members) = (VecDeque::new(), Vec::new());
+            Replica { base, settled, decided: settled.0, held, members }
+        };
+        Restart { replicas: bases.into_iter().map(replica).collect() }
+    }
+
+    /// The next record of its shard. What takes effect now is given to `apply`.
+    pub fn take<E: From<Contradiction>>(
+        &mut self,
+        placed: Placed<P>,
+        apply: &mut impl FnMut(ShardId, Index, P) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (shard, index) = (placed.shard, placed.index);
+        let replica = &mut self.replicas[usize::from(shard.0)];
+        replica.decided = replica.decided.max(placed.decided);
+        match placed.content {
+            Content::Members { installed: true, .. } if index.0 > replica.base.index => {
+                return Err(Contradiction::LacksBase { shard, index }.into());
+            }
+            Content::Members { installed: true, .. } => replica.held.clear(),
+            Content::Members { members, .. } => replica.note_members(index, members),
+            // A checkpoint has it.
+            _ if index.0 <= replica.base.index => {}
+            _ => replica.hold(placed)?,
+        }
+        replica.settle(shard, apply)
+    }
+
+    /// Every log is read to its end: how each group goes on. Its vote is not among this.
+    pub fn finish(self) -> Vec<GroupStart> {
+        self.replicas.into_iter().map(Replica::finish).collect()
+    }
+}
+
+impl<P: Deref<Target = [u8]>> Replica<P> {
+    fn hold(&mut self, placed: Placed<P>) -> Result<(), Contradiction> {
+        let (shard, index, term) = (placed.shard, placed.index, placed.term);
+        while let Some(last) = self.held.back().filter(|last| last.index >= index) {
+            if last.term > term {
+                return Err(Contradiction::Replaces { shard, index, term });
+            }
+            self.held.pop_back();
+        }
+        let (last, last_term) =
+            self.held.back().map_or(self.settled, |last| (last.index, last.term));
+        if index.0 > last.0 + 1 {
+            let expected = Index(last.0 + 1);
+            return Err(Contradiction::Gap { shard, expected, found: index });
+        }
+        if index <= last || term < last_term {
+            return Err(Contradiction::Replaces { shard, index, term });
+        }
+        self.held.push_back(placed);
+        Ok(())
+    }
+
+    /// Gives out what is decided.
+    fn settle<E>(
+        &mut self,
+        shard: ShardId,
+        apply: &mut impl FnMut(ShardId, Index, P) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let decided = self.decided;
+        let voids: Vec<(Index, Index)> = self
+            .held
+            .iter()
+            .take_while(|held| held.index <= decided)
+            .filter_map(|held| match held.content {
+                Content::Void { from } => Some((from, held.index)),
+                _ => None,
+            })
+            .collect();
+        while self.held.front().is_some_and(|front| front.index <= decided) {
+            let Some(front) = self.held.pop_front() else { break };
+            self.settled = (front.index, front.term);
+            let voided = voids.iter().any(|(from, to)| (*from..*to).contains(&front.index));
+            if let Content::Entry { payload, .. } = front.content
+                && !voided
+            {
+                apply(shard, front.index, payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_members(&mut self, index: Index, members: Members) {
+        if index.0 >= self.base.index {
+            self.members.retain(|(known, _)| *known < index);
+            self.members.push((index, members));
+        }
+    }
+
+    fn finish(self) -> GroupStart {
+        let (index, term) = self.settled;
+        let known = self.members.into_iter().rev().find(|(as_of, _)| *as_of <= index);
+        let members = known.map_or(self.base.members, |(_, members)| members);
+        let of_record = |held: &Placed<P>| from_record((held.index, held.term), &held.content);
+        let entries: Vec<Entry> = self.held.iter().filter_map(of_record).collect();
+        let base = Base { index: index.0, term: term.0, members };
+        GroupStart { base, vote: Default::default(), committed: index, entries }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::NodeId;
+    use crate::ids::Incarnation;
+
+    const SHARD: ShardId = ShardId(0);
+
+    fn record(index: u64, term: u64, decided: u64, content: Content<Vec<u8>>) -> Placed<Vec<u8>> {
+        let (index, decided, term) = (Index(index), Index(decided), Term(term));
+        Placed { incarnation: Incarnation(1), shard: SHARD, index, term, decided, content }
+    }
+
+    fn entry(index: u64, term: u64, decided: u64) -> Placed<Vec<u8>> {
+        let payload = vec![index as u8, term as u8];
+        record(index, term, decided, Content::Entry { transaction: None, payload })
+    }
+
+    fn members(index: u64, node: u64, installed: bool) -> Placed<Vec<u8>> {
+        let members = Members::of_voters([NodeId(node)]);
+        record(index, 1, 0, Content::Members { members, installed })
+    }
+
+    /// What took effect, by index and term, and how the group goes on.
+    type Ended = (Vec<(u64, u64)>, GroupStart);
+
+    fn restart(base: u64, records: Vec<Placed<Vec<u8>>>) -> Result<Ended, Contradiction> {
+        let of_checkpoint = Members::of_voters([NodeId(9)]);
+        let base = Base { index: base, term: 1, members: of_checkpoint };
+        let mut restart = Restart::new(vec![base]);
+        let mut applied = Vec::new();
+        for placed in records {
+            restart.take(placed, &mut |_, index, payload: Vec<u8>| {
+                applied.push((index.0, u64::from(payload[1])));
+                Ok::<(), Contradiction>(())
+            })?;
+        }
+        Ok((applied, restart.finish().remove(0)))
+    }
+
+    #[test]
+    fn only_what_is_decided_takes_effect() {
+        let (applied, start) =
+            restart(0, vec![entry(1, 1, 0), entry(2, 1, 0), entry(3, 2, 2)]).unwrap();
+        assert_eq!(applied, [(1, 1), (2, 1)]);
+        assert_eq!((start.base.index, start.base.term, start.committed), (2, 1, Index(2)));
+        assert_eq!(start.entries.len(), 1);
+        assert_eq!((start.entries[0].index, start.entries[0].term), (Index(3), Term(2)));
+    }
+
+    #[test]
+    fn a_later_leader_replaces_what_was_not_decided() {
+        let records =
+            vec![entry(1, 1, 0), entry(2, 1, 1), entry(3, 1, 1), entry(2, 2, 1), entry(3, 2, 2)];
+        let (applied, start) = restart(0, records).unwrap();
+        assert_eq!(applied, [(1, 1), (2, 2)]);
+        assert_eq!(start.entries.len(), 1);
+        let older = restart(0, vec![entry(1, 2, 0), entry(1, 1, 0)]);
+        assert!(matches!(older, Err(Contradiction::Replaces { .. })));
+        let decided = restart(0, vec![entry(1, 1, 0), entry(2, 1, 1), entry(1, 2, 1)]);
+        assert!(matches!(decided, Err(Contradiction::Replaces { .. })));
+        let backwards = restart(0, vec![entry(1, 2, 0), entry(2, 1, 0)]);
+        assert!(matches!(backwards, Err(Contradiction::Replaces { .. })));
+        assert!(matches!(restart(0, vec![entry(2, 1, 0)]), Err(Contradiction::Gap { .. })));
+    }
+
+    #[test]
+    fn a_decided_void_cuts_and_an_open_one_does_not() {
+        let void = |decided| record(4, 2, decided, Content::Void { from: Index(2) });
+        let front = || vec![entry(1, 1, 0), entry(2, 1, 1), entry(3, 1, 1)];
+        let mut records = front();
+        records.extend([void(1), entry(5, 2, 4)]);
+        let (applied, start) = restart(0, records).unwrap();
+        assert_eq!(applied, [(1, 1)]);
+        assert_eq!((start.base.index, start.entries.len()), (4, 1));
+        let mut records = front();
+        records.push(void(1));
+        let (applied, start) = restart(0, records).unwrap();
+        assert_eq!((applied.as_slice(), start.entries.len()), (&[(1, 1)][..], 3));
+    }
+
+    #[test]
+    fn members_are_those_of_the_last_decided_entry() {
+        let voters = |start: &GroupStart| start.base.members.voters.clone();
+        let (_, start) = restart(1, vec![members(2, 7, false)]).unwrap();
+        assert_eq!(voters(&start), [NodeId(9)], "entry 2 is not known to be decided");
+        let front = || vec![entry(2, 1, 0), members(2, 7, false)];
+        let mut records = front();
+        records.extend([entry(3, 1, 2), members(3, 8, false)]);
+        let (_, start) = restart(1, records).unwrap();
+        assert_eq!(voters(&start), [NodeId(7)]);
+        // One that was replaced had never taken effect, but its successor has.
+        let mut records = front();
+        records.extend([members(2, 6, false), entry(3, 1, 2)]);
+        assert_eq!(voters(&restart(1, records).unwrap().1), [NodeId(6)]);
+    }
+
+    #[test]
+    fn a_checkpoint_that_came_drops_what_was_before() {
+        let records = || vec![entry(1, 1, 0), entry(2, 1, 0), entry(9, 1, 0), members(5, 3, true)];
+        assert!(matches!(restart(0, records()), Err(Contradiction::Gap { .. })));
+        let lacking = vec![entry(1, 1, 0), members(5, 3, true)];
+        assert!(matches!(restart(0, lacking), Err(Contradiction::LacksBase { .. })));
+        let (applied, start) = restart(5, vec![entry(6, 1, 0), members(5, 3, true)]).unwrap();
+        assert!(applied.is_empty() && start.entries.is_empty());
+        let records = vec![entry(6, 1, 0), members(5, 3, true), entry(6, 1, 0), entry(7, 2, 6)];
+        let (applied, start) = restart(5, records).unwrap();
+        assert_eq!((applied.as_slice(), start.entries.len()), (&[(6, 1)][..], 1));
+    }
+}
