@@ -157,3 +157,22 @@ pub const IDLE_RANGES_MAX: usize = IDLE_BUFFER_BYTES_MAX / size_of::<engine::arg
 
 /// A longer word is not hashed before its command runs: it need not be a key (ECHO).
 pub const HASHED_AHEAD_BYTES_MAX: usize = 4096;
+
+/// Time between ticks of a group, and ticks between heartbeats and without a leader until a node
+/// stands for election (this many to twice as many): a leader that is gone is replaced within 0.3
+/// to 0.7 s. Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed with each.
+pub const GROUP_TICK_NS: u64 = 20_000_000;
+pub const GROUP_HEARTBEAT_TICKS: usize = 2;
+pub const GROUP_ELECTION_TICKS: usize = 15;
+
+/// Entries in one message of a group, and such messages under way to one node: together what a
+/// follower may be behind before its leader waits for it.
+pub const GROUP_MESSAGE_BYTES_MAX: u64 = 1 << 20;
+pub const GROUP_MESSAGES_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of entries that a leader has appended and its group has not committed. More, and its
+/// clients' commands wait.
+pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of entries that a follower applies in one turn; the rest waits for the next.
+pub const APPLIED_BYTES_PER_TURN_MAX: usize = 1 << 20;

@@ -8,6 +8,7 @@ use crate::hash::Hasher64;
 use crate::limits::DATABASE_COUNT;
 use crate::rng::Rng;
 use crate::table::Table;
+use crate::value::limits::EncodingLimits;
 
 use super::entry::{Entry, Value};
 use super::garbage::Garbage;
@@ -172,6 +173,13 @@ impl Shard {
     pub fn resume_after(&mut self, index: u64) {
         self.open_index = index + 1;
         self.released = index;
+    }
+
+    /// The entry to be collected will have this index: others came before it. Nothing is collected
+    /// yet.
+    pub fn continue_at(&mut self, open_index: u64) {
+        assert!(self.effects.is_empty() && open_index > self.released, "an index is used once");
+        self.open_index = open_index;
     }
 
     pub fn open_index(&self) -> u64 {
@@ -434,6 +442,16 @@ impl Shard {
     /// at: less than `max` once nothing is left.
     pub fn free_slice(&mut self, max: usize) -> usize {
         self.garbage.free_slice(max)
+    }
+
+    /// Gives up all data, to be freed in slices; the shard is not used again.
+    pub fn bury(&mut self, limits: &EncodingLimits) {
+        self.finish_checkpoint(limits);
+        self.effects.clear();
+        for db in 0..DATABASE_COUNT as u16 {
+            let database = self.take_database(db);
+            self.garbage.add_database(database);
+        }
     }
 
     /// Counts everything anew and compares: for tests.

@@ -505,6 +505,16 @@ impl Group {
         Index(self.raft.raft.raft_log.last_index())
     }
 
+    /// The term of an entry, if it is in memory or the last one that is not.
+    pub fn term_of(&self, index: Index) -> Option<Term> {
+        self.raft.raft.raft_log.term(index.0).ok().map(Term)
+    }
+
+    /// Bytes appended that are not committed, as far as this leader's own proposals go.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.raft.raft.uncommitted_size()
+    }
+
     pub fn members(&self) -> &Members {
         &self.members
     }

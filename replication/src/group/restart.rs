@@ -101,6 +101,20 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
         replica.settle(shard, apply)
     }
 
+    /// Everything of a shard up to here is decided, whatever the log says. Returns up to where it
+    /// has taken effect then.
+    pub fn decide<E: From<Contradiction>>(
+        &mut self,
+        shard: ShardId,
+        through: Index,
+        apply: &mut impl FnMut(ShardId, Index, P) -> Result<(), E>,
+    ) -> Result<Index, E> {
+        let replica = &mut self.replicas[usize::from(shard.0)];
+        replica.decided = replica.decided.max(through);
+        replica.settle(shard, apply)?;
+        Ok(replica.settled.0)
+    }
+
     /// Every log is read to its end: how each group goes on. Its vote is not among this.
     pub fn finish(self) -> Vec<GroupStart> {
         self.replicas.into_iter().map(Replica::finish).collect()

@@ -81,6 +81,16 @@ impl Release {
         (state.committed, state.point) = (index, index);
     }
 
+    /// What is behind this entry was never released and is forgotten; the shard goes on from here
+    /// with entries of another leader.
+    pub fn reset(&mut self, shard: ShardId, index: Index) {
+        self.early.retain(|(of, _), _| *of != shard);
+        let state = &mut self.shards[usize::from(shard.0)];
+        assert!(index >= state.point, "what is released stays");
+        state.undecided.clear();
+        (state.committed, state.point) = (index, index);
+    }
+
     /// Everything of the shard up to here is committed and decided.
     pub fn point(&self, shard: ShardId) -> Index {
         self.shards[usize::from(shard.0)].point

@@ -76,6 +76,10 @@ impl Core {
             ServerCommand::Role => {
                 self.ask_everywhere(connection, Question::Snapshot, Purpose::Role);
             }
+            ServerCommand::Asking if self.replicas.is_grouped() && spec.name != "asking" => {
+                connection.reads_replica = spec.name == "readonly";
+                self.reply_ok(connection);
+            }
             ServerCommand::Asking => self.reply_with(connection, |reply| {
                 reply.error("ERR This instance has cluster support disabled");
             }),

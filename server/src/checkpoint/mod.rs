@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use replication::checkpoint::{FileOperation, Outcome};
 use replication::fault::{Fault, is_planted};
-use replication::ids::{Incarnation, Index, ShardId};
+use replication::ids::{Term, Incarnation, Index, ShardId};
 use replication::log::LogWriter;
 
 use crate::admin::everywhere::Answer;
@@ -25,7 +25,7 @@ use round::Round;
 
 /// A core's share of the node's checkpoints.
 pub struct Checkpoints {
-    round: Option<Round>,
+    pub(crate) round: Option<Round>,
     /// By shard of this core.
     files: Vec<Files>,
     /// By shard: bytes of its entries since its last checkpoint began.
@@ -200,14 +200,26 @@ impl Core {
         {
             return false;
         }
+        let replica = self.replicas.get(shard);
         let Some(held) = self.shards.get_mut(usize::from(shard)) else { return false };
-        let (index, contents) = held.begin_checkpoint();
+        let index = Index(held.open_index() - 1);
+        let term = match replica {
+            None => Term(1),
+            Some(replica) => match replica.group.term_of(index) {
+                Some(term) => term,
+                None => return false,
+            },
+        };
+        let members = replica.map(|replica| replica.group.members());
+        let (began_at, contents) = held.begin_checkpoint();
+        debug_assert_eq!(began_at, index.0);
         self.checkpoints.due.retain(|due| *due != shard);
         self.checkpoints.begun += 1;
         // No two cores of a start give the same.
         let number = self.checkpoints.begun * self.config.cores as u64 + u64::from(self.id);
         let stamp = self.checkpoints.incarnation.0 << 32 | number;
-        let round = Round::new(self.node, shard, Index(index), stamp, &contents, self.now.mono_ns);
+        let (at, now_ns) = ((term, index), self.now.mono_ns);
+        let round = Round::new(self.node, shard, at, stamp, members, &contents, now_ns);
         self.checkpoints.round = Some(round);
         self.checkpoints.logged_bytes[usize::from(shard)] = 0;
         let stats = &mut self.checkpoints.stats;
@@ -227,7 +239,10 @@ impl Core {
             self.checkpoints.stats.keys_taken = taken.unwrap_or(self.checkpoints.stats.keys_total);
         }
         let released = self.release.point(ShardId(round.shard())) >= round.index();
-        if released || is_planted(Fault::CheckpointUnreleased) {
+        let members = self.replicas.get(round.shard()).map(|replica| replica.group.members());
+        if released && members != round.members.as_ref() {
+            round.writer.abandon("the members of the group changed meanwhile");
+        } else if released || is_planted(Fault::CheckpointUnreleased) {
             round.writer.on_released();
         }
         if let Some(operation) = round.writer.poll_operation() {
@@ -292,6 +307,9 @@ impl Core {
 
     /// The log lets go of what two checkpoints of every shard have.
     pub(crate) fn release_segments(&mut self) {
+        if self.replicas.is_rebuilding() {
+            return;
+        }
         let checkpoints = &self.checkpoints;
         if let Some(log) = &mut self.log {
             log.release_segments(&|shard| checkpoints.covered(shard));
@@ -299,7 +317,7 @@ impl Core {
     }
 
     fn remove_old_checkpoint(&mut self) {
-        if self.checkpoints.removing {
+        if self.checkpoints.removing || self.replicas.is_rebuilding() {
             return;
         }
         let mut shards = self.checkpoints.files.iter_mut().enumerate();

@@ -5,6 +5,7 @@ use engine::checkpoint::{Contents, Progress};
 use engine::keyspace::Shard;
 use engine::value::limits::EncodingLimits;
 use replication::checkpoint::{CheckpointIdentity, CheckpointWriter};
+use replication::group::Members;
 use replication::ids::{Index, ShardId, Term};
 use replication::log::LogIdentity;
 
@@ -12,6 +13,8 @@ use crate::limits::{CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICES_PER_SECOND_MIN};
 
 pub struct Round {
     pub writer: CheckpointWriter,
+    /// Of the shard's group, as the file says.
+    pub members: Option<Members>,
     walked: bool,
     /// Bytes of work that may be done now, and when that was.
     allowance_bytes: u64,
@@ -24,8 +27,9 @@ impl Round {
     pub fn new(
         node: LogIdentity,
         shard: u16,
-        index: Index,
+        (term, index): (Term, Index),
         stamp: u64,
+        members: Option<&Members>,
         contents: &Contents,
         now_ns: u64,
     ) -> Round {
@@ -34,11 +38,12 @@ impl Round {
             node: node.node,
             shard: ShardId(shard),
             index,
-            term: Term(1),
+            term,
             stamp,
         };
         Round {
-            writer: CheckpointWriter::new(identity, None, &contents.encode()),
+            writer: CheckpointWriter::new(identity, members, &contents.encode()),
+            members: members.cloned(),
             walked: false,
             allowance_bytes: 0,
             counted_ns: now_ns,
@@ -82,6 +87,12 @@ impl Round {
         } else {
             self.writer.abandon("the walk of the shard lost a value");
         }
+    }
+
+    /// The shard's memory is gone: there is nothing more to walk.
+    pub fn lose_shard(&mut self) {
+        self.walked = true;
+        self.writer.abandon("the node leads no more, and what it had executed is gone");
     }
 
     /// The file is there or given up. Whether the shard has no part in it any more.

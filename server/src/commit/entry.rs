@@ -1,8 +1,12 @@
 //! The effects of a turn become one entry a shard, and all entries of a turn one log write.
 
+use std::sync::Arc;
+
 use replication::fault::{Fault, is_planted};
+use replication::group::payload::encode_entry;
 use replication::ids::{Index, Lsn, ShardId, Term};
 use replication::log::EntryRef;
+use replication::release::Transaction;
 
 use crate::core::Core;
 
@@ -46,6 +50,9 @@ impl Core {
             return;
         }
         let (id, index) = (ShardId(shard), Index(held.open_index()));
+        if self.replicas.is_grouped() {
+            return self.propose_entry(id, index, transaction);
+        }
         let lsn = match &mut self.log {
             Some(log) => log.append(EntryRef {
                 shard: id,
@@ -67,5 +74,26 @@ impl Core {
             self.release.begin(id, index, transaction);
         }
         self.gate.add_entry(shard, index.0, lsn);
+    }
+
+    /// Appends the entry of one shard to its group's log; what the core's log has to hold of it,
+    /// and when it is committed, the group says.
+    fn propose_entry(
+        &mut self,
+        shard: ShardId,
+        index: Index,
+        transaction: Option<Arc<Transaction>>,
+    ) {
+        let Some(held) = self.shards.get_mut(usize::from(shard.0)) else { return };
+        let payload = encode_entry(transaction.as_deref(), held.effects.payload());
+        let Some(replica) = self.replicas.get_mut(shard.0) else { return };
+        if replica.propose(index, payload) {
+            held.close_entry();
+            if let Some(transaction) = transaction {
+                self.release.begin(shard, index, transaction);
+            }
+        }
+        // Whether it could be appended or not: who waits for it is told or closed.
+        self.gate.add_entry(shard.0, index.0, Lsn(0));
     }
 }

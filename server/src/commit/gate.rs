@@ -152,6 +152,11 @@ impl Gate {
         }
     }
 
+    /// Drops everything: nobody who waits is there any more.
+    pub fn forget_all(&mut self) {
+        *self = Gate::default();
+    }
+
     pub fn is_idle(&self) -> bool {
         self.closed.is_empty() && self.durable.is_empty() && self.open.entries.is_empty()
     }

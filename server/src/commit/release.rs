@@ -20,6 +20,10 @@ impl Core {
 
     /// Entries were closed. Replies do not wait for them with `--durability interval` and `none`.
     pub(crate) fn note_closed(&mut self) {
+        if self.replicas.is_grouped() {
+            // Their groups say what is committed.
+            return self.gate.on_durable(Lsn(0), |_, _| {});
+        }
         if self.waits_for_log() {
             return;
         }
@@ -59,7 +63,7 @@ impl Core {
     }
 
     /// Releases what is decided now, and tells the other participants' owners what is committed.
-    fn release_decided(&mut self) {
+    pub(crate) fn release_decided(&mut self) {
         while let Some(report) = self.release.poll_report() {
             let home = self.homes[usize::from(report.to.0)];
             if home == self.id {
@@ -70,6 +74,10 @@ impl Core {
         }
         while let Some((shard, Index(index))) = self.release.poll_advanced() {
             let place = usize::from(shard.0);
+            if self.replicas.get(shard.0).is_some_and(|replica| !replica.executes()) {
+                // Memory follows as it is applied.
+                continue;
+            }
             self.released[place] = self.released[place].max(index);
             // An entry that was released before it was durable has others behind it by now.
             if let Some(held) = self.shards.get_mut(place) {

@@ -94,6 +94,8 @@ pub struct Connection {
     pub library_version: Vec<u8>,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// READONLY: reads are answered here where another node leads.
+    pub reads_replica: bool,
     /// Send what is there, then close.
     pub closing: bool,
     /// No more bytes come.
@@ -146,6 +148,7 @@ impl Connection {
             library_version: Vec::new(),
             no_evict: false,
             no_touch: false,
+            reads_replica: false,
             closing: false,
             ended: false,
             needs_bytes: false,

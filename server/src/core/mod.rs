@@ -23,7 +23,7 @@ use engine::keyspace::eviction::Evictor;
 use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use engine::settings::Settings;
-use replication::group::GroupStart;
+use replication::group::{GroupStart, NodeId};
 use replication::ids::{Incarnation, Index, Lsn, ShardId};
 use replication::log::{LogIdentity, LogWriter};
 use replication::release::{Release, Report};
@@ -42,6 +42,7 @@ use crate::connection::table::Connections;
 use crate::dispatch::eviction::EvictionState;
 use crate::dispatch::gathering::Gatherings;
 use crate::dispatch::parked::Parked;
+use crate::replica::Replicas;
 use account::Account;
 use budget::Budget;
 use host::Host;
@@ -102,6 +103,9 @@ pub struct Core {
     /// Set by a shutdown: no new commands, stop once everything acknowledged is out.
     pub(crate) draining: bool,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) replicas: Replicas,
+    /// Shards that were thrown away, to be freed in slices.
+    pub(crate) graves: Vec<Box<Shard>>,
     /// Whose files these are (its `core` is of no account).
     pub(crate) node: LogIdentity,
     /// The last record of the log that this start had to write before anything else.
@@ -160,6 +164,10 @@ impl Core {
             shards.put(shard);
         }
         let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
+        // The parts of a start were checked by recovery.
+        let node = NodeId(start.node.node);
+        let replicas = Replicas::new(node, start.shard_count, start.groups, start.seed)
+            .expect("a group starts from what recovery made of the logs");
         let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);
         let mut measures = Measures::default();
         measures.configure(&start.config);
@@ -201,6 +209,8 @@ impl Core {
             stats: CoreStats::default(),
             draining: false,
             checkpoints: Checkpoints::new(cores, start.incarnation, start.checkpoints, logged),
+            replicas,
+            graves: Vec::new(),
             node: start.node,
             start_lsn,
             account,
@@ -220,6 +230,7 @@ impl Core {
             block: None,
             shards,
         };
+        core.refresh_serving();
         core.release_segments();
         core.note_logged_before();
         core

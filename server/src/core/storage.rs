@@ -1,5 +1,6 @@
 //! What a core asks of its files: its log, and the checkpoint that it writes.
 
+use crate::replica::rebuild::RebuildOrder;
 use replication::checkpoint::FileOperation;
 use replication::log::LogOperation;
 
@@ -8,4 +9,6 @@ pub enum StorageOperation {
     Log(LogOperation),
     /// In the node's directory of checkpoints; one at a time.
     Checkpoint(FileOperation),
+    /// Read a shard's memory again; one at a time for each shard.
+    Rebuild(Box<RebuildOrder>),
 }

@@ -22,6 +22,7 @@ impl Machine for Core {
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
         self.stats.turns += 1;
         self.begin_turn_meter();
+        self.refresh_serving();
         self.budget.commands_left = COMMANDS_PER_TURN_MAX;
     }
 
@@ -47,6 +48,7 @@ impl Machine for Core {
         self.run_runnable();
         self.do_housekeeping();
         self.close_entries();
+        self.drive_groups();
         self.note_durable_waits();
         self.do_checkpoints();
         self.push_log_operations();
@@ -71,6 +73,9 @@ impl Core {
     }
 
     fn send_replies(&mut self) {
+        if self.withholds_replies() {
+            return;
+        }
         let mut dirty = std::mem::take(&mut self.dirty);
         for conn in dirty.drain(..) {
             self.send_reply(conn);

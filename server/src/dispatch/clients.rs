@@ -145,7 +145,10 @@ impl Core {
 
     pub(crate) fn is_core_pressed(&self) -> bool {
         let queued_bytes = self.log.as_ref().map_or(0, LogWriter::queued_bytes);
-        self.mesh_pressed || self.eviction.pressed || queued_bytes > LOG_QUEUED_BYTES_MAX
+        self.mesh_pressed
+            || self.eviction.pressed
+            || queued_bytes > LOG_QUEUED_BYTES_MAX
+            || self.waits_for_group()
     }
 
     /// Runs the whole commands at the start of `bytes`; returns the bytes used.

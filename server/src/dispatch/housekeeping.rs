@@ -18,13 +18,15 @@ impl Core {
         self.start_gathering();
         self.end_overdue_waits();
         let mut budget = FREED_PER_TURN_MAX;
-        for shard in self.shards.held_mut() {
+        for shard in self.shards.held_mut().chain(self.graves.iter_mut().map(Box::as_mut)) {
             budget -= shard.free_slice(budget).min(budget);
         }
+        self.graves.retain(|shard| shard.unfreed() > 0);
         let mut more = budget == 0;
-        more |= self.evict_slice();
+        let decides = self.decides();
+        more |= decides && self.evict_slice();
         let due = self.now.mono_ns >= self.next_housekeeping_ns;
-        if due || self.budget.more_expired {
+        if decides && (due || self.budget.more_expired) {
             self.expire();
             more |= self.budget.more_expired;
         }
@@ -120,8 +122,9 @@ impl Core {
     /// When this core wants its next turn although nothing may happen.
     pub(crate) fn next_wake_ns(&self) -> Option<u64> {
         // What came up after its place in this turn: a client that goes at its end lets others on.
-        let left = !self.runnable.is_empty()
-            || !self.dirty.is_empty()
+        let waits = self.waits_for_group();
+        let left = !waits && !self.runnable.is_empty()
+            || !self.dirty.is_empty() && !self.withholds_replies()
             || !self.touched.is_empty()
             || self.gatherings.can_start();
         if left || self.more_housekeeping {
@@ -134,7 +137,8 @@ impl Core {
             && !self.log.as_ref().is_some_and(LogWriter::lacks_space)
             && !self.draining;
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
-        [next_deadline, housekeeping, self.pause.ends_ns(), self.checkpoint_wake_ns()]
+        let (pause, checkpoint) = (self.pause.ends_ns(), self.checkpoint_wake_ns());
+        [next_deadline, housekeeping, pause, checkpoint, self.replicas.next_wake_ns()]
             .into_iter()
             .flatten()
             .min()

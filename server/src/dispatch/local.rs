@@ -154,9 +154,10 @@ impl Core {
             reply.error(refusal);
             return true;
         }
+        let keeps_expired = self.pause.is_on() || !self.decides();
         let mut space = Space::new(&mut self.shards, &self.settings, who.db, self.now.unix_ms);
         space.notes_access = !who.no_touch || spec.name == "touch";
-        space.keeps_expired = self.pause.is_on() && !spec.has(WRITE);
+        space.keeps_expired = keeps_expired && !spec.has(WRITE);
         let mut call = Call { args, space, reply, rng: &mut self.rng, block: None };
         let failed = call::run(handler, &mut call);
         self.block = call.block.take();
@@ -303,6 +304,9 @@ impl Core {
         }
         if spec.has(NO_MULTI) && connection.transaction.is_some() {
             return Err(CommandError::new("ERR Command not allowed inside a transaction"));
+        }
+        if let Some(text) = self.refuse_as_replica(connection, spec) {
+            return Err(CommandError::from_text(text.into_bytes()));
         }
         Ok(spec)
     }

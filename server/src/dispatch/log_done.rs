@@ -1,12 +1,12 @@
 //! The log answers: a write is durable, or the log can go on no more.
 
+use engine::keyspace::Shard;
 use replication::log::BlockBuffer;
 
 use crate::core::Core;
 use crate::core::io::OsError;
 
 /// How a log operation ended.
-#[derive(Debug)]
 pub enum LogDone {
     Written {
         id: u64,
@@ -20,6 +20,11 @@ pub enum LogDone {
     SegmentRemoved {
         number: u64,
         result: Result<(), OsError>,
+    },
+    /// A shard's memory was read again.
+    Rebuilt {
+        shard: u16,
+        result: Result<Box<Shard>, String>,
     },
     /// The operation on a checkpoint's file.
     Checkpoint {
@@ -46,6 +51,7 @@ impl Core {
                 return log.on_segment_removed();
             }
             LogDone::Checkpoint { result } => return self.on_checkpoint_done(result),
+            LogDone::Rebuilt { shard, result } => return self.on_rebuilt(shard, result),
         };
         let lacks_space = log.lacks_space();
         if lacks_space && !lacked_space {
@@ -60,6 +66,7 @@ impl Core {
         }
         match outcome {
             Ok(durable) => {
+                self.note_group_writes(durable);
                 self.release_durable(durable);
                 self.tell_durable();
             }

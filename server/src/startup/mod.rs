@@ -4,6 +4,7 @@
 //!   [`checkpoint_files`]: where those lie.
 //! - [`recovery`]: shards from logs. [`segments`]: where those lie; [`readers`] read them;
 //!   [`replay`]: which entries take effect; [`appliers`] apply them. [`progress`]: how far it is.
+//! - [`rebuild`]: one shard again, while the server runs.
 //! - [`starts`]: shards and logs are dealt out to the cores.
 
 pub mod appliers;
@@ -12,6 +13,7 @@ pub mod checkpoints;
 pub mod identity;
 pub mod progress;
 pub mod readers;
+pub mod rebuild;
 pub mod recovery;
 pub mod replay;
 pub mod segments;

@@ -1,0 +1,209 @@
+//! This core's replicas of shards that other nodes have too: what a group decides becomes log
+//! records, messages, memory, and the right to serve clients (design §8, §10).
+//!
+//! A leader executes at once and holds replies until its group has committed what they tell. A
+//! follower applies what is committed. A leader that loses its term has executed what may never be
+//! committed: its clients are closed, and where there is such a thing the shard's memory is thrown
+//! away and read again from its checkpoint and the log.
+//!
+//! - [`work`]: what a group asks for: writes, messages, entries to apply.
+//! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
+//! - [`serving`]: what clients may do here meanwhile.
+//! - [`rebuild`]: memory from what is on the disk.
+
+pub mod rebuild;
+pub mod serving;
+pub mod standing;
+pub mod work;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use replication::group::{Entry, Group, GroupConfig, GroupError, GroupStart, NodeId};
+use replication::ids::{Index, Lsn, ShardId};
+
+use crate::core::Core;
+use crate::limits::{
+    GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
+    GROUP_MESSAGES_IN_FLIGHT_MAX, GROUP_TICK_NS,
+};
+use standing::Standing;
+
+/// One shard's replica on this node.
+pub struct Replica {
+    pub(crate) group: Group,
+    pub(crate) standing: Standing,
+    /// Numbers of the group's writes, with the last record of each, that are not durable yet.
+    writes: VecDeque<(Lsn, u64)>,
+    /// The shard's memory has everything up to here, as far as it is released.
+    pub(crate) applied: Index,
+    /// Committed entries behind it.
+    pending: VecDeque<Entry>,
+    /// An entry that was executed could not be appended.
+    refused: bool,
+}
+
+impl Replica {
+    /// Whether memory has what clients' commands did, ahead of what is committed.
+    pub(crate) fn executes(&self) -> bool {
+        matches!(self.standing, Standing::Serving { .. })
+    }
+
+    /// Appends what was executed; it must get this index. False if it cannot be appended: the node
+    /// leads no more, or not well enough to go on.
+    pub(crate) fn propose(&mut self, index: Index, payload: Bytes) -> bool {
+        let appended = match self.refused {
+            false if self.executes() => self.group.propose(payload).ok(),
+            _ => None,
+        };
+        self.refused |= appended != Some(index);
+        !self.refused
+    }
+}
+
+/// The replicas of a core. None where the node has no peers.
+#[derive(Default)]
+pub struct Replicas {
+    /// By shard; of other cores' none.
+    by_shard: Vec<Option<Box<Replica>>>,
+    next_tick_ns: u64,
+    /// What clients may do in this turn.
+    pub(crate) serving: serving::Serving,
+}
+
+impl Replicas {
+    pub fn new(
+        node: NodeId,
+        shard_count: usize,
+        groups: Vec<(u16, GroupStart)>,
+        seed: u64,
+    ) -> Result<Replicas, GroupError> {
+        let mut by_shard: Vec<Option<Box<Replica>>> = Vec::new();
+        if !groups.is_empty() {
+            by_shard.resize_with(shard_count, || None);
+        }
+        for (shard, start) in groups {
+            let applied = Index(start.base.index);
+            let group = Group::new(node, CONFIG, start, seed ^ u64::from(shard) << 32)?;
+            by_shard[usize::from(shard)] = Some(Box::new(Replica {
+                group,
+                standing: Standing::Following,
+                writes: VecDeque::new(),
+                applied,
+                pending: VecDeque::new(),
+                refused: false,
+            }));
+        }
+        Ok(Replicas { by_shard, ..Replicas::default() })
+    }
+
+    /// Whether this core's shards have replicas on other nodes.
+    #[inline]
+    pub fn is_grouped(&self) -> bool {
+        !self.by_shard.is_empty()
+    }
+
+    pub fn get(&self, shard: u16) -> Option<&Replica> {
+        self.by_shard.get(usize::from(shard))?.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self, shard: u16) -> Option<&mut Replica> {
+        self.by_shard.get_mut(usize::from(shard))?.as_deref_mut()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &Replica)> {
+        let numbered = self.by_shard.iter().enumerate();
+        numbered.filter_map(|(shard, replica)| Some((shard as u16, replica.as_deref()?)))
+    }
+
+    /// When the groups want their next tick.
+    pub fn next_wake_ns(&self) -> Option<u64> {
+        self.is_grouped().then_some(self.next_tick_ns)
+    }
+
+    /// Whether memory is being read again, so that nothing on the disk may go.
+    pub fn is_rebuilding(&self) -> bool {
+        self.iter().any(|(_, replica)| matches!(replica.standing, Standing::Rebuilding { .. }))
+    }
+}
+
+const CONFIG: GroupConfig = GroupConfig {
+    tick_ns: GROUP_TICK_NS,
+    heartbeat_ticks: GROUP_HEARTBEAT_TICKS,
+    election_ticks: GROUP_ELECTION_TICKS,
+    message_bytes_max: GROUP_MESSAGE_BYTES_MAX,
+    messages_in_flight_max: GROUP_MESSAGES_IN_FLIGHT_MAX,
+    // What is executed must be appended; commands wait before there is too much (`serving`).
+    uncommitted_bytes_max: u64::MAX,
+};
+
+impl Core {
+    /// A message of another node for the group of a shard that is at home on this core, if there is
+    /// one. Its checksum held: what cannot be read is another program's.
+    pub(crate) fn on_group_message(&mut self, from: NodeId, shard: u16, bytes: &[u8]) {
+        let Some(replica) = self.replicas.get_mut(shard) else {
+            self.stats.group_messages_unknown += 1;
+            return;
+        };
+        if let Err(error) = replica.group.receive(bytes) {
+            self.stats.group_messages_unknown += 1;
+            tracing::error!(core = self.id, shard, node = from.0, "a message of a group: {error}");
+        }
+    }
+
+    /// The log is durable up to here: what rests on it may leave.
+    pub(crate) fn note_group_writes(&mut self, durable: Lsn) {
+        for replica in self.replicas.by_shard.iter_mut().flatten() {
+            let mut last = None;
+            while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable) {
+                last = Some(*number);
+                replica.writes.pop_front();
+            }
+            if let Some(number) = last {
+                replica.group.on_durable(number);
+            }
+        }
+    }
+
+    /// Ends the turn of the groups: what they want written goes with the turn's entries.
+    pub(crate) fn drive_groups(&mut self) {
+        if !self.replicas.is_grouped() {
+            return;
+        }
+        let tick = self.now.mono_ns >= self.replicas.next_tick_ns;
+        if tick {
+            // Ticks that were missed are not made up for: the process did not run.
+            self.replicas.next_tick_ns = self.now.mono_ns + GROUP_TICK_NS;
+        }
+        for shard in 0..self.replicas.by_shard.len() {
+            let Some(mut replica) = self.replicas.by_shard[shard].take() else { continue };
+            let id = ShardId(shard as u16);
+            if tick {
+                replica.group.tick(self.now.mono_ns);
+            }
+            self.drive_group(id, &mut replica);
+            self.replicas.by_shard[shard] = Some(replica);
+        }
+        self.refresh_serving();
+    }
+
+    fn drive_group(&mut self, shard: ShardId, replica: &mut Replica) {
+        loop {
+            let mut worked = false;
+            while let Some(work) = replica.group.poll() {
+                self.carry_out(shard, replica, work);
+                worked = true;
+            }
+            self.apply_committed(shard, replica);
+            worked |= self.change_standing(shard, replica);
+            if !worked || self.failure.is_some() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn fail_replica(&mut self, shard: ShardId, why: &str) {
+        let message = format!("replica of shard {}: {why}; the server stops", shard.0);
+        self.failure.get_or_insert(message);
+    }
+}

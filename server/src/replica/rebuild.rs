@@ -1,0 +1,39 @@
+//! A shard's memory from its checkpoint and the logs, while the server runs: asked for by a core,
+//! done beside it.
+
+use engine::hash::Hasher64;
+use engine::settings::Settings;
+use replication::ids::{Index, ShardId};
+
+use crate::core::Core;
+use crate::startup::identity::Identity;
+
+/// Which shard, and up to where. All of that is on stable storage and decided; what is in the logs
+/// behind it does not count.
+#[derive(Clone)]
+pub struct RebuildOrder {
+    pub shard: ShardId,
+    pub through: Index,
+    pub identity: Identity,
+    pub settings: Settings,
+    pub hasher: Hasher64,
+}
+
+impl std::fmt::Debug for RebuildOrder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "shard {} through entry {}", self.shard.0, self.through.0)
+    }
+}
+
+impl Core {
+    pub(super) fn rebuild_order(&self, shard: ShardId, through: Index) -> RebuildOrder {
+        let identity = Identity {
+            cluster: self.node.cluster,
+            node: self.node.node,
+            shards: self.shards.count(),
+            voters: vec![self.node.node],
+        };
+        let (settings, hasher) = (self.settings.clone(), self.shards.hasher());
+        RebuildOrder { shard, through, identity, settings, hasher }
+    }
+}

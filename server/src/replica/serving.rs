@@ -1,0 +1,100 @@
+//! What clients may do on this node: everything where it leads and holds the lease, reads of what
+//! it has applied where it follows and they have asked for that, nothing for the moment in between.
+
+use engine::command::call::{Run, ServerCommand};
+use engine::command::spec::CommandSpec;
+use engine::command::spec::flag::{READONLY, WRITE};
+use replication::group::{NodeId, Role};
+
+use super::Replica;
+use super::standing::Standing;
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::limits::UNCOMMITTED_BYTES_MAX;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serving {
+    /// There are no other nodes, or this one leads and its lease holds.
+    #[default]
+    Everything,
+    /// It leads but must not act on that yet, or not now: commands and replies wait.
+    Waits,
+    /// Another node leads, if it is known which.
+    AsReplica(Option<NodeId>),
+}
+
+impl Core {
+    /// What holds at the time that this turn began at.
+    pub(crate) fn refresh_serving(&mut self) {
+        if self.replicas.is_grouped() {
+            self.replicas.serving = self.serving_at(self.now.mono_ns);
+        }
+    }
+
+    fn serving_at(&self, now_ns: u64) -> Serving {
+        let mut all = Serving::Everything;
+        for (_, replica) in self.replicas.iter() {
+            let group = &replica.group;
+            all = match (replica.standing, group.role()) {
+                (Standing::Serving { .. }, Role::Leader) if group.holds_lease(now_ns) => all,
+                (Standing::Serving { .. } | Standing::Elected { .. }, _) => Serving::Waits,
+                (_, Role::Leader) => Serving::Waits,
+                _ => return Serving::AsReplica(group.leader()),
+            };
+        }
+        all
+    }
+
+    /// Commands wait: whether this node may act as leader is not known now, or too much of what it
+    /// has done is not committed.
+    pub(crate) fn waits_for_group(&self) -> bool {
+        if !self.replicas.is_grouped() {
+            return false;
+        }
+        let behind =
+            |replica: &Replica| replica.group.uncommitted_bytes() > UNCOMMITTED_BYTES_MAX;
+        self.replicas.serving == Serving::Waits
+            || self.replicas.iter().any(|(_, replica)| behind(replica))
+    }
+
+    /// Whether replies must stay: what they tell was true while the lease held, and that is known
+    /// only if it still holds now.
+    pub(crate) fn withholds_replies(&self) -> bool {
+        self.replicas.is_grouped()
+            && matches!(self.replicas.serving, Serving::Everything | Serving::Waits)
+            && self.serving_at(self.host.monotonic_ns().max(self.now.mono_ns)) == Serving::Waits
+    }
+
+    /// Whether this node decides what expires and what is evicted.
+    pub(crate) fn decides(&self) -> bool {
+        self.replicas.serving == Serving::Everything
+    }
+
+    /// Why a command cannot run where another node leads.
+    pub(crate) fn refuse_as_replica(
+        &self,
+        connection: &Connection,
+        spec: &CommandSpec,
+    ) -> Option<String> {
+        let Serving::AsReplica(leader) = self.replicas.serving else { return None };
+        if spec.has(WRITE) {
+            return Some("READONLY You can't write against a read only replica.".into());
+        }
+        let reads = match spec.run {
+            Run::Engine(_) => spec.has(READONLY),
+            Run::Server(command) => matches!(command, ServerCommand::Exec | ServerCommand::Watch),
+        };
+        if !reads || connection.reads_replica {
+            return None;
+        }
+        Some(match leader {
+            Some(NodeId(node)) => format!(
+                "READONLY This node follows node {node}. Ask that one, or send READONLY first to \
+                 read what this one has"
+            ),
+            None => "READONLY This node knows of no leader. Send READONLY first to read what it \
+                     has"
+                .into(),
+        })
+    }
+}

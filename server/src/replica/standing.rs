@@ -1,0 +1,156 @@
+//! A replica follows, is elected, serves, loses its term.
+//!
+//! ```text
+//! Following ─ elected → Elected ─ everything applied → Serving ─ term lost, all committed → Following
+//!     ↑                   └─ term lost → Following        └ otherwise → Rebuilding ─ read → Following
+//! ```
+
+use replication::group::Role;
+use replication::ids::{Index, Lsn, ShardId, Term};
+
+use super::Replica;
+use crate::core::Core;
+use crate::core::io::Output;
+use crate::core::storage::StorageOperation;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Memory is as of what was applied.
+    Following,
+    /// It leads, and has yet to commit an entry of its term and to apply all before it.
+    Elected { term: Term },
+    /// It leads and executes: memory is ahead of what is committed.
+    Serving { term: Term },
+    /// Memory was thrown away. Once the log is durable up to `after` it is read again.
+    Rebuilding { after: Lsn, ordered: bool },
+}
+
+impl Core {
+    /// Takes the next step that is due. Returns whether there was one.
+    pub(super) fn change_standing(&mut self, shard: ShardId, replica: &mut Replica) -> bool {
+        let (role, term) = (replica.group.role(), replica.group.term());
+        let leads = role == Role::Leader;
+        match replica.standing {
+            Standing::Following if leads => {
+                replica.standing = Standing::Elected { term };
+                true
+            }
+            Standing::Elected { term: elected } if !leads || term != elected => {
+                replica.standing = Standing::Following;
+                true
+            }
+            Standing::Elected { .. } if self.is_caught_up(shard, replica) => {
+                self.begin_serving(shard, replica);
+                true
+            }
+            Standing::Serving { term: served }
+                if !leads || term != served || replica.refused =>
+            {
+                self.stop_serving(shard, replica);
+                true
+            }
+            Standing::Serving { .. } => {
+                self.follow_index(shard, replica);
+                false
+            }
+            Standing::Rebuilding { after, ordered: false } if self.is_durable(after) => {
+                replica.standing = Standing::Rebuilding { after, ordered: true };
+                let through = replica.applied;
+                let order = Box::new(self.rebuild_order(shard, through));
+                self.outputs.push(Output::Log(StorageOperation::Rebuild(order)));
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn is_durable(&self, lsn: Lsn) -> bool {
+        self.log.as_ref().is_some_and(|log| log.durable() >= lsn)
+    }
+
+    /// Whether memory has all that is in the group's log, the first entry of this term included.
+    fn is_caught_up(&self, shard: ShardId, replica: &Replica) -> bool {
+        replica.pending.is_empty()
+            && replica.applied == replica.group.last()
+            && replica.group.committed() == replica.applied
+            && self.shards.holds(usize::from(shard.0))
+    }
+
+    fn begin_serving(&mut self, shard: ShardId, replica: &mut Replica) {
+        let term = replica.group.term();
+        replica.standing = Standing::Serving { term };
+        replica.refused = false;
+        self.follow_index(shard, replica);
+        let (core, shard, node) = (self.id, shard.0, self.node.node);
+        tracing::info!(core, shard, node, term = term.0, "this node leads");
+    }
+
+    /// The next entry comes behind those that the group itself has appended.
+    fn follow_index(&mut self, shard: ShardId, replica: &Replica) {
+        if let Some(held) = self.shards.get_mut(usize::from(shard.0))
+            && held.effects.is_empty()
+        {
+            held.continue_at(replica.group.last().0 + 1);
+        }
+    }
+
+    /// Its clients do not know what became of their writes, and what they would read may never
+    /// have been: all go. They come back to who leads now.
+    fn stop_serving(&mut self, shard: ShardId, replica: &mut Replica) {
+        let point = self.release.point(shard);
+        replica.applied = point;
+        replica.refused = false;
+        let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
+        all.into_iter().for_each(|conn| self.close_connection(conn));
+        self.gate.forget_all();
+        self.touched.retain(|touched| *touched != shard.0);
+        self.release.reset(shard, point);
+        let place = usize::from(shard.0);
+        let dirty = self
+            .shards
+            .get(place)
+            .is_none_or(|held| held.open_index() > point.0 + 1 || !held.effects.is_empty());
+        tracing::warn!(
+            core = self.id,
+            shard = shard.0,
+            term = replica.group.term().0,
+            dirty,
+            "this node leads no more; its clients are closed"
+        );
+        if !dirty {
+            replica.standing = Standing::Following;
+            return;
+        }
+        self.throw_away(shard, point);
+        let after = self.log.as_ref().map_or(Lsn(0), |log| log.appended());
+        replica.standing = Standing::Rebuilding { after, ordered: false };
+    }
+
+    /// A shard's memory goes, in slices; what rests on it ends.
+    fn throw_away(&mut self, shard: ShardId, point: Index) {
+        if let Some(round) = &mut self.checkpoints.round
+            && round.shard() == shard.0
+        {
+            round.lose_shard();
+        }
+        let place = usize::from(shard.0);
+        self.released[place] = point.0;
+        if let Some(mut held) = self.shards.take(place) {
+            held.bury(&self.settings.encoding);
+            self.graves.push(held);
+        }
+    }
+
+    /// The memory of a shard has been read again.
+    pub(crate) fn on_rebuilt(&mut self, shard: u16, result: Result<Box<engine::keyspace::Shard>, String>) {
+        let held = match result {
+            Ok(held) => held,
+            Err(message) => return self.fail_replica(ShardId(shard), &message),
+        };
+        let Some(replica) = self.replicas.get_mut(shard) else { return };
+        assert_eq!(held.released(), replica.applied.0, "read as far as was asked for");
+        replica.standing = Standing::Following;
+        self.shards.put(held);
+        tracing::info!(core = self.id, shard, "the shard's memory is read again");
+    }
+}

@@ -1,0 +1,115 @@
+//! What a group asks for is done: records for the core's log, messages for the other nodes, and
+//! committed entries for the shard's memory.
+
+use engine::effect::apply::apply_batch;
+use replication::group::payload::{content, to_record};
+use replication::group::{Entry, EntryKind, Work};
+use replication::ids::{Index, ShardId};
+use replication::release::resolve::Content;
+
+use super::Replica;
+use crate::core::Core;
+use crate::limits::APPLIED_BYTES_PER_TURN_MAX;
+
+impl Core {
+    pub(super) fn carry_out(&mut self, shard: ShardId, replica: &mut Replica, work: Work) {
+        if work.install.is_some() {
+            // Nobody offers one.
+            return self.fail_replica(shard, "another node sends a checkpoint unasked");
+        }
+        self.write_work(shard, replica, &work);
+        for message in &work.messages {
+            self.links.send(message.to, shard, &message.bytes);
+        }
+        // Records that call an entry decided stand behind what its members are then.
+        if let Some(members) = &work.members
+            && let Some(change) = work.committed.iter().rfind(|e| e.kind == EntryKind::Members)
+            && let Some(log) = &mut self.log
+        {
+            log.append_members(shard, (change.term, change.index), members, false);
+        }
+        self.take_committed(shard, replica, work.committed);
+    }
+
+    fn write_work(&mut self, shard: ShardId, replica: &mut Replica, work: &Work) {
+        let Some(log) = &mut self.log else { return };
+        if let Some(vote) = work.vote {
+            log.append_vote(shard, vote);
+        }
+        let decided = self.release.point(shard);
+        for entry in &work.entries {
+            let Some(record) = to_record(entry, shard, decided) else {
+                return self.fail_replica(shard, "an entry of another node is malformed");
+            };
+            let least_bytes = self.config.checkpoint_log_bytes;
+            self.checkpoints.note_logged(shard.0, record.payload.len(), least_bytes);
+            log.append_group_entry(record);
+        }
+        if work.must_write() {
+            replica.writes.push_back((log.appended(), work.number));
+        }
+    }
+
+    /// Entries are committed: what that decides is released.
+    fn take_committed(&mut self, shard: ShardId, replica: &mut Replica, committed: Vec<Entry>) {
+        let Some(last) = committed.last().map(|entry| entry.index) else { return };
+        let executed = replica.executes();
+        if !executed {
+            for entry in committed.into_iter().filter(|entry| entry.index > replica.applied) {
+                let Some(said) = content(&entry, shard) else {
+                    return self.fail_replica(shard, "a committed entry is malformed");
+                };
+                if let Content::Entry { transaction: Some(transaction), .. } = said {
+                    self.release.begin(shard, entry.index, transaction.into());
+                }
+                replica.pending.push_back(entry);
+            }
+        }
+        self.release.commit(shard, last);
+        self.release_decided();
+        if executed {
+            replica.applied = self.release.point(shard);
+        }
+    }
+
+    /// Applies to memory what is released, some a turn.
+    pub(super) fn apply_committed(&mut self, shard: ShardId, replica: &mut Replica) {
+        if replica.pending.is_empty() {
+            return;
+        }
+        let point = self.release.point(shard);
+        let place = usize::from(shard.0);
+        let mut bytes = 0;
+        while bytes < APPLIED_BYTES_PER_TURN_MAX
+            && self.shards.holds(place)
+            && replica.pending.front().is_some_and(|entry| entry.index <= point)
+        {
+            let Some(entry) = replica.pending.pop_front() else { break };
+            bytes += entry.payload.len() + size_of::<Entry>();
+            if let Err(message) = self.apply_entry(shard, &entry) {
+                return self.fail_replica(shard, &message);
+            }
+            replica.applied = entry.index;
+        }
+        if let Some(held) = self.shards.get_mut(place) {
+            held.resume_after(replica.applied.0);
+            self.released[place] = replica.applied.0;
+        }
+        let more = replica.pending.front().is_some_and(|entry| entry.index <= point);
+        self.more_housekeeping |= more && self.shards.holds(place);
+    }
+
+    fn apply_entry(&mut self, shard: ShardId, entry: &Entry) -> Result<(), String> {
+        let Index(index) = entry.index;
+        match content(entry, shard) {
+            Some(Content::Entry { payload, .. }) => {
+                let batch = [(usize::from(shard.0), payload)];
+                let applied = apply_batch(&mut self.shards, &self.settings, &batch);
+                applied.map_err(|(_, error)| format!("entry {index}: {error}"))
+            }
+            Some(Content::Change { .. } | Content::Members { .. }) => Ok(()),
+            Some(Content::Void { .. }) => Err(format!("entry {index} voids others")),
+            None => Err(format!("entry {index} is malformed")),
+        }
+    }
+}

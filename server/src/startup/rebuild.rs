@@ -1,0 +1,69 @@
+//! One shard from its checkpoint and the logs of a node that runs. Pure but for where those are
+//! read from.
+
+use engine::keyspace::{Shard, Shards};
+use replication::group::Base;
+use replication::group::restart::Restart;
+use replication::ids::Index;
+
+use super::StartError;
+use super::checkpoints::{CheckpointDirectory, LoadPlan};
+use super::replay::{Applier, Decided, EntryStream};
+use crate::replica::rebuild::RebuildOrder;
+
+/// The shard as its newest sound checkpoint has it, and what that is as of.
+pub fn load_checkpoint<D: CheckpointDirectory>(
+    order: &RebuildOrder,
+    directory: &D,
+    names: &[(String, u64)],
+) -> Result<(Box<Shard>, Base), StartError> {
+    let RebuildOrder { shard, identity, settings, hasher, .. } = order;
+    let loaded = LoadPlan { identity, settings, hasher, names }.load(directory, *shard)?;
+    let empty = || Box::new(Shard::new(shard.0, hasher.clone()));
+    Ok((loaded.shard.unwrap_or_else(empty), loaded.base))
+}
+
+/// Applies what the logs have of the shard behind that, as far as was asked for.
+pub fn apply_logs<L: EntryStream>(
+    order: &RebuildOrder,
+    (shard, base): (Box<Shard>, Base),
+    logs: &mut [L],
+) -> Result<Box<Shard>, StartError> {
+    let RebuildOrder { shard: id, through, identity, settings, hasher } = order;
+    let place = usize::from(id.0);
+    let mut shards = Shards::new(identity.shards, hasher.clone());
+    shards.put(shard);
+    let mut bases = vec![Base::default(); identity.shards];
+    bases[place] = base;
+    let mut restart = Restart::new(bases);
+    let mut applier = Applier::new(shards, settings);
+    let mut number = 0;
+    let mut apply = |shard, index: Index, payload: L::Payload| {
+        number += 1;
+        applier.apply(&[Decided { order: number, shard, index, payload }]);
+        Ok::<(), StartError>(())
+    };
+    while let Some(start) = logs.iter_mut().filter_map(|log| log.peek()).min() {
+        for log in &mut *logs {
+            while log.peek() == Some(start)
+                && let Some(entry) = log.next()
+            {
+                if entry.shard == *id {
+                    restart.take(entry, &mut apply)?;
+                }
+            }
+        }
+    }
+    let reached = restart.decide(*id, *through, &mut apply)?;
+    let (mut shards, failed) = applier.finish();
+    if let Some(failed) = failed {
+        return Err(failed.message.into());
+    }
+    if reached != *through {
+        let (has, wants) = (reached.0, through.0);
+        return Err(format!("its log ends with entry {has}, but has had entry {wants}").into());
+    }
+    let mut shard = shards.take(place).ok_or("the shard went away")?;
+    shard.resume_after(through.0);
+    Ok(shard)
+}
