@@ -2,7 +2,7 @@
 //! touched shard, one log write for all, then what is released is sent.
 
 use super::Core;
-use super::io::{ConnId, Input, Machine, Now, Output};
+use super::io::{ConnId, Input, Machine, Now, Output, Port};
 use super::message::Message;
 use super::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
@@ -27,7 +27,13 @@ impl Machine for Core {
 
     fn on_input(&mut self, input: Input<'_, Message, LogDone>) {
         match input {
-            Input::Accepted { conn, peer, local } => self.on_accepted(conn, peer, local),
+            Input::Accepted { conn, port: Port::Client, peer, local } => {
+                self.on_accepted(conn, peer, local);
+            }
+            Input::Accepted { conn, port: Port::Peer, .. } => {
+                self.outputs.push(Output::Close { conn });
+            }
+            Input::Connected { .. } => {}
             Input::Received { conn, bytes } => self.on_received(conn, bytes),
             Input::ReceiveEnded { conn, .. } => self.on_receive_ended(conn),
             Input::Sent { conn, buffer } => self.on_sent(conn, buffer),
