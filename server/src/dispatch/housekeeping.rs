@@ -134,10 +134,9 @@ impl Core {
             && !self.log.as_ref().is_some_and(LogWriter::lacks_space)
             && !self.draining;
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
-        [next_deadline, housekeeping, self.pause.ends_ns(), self.checkpoint_wake_ns()]
-            .into_iter()
-            .flatten()
-            .min()
+        let (pause, checkpoint) = (self.pause.ends_ns(), self.checkpoint_wake_ns());
+        let links = self.links.next_wake_ns();
+        [next_deadline, housekeeping, pause, checkpoint, links].into_iter().flatten().min()
     }
 
     /// After SIGTERM: once every acknowledged write is durable and every reply out, the core stops.

@@ -180,8 +180,10 @@ fn runtime_config(config: &Config) -> runtime::Config {
         sync: LogSync::EachWrite,
         direct: true,
     });
+    let listen_on = |port| config.bind.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
     runtime::Config {
-        listen: config.bind.iter().map(|ip| SocketAddr::new(*ip, config.port)).collect(),
+        listen: listen_on(config.port),
+        peer_listen: if config.is_member() { listen_on(config.peer_port) } else { Vec::new() },
         cores: Some(config.cores),
         poll_us: config.poll_us as u32,
         keepalive_s: config.tcp_keepalive_s,
