@@ -3,6 +3,7 @@
 // JUSTIFICATION: the runtime gives a buffer's address to the kernel, which only the buffer's type
 // can promise to keep.
 
+use engine::keyspace::Shard;
 use replication::checkpoint::FileOperation;
 use replication::log::{BlockBuffer, LogOperation};
 
@@ -10,6 +11,7 @@ use crate::core::Core;
 use crate::core::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
 use crate::runtime::Drives;
+use crate::startup::rebuild_files::rebuild_shard;
 use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, SideOperation, Write};
 
 // SAFETY: the bytes lie in a heap allocation that is neither moved nor changed while the buffer is
@@ -27,6 +29,10 @@ impl Drives for Core {
         match operation {
             StorageOperation::Log(operation) => log_operation(operation),
             StorageOperation::Checkpoint(operation) => Operation::Side(side_operation(operation)),
+            StorageOperation::Rebuild(order) => Operation::Job(Box::new(move || {
+                let result = rebuild_shard(&order).map_err(|error| error.to_string());
+                Box::new(Rebuilt { shard: order.shard.0, result })
+            })),
         }
     }
 
@@ -38,9 +44,19 @@ impl Drives for Core {
             Done::SegmentReady { number, result } => LogDone::SegmentReady { number, result },
             Done::SegmentRemoved { number, result } => LogDone::SegmentRemoved { number, result },
             Done::Side { result } => LogDone::Checkpoint { result },
+            Done::Job(done) => match done.downcast::<Rebuilt>() {
+                Ok(done) => LogDone::Rebuilt { shard: done.shard, result: done.result },
+                Err(_) => unreachable!("there is one kind of jobs"),
+            },
             Done::Synced { .. } => unreachable!("the log never asks for a separate sync"),
         }
     }
+}
+
+/// What a job gives.
+struct Rebuilt {
+    shard: u16,
+    result: Result<Box<Shard>, String>,
 }
 
 fn log_operation(operation: LogOperation) -> Operation<BlockBuffer> {

@@ -4,7 +4,7 @@
 //! - [`startup`]: from flags to running cores. [`config`]: what an operator sets.
 //! - [`core`]: a core's logic and its turn. [`dispatch`]: from bytes to commands that run.
 //! - [`resp`]: the protocol. [`connection`]: one client. [`commit`]: what replies wait for.
-//! - [`replica`]: shards that other nodes have too: what their groups decide.
+//! - [`links`]: connections with the cores of other nodes. [`replica`]: shards that those have too.
 //! - [`checkpoint`]: shards as files, and the log cut short behind them.
 //! - [`admin`]: commands about the server. [`memory`]: what the process uses.
 //! - [`runtime`]: threads, sockets, files and io_uring: what drives a core. [`glue`]: how the log's
@@ -20,6 +20,7 @@ pub mod core;
 pub mod dispatch;
 pub mod glue;
 pub mod limits;
+pub mod links;
 pub mod memory;
 pub mod replica;
 pub mod resp;

@@ -138,7 +138,7 @@ impl Machine for Floor {
                 self.closes.push(conn);
             }
             Input::Shutdown => self.stopping = true,
-            Input::Mesh { .. } | Input::Log(_) => {}
+            Input::Mesh { .. } | Input::Log(_) | Input::Connected { .. } => {}
         }
     }
 

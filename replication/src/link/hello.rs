@@ -10,14 +10,18 @@
 //! | 16 | 16 | cluster id |
 //! | 32 | 8 | node that speaks |
 //! | 40 | 8 | node that is spoken to |
-//! | 48 | 8 | number of this link: never the same for two of a node |
-//! | 56 | 4 | 0 |
+//! | 48 | 8 | number of this connection: never the same for two of a core of a node |
+//! | 56 | 2 | cores of the node that speaks: 1 to [`CORES_MAX`] |
+//! | 58 | 2 | which link between the two nodes it is |
 //! | 60 | 4 | CRC32C of bytes 0..60 |
 
-use super::{LinkError, VERSIONS};
+use super::{CORES_MAX, LinkError, VERSIONS};
 
 pub const HELLO_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"QUORLINK";
+
+/// The core that is spoken to, where it is not known yet how many there are.
+pub const CORE_UNKNOWN: u16 = u16::MAX;
 
 /// What one side says of itself, and whom it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +30,13 @@ pub struct Hello {
     pub cluster: [u8; 16],
     pub node: u64,
     pub core: u16,
+    /// How many cores that node has.
+    pub cores: u16,
     pub to_node: u64,
     pub to_core: u16,
-    /// Of the link, by this side.
+    /// Which of the links between the two nodes this is.
+    pub link: u16,
+    /// Of the connection, by this side.
     pub number: u64,
 }
 
@@ -43,15 +51,16 @@ pub struct Agreed {
 }
 
 impl Hello {
-    /// What a core of a node says to begin with.
+    /// What a core of a node with so many says to begin with.
     pub fn new(
         cluster: [u8; 16],
-        (node, core): (u64, u16),
+        (node, core, cores): (u64, u16, u16),
         (to_node, to_core): (u64, u16),
+        link: u16,
         number: u64,
     ) -> Hello {
         let versions = (*VERSIONS.start(), *VERSIONS.end());
-        Hello { versions, cluster, node, core, to_node, to_core, number }
+        Hello { versions, cluster, node, core, cores, to_node, to_core, link, number }
     }
 
     pub fn encode(&self) -> [u8; HELLO_BYTES] {
@@ -66,6 +75,8 @@ impl Hello {
         put(32, &self.node.to_le_bytes());
         put(40, &self.to_node.to_le_bytes());
         put(48, &self.number.to_le_bytes());
+        put(56, &self.cores.to_le_bytes());
+        put(58, &self.link.to_le_bytes());
         let checksum = crc32c::crc32c(&out[..60]);
         out[60..].copy_from_slice(&checksum.to_le_bytes());
         out
@@ -76,9 +87,15 @@ impl Hello {
             return Err(LinkError::NoHello);
         }
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let cores = u16_at(56);
+        if !(1..=CORES_MAX).contains(&cores) {
+            return Err(LinkError::NoHello);
+        }
         Ok(Hello {
             versions: (u16_at(8), u16_at(10)),
             core: u16_at(12),
+            cores,
+            link: u16_at(58),
             to_core: u16_at(14),
             cluster: bytes_at(bytes, 16),
             node: u64::from_le_bytes(bytes_at(bytes, 32)),
@@ -98,6 +115,13 @@ impl Hello {
         }
         if other.to_node != self.node {
             return Err(LinkError::NotForMe { wanted: other.to_node });
+        }
+        if other.node != self.to_node {
+            return Err(LinkError::OtherNode { node: other.node });
+        }
+        // As many as the larger node has cores: each has its place at both.
+        if other.link != self.link || other.link >= self.cores.max(other.cores) {
+            return Err(LinkError::OtherLink { link: other.link });
         }
         let version = self.versions.1.min(other.versions.1);
         if version < self.versions.0.max(other.versions.0) {

@@ -27,6 +27,10 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// hears that its peer is slow by getting no answer.
 pub const LINK_BYTES_MAX: usize = 32 << 20;
 
+/// Most cores of a node: what says otherwise is no node. Between two nodes there are as many links as
+/// the larger has cores, link k between core k modulo its number of cores of each.
+pub const CORES_MAX: u16 = 1024;
+
 /// Why a link was given up. All of it is the other side's doing, or the network's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkError {
@@ -36,6 +40,22 @@ pub enum LinkError {
     /// It is meant for this node, which is another.
     NotForMe {
         wanted: u64,
+    },
+    /// Another node than the one that was meant.
+    OtherNode {
+        node: u64,
+    },
+    /// Another link than the one that was meant, or one that two such nodes do not have.
+    OtherLink {
+        link: u16,
+    },
+    /// This node does not know of it.
+    UnknownNode {
+        node: u64,
+    },
+    /// It connected here, but the node with the lower id is who connects.
+    WrongWay {
+        node: u64,
     },
     /// The versions that the other side speaks.
     NoCommonVersion {
@@ -61,6 +81,16 @@ impl std::fmt::Display for LinkError {
             LinkError::OtherCluster => f.write_str("the other side belongs to another cluster"),
             LinkError::NotForMe { wanted } => {
                 write!(f, "the other side wants node {wanted}; its list of addresses is old")
+            }
+            LinkError::OtherNode { node } => {
+                write!(f, "the other side is node {node}; our list of addresses is old")
+            }
+            LinkError::OtherLink { link } => write!(f, "there is no link {link} here"),
+            LinkError::UnknownNode { node } => {
+                write!(f, "the other side is node {node}, of which this node does not know")
+            }
+            LinkError::WrongWay { node } => {
+                write!(f, "node {node} connected here, but has to wait for this node to connect")
             }
             LinkError::NoCommonVersion { least, most } => write!(
                 f,

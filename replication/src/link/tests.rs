@@ -13,7 +13,9 @@ use crate::ids::ShardId;
 const CLUSTER: [u8; 16] = [7; 16];
 
 fn hellos() -> (Hello, Hello) {
-    (Hello::new(CLUSTER, (1, 0), (2, 3), 10), Hello::new(CLUSTER, (2, 3), (1, 0), 20))
+    // Link 7 of eight, between core 7 of eight and core 3 of four.
+    let (one, two) = ((1, 7, 8), (2, 3, 4));
+    (Hello::new(CLUSTER, one, (2, 3), 7, 10), Hello::new(CLUSTER, two, (1, 7), 7, 20))
 }
 
 #[test]
@@ -33,6 +35,8 @@ fn strangers_are_refused() {
         (Hello { cluster: [8; 16], ..two }, LinkError::OtherCluster),
         (Hello { node: 1, ..two }, LinkError::SameNode { node: 1 }),
         (Hello { to_node: 3, ..two }, LinkError::NotForMe { wanted: 3 }),
+        (Hello { node: 3, ..two }, LinkError::OtherNode { node: 3 }),
+        (Hello { link: 6, ..two }, LinkError::OtherLink { link: 6 }),
         (
             Hello { versions: (900, 901), ..two },
             LinkError::NoCommonVersion { least: 900, most: 901 },
@@ -41,12 +45,29 @@ fn strangers_are_refused() {
     for (other, refusal) in cases {
         assert_eq!(one.agree(&other), Err(refusal));
     }
+    let third = (Hello { link: 8, ..one }, Hello { link: 8, ..two });
+    assert_eq!(third.0.agree(&third.1), Err(LinkError::OtherLink { link: 8 }), "there are eight");
+    for cores in [0, CORES_MAX + 1] {
+        let impossible = Hello { cores, ..two }.encode();
+        assert_eq!(Hello::decode(&impossible), Err(LinkError::NoHello), "{cores} cores");
+    }
     let mut bytes = two.encode();
     for at in 0..bytes.len() {
         bytes[at] ^= 0x10;
         assert_eq!(Hello::decode(&bytes), Err(LinkError::NoHello), "byte {at}");
         bytes[at] ^= 0x10;
     }
+}
+
+/// Bytes written by hand from the table; the checksum is CRC32C of the first 60, by another program.
+#[test]
+fn a_hello_lies_as_its_table_says() {
+    let mut bytes = Vec::new();
+    bytes.extend(b"QUORLINK\x01\0\x01\0\x03\0\x07\0");
+    bytes.extend([7; 16]);
+    bytes.extend(b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x14\0\0\0\0\0\0\0\x04\0\x07\0");
+    bytes.extend(0x449715fa_u32.to_le_bytes());
+    assert_eq!(hellos().1.encode().as_slice(), bytes);
 }
 
 #[test]

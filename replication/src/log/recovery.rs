@@ -189,25 +189,8 @@ pub fn recover<S: SegmentSource>(
     identity: LogIdentity,
     visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
 ) -> Result<Tail, RecoveryError> {
-    let (leftovers, segments) = usable_segments(source, identity)?;
-    let Some(&(first, segment_bytes)) = segments.first() else { return Ok(Tail::default()) };
-    let mut scan = Scan {
-        source,
-        identity,
-        segments,
-        tail: Tail {
-            segment: first,
-            offset: BLOCK_BYTES as u64,
-            segment_bytes,
-            leftovers,
-            ..Tail::default()
-        },
-        ends: Vec::new(),
-        last: (first, 0),
-        last_end: BLOCK_BYTES as u64,
-        first_needed: 1,
-        assembler: if first > 1 { Assembler::late() } else { Assembler::default() },
-    };
+    let Some(mut scan) = Scan::new(source, identity)? else { return Ok(Tail::default()) };
+    let first = scan.segments[0].0;
     scan.run(visit)?;
     let next = Lsn(scan.tail.last_lsn.0 + 1);
     let beyond = scan.look_beyond()?;
@@ -235,6 +218,18 @@ pub fn recover<S: SegmentSource>(
             Ok(tail)
         }
     }
+}
+
+/// Reads a log that is being written, as far as its chain of records is there; `visit` as for
+/// [`recover`]. Where it ends says nothing.
+pub fn read_chain<S: SegmentSource>(
+    source: &mut S,
+    identity: LogIdentity,
+    visit: &mut dyn FnMut(Entry<'_>) -> Result<(), String>,
+) -> Result<Tail, RecoveryError> {
+    let Some(mut scan) = Scan::new(source, identity)? else { return Ok(Tail::default()) };
+    scan.run(visit)?;
+    Ok(scan.tail)
 }
 
 /// Checks the headers. A last segment that was only being made counts as absent. Those before a
@@ -328,7 +323,30 @@ struct Scan<'s, S> {
     assembler: Assembler,
 }
 
-impl<S: SegmentSource> Scan<'_, S> {
+impl<'s, S: SegmentSource> Scan<'s, S> {
+    /// `None`: there is no segment.
+    fn new(source: &'s mut S, identity: LogIdentity) -> Result<Option<Scan<'s, S>>, RecoveryError> {
+        let (leftovers, segments) = usable_segments(source, identity)?;
+        let Some(&(first, segment_bytes)) = segments.first() else { return Ok(None) };
+        Ok(Some(Scan {
+            source,
+            identity,
+            segments,
+            tail: Tail {
+                segment: first,
+                offset: BLOCK_BYTES as u64,
+                segment_bytes,
+                leftovers,
+                ..Tail::default()
+            },
+            ends: Vec::new(),
+            last: (first, 0),
+            last_end: BLOCK_BYTES as u64,
+            first_needed: 1,
+            assembler: if first > 1 { Assembler::late() } else { Assembler::default() },
+        }))
+    }
+
     /// Follows the chain to its end.
     fn run(
         &mut self,

@@ -18,6 +18,8 @@ pub struct CoreStats {
     /// Commands run on another core's shard, and operations over shards of several cores.
     pub forwarded: u64,
     pub gathered: u64,
+    /// Messages of other nodes for shards that have no group here.
+    pub group_messages_unknown: u64,
 }
 
 /// A core's state at one moment, as INFO shows the sum of.
@@ -59,6 +61,7 @@ impl Snapshot {
         a.bytes_out += b.bytes_out;
         a.forwarded += b.forwarded;
         a.gathered += b.gathered;
+        a.group_messages_unknown += b.group_messages_unknown;
         let (a, b) = (&mut self.shards, &other.shards);
         a.hits += b.hits;
         a.misses += b.misses;

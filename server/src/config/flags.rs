@@ -32,6 +32,9 @@ struct FileSettings {
     /// Port of clients [default: 6379]
     #[arg(long)]
     port: Option<u16>,
+    /// Port of other nodes, listened on in a cluster only [default: 16379]
+    #[arg(long)]
+    peer_port: Option<u16>,
     /// Addresses to listen on [default: 127.0.0.1]
     #[arg(long, num_args = 1..)]
     bind: Option<Vec<IpAddr>>,
@@ -199,6 +202,7 @@ impl FileSettings {
             }
         }
         set(&mut config.port, self.port);
+        set(&mut config.peer_port, self.peer_port);
         set(&mut config.bind, self.bind);
         set(&mut config.dir, self.dir);
         set(&mut config.cores, self.cores);
@@ -256,6 +260,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "bind {address} would let anyone on the network in: set --requirepass, or say \
              --protected-mode no if the network itself is closed"
         ));
+    }
+    if config.is_member() && config.peer_port == config.port && config.port != 0 {
+        return refuse(format!("peer-port {} is the port of clients: name another", config.port));
     }
     let segment = config.log_segment_bytes;
     if !((64 << 10)..=(1 << 40)).contains(&segment) || !segment.is_multiple_of(4096) {

@@ -13,11 +13,12 @@ pub mod nearest;
 pub mod output_limits;
 pub mod rewrite;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use engine::settings::{Eviction, Settings};
 use engine::value::limits::EncodingLimits;
+use replication::group::NodeId;
 
 use crate::limits::{CLIENTS_MAX, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX};
 use output_limits::OutputLimits;
@@ -70,6 +71,10 @@ pub struct Config {
     /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
     pub port: u16,
+    /// Port of other nodes, on the same addresses as that of clients.
+    pub peer_port: u16,
+    /// The other nodes of the cluster, with the addresses of their ports for nodes.
+    pub peers: Vec<(NodeId, SocketAddr)>,
     pub bind: Vec<IpAddr>,
     pub dir: PathBuf,
     pub cores: usize,
@@ -119,6 +124,8 @@ impl Default for Config {
         Config {
             file: None,
             port: 6379,
+            peer_port: 16379,
+            peers: Vec::new(),
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: PathBuf::from("quoring-data"),
             cores: 1,
@@ -154,6 +161,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether the node is part of a cluster, so that it listens to others.
+    pub fn is_member(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
     pub fn engine_settings(&self) -> Settings {
         Settings {
             encoding: self.encoding,

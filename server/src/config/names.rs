@@ -270,6 +270,7 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         }),
     },
+    Setting { name: "peer-port", get: |c| c.peer_port.to_string(), set: None },
     Setting { name: "poll-us", get: |c| c.poll_us.to_string(), set: None },
     Setting { name: "port", get: |c| c.port.to_string(), set: None },
     Setting {

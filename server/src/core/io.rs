@@ -6,9 +6,9 @@
 
 use std::net::SocketAddr;
 
-/// A client connection of one core. An index is used again only with another generation, so that a
-/// late completion or a late reply is never taken for a newer client's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A connection of one core, with a client or another node. An index is used again only with another
+/// generation, so that a late completion or a late reply is never taken for a newer connection's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     pub index: u32,
     pub generation: u32,
@@ -25,17 +25,29 @@ pub struct Now {
     pub mono_ns: u64,
 }
 
+/// Which of the node's ports a connection came by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Port {
+    #[default]
+    Client,
+    /// That of other nodes.
+    Peer,
+}
+
 /// A failure of the operating system: the raw `errno`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OsError(pub i32);
 
 /// What can happen to a core. `M` is the mesh's message type, `W` a log write that comes back.
 pub enum Input<'a, M, W> {
-    /// A client connected and belongs to this core from now on.
-    Accepted { conn: ConnId, peer: SocketAddr, local: SocketAddr },
-    /// Bytes of a client, valid during the call only.
+    /// Somebody connected and belongs to this core from now on; or another core handed a connection
+    /// over ([`Output::HandOver`]), then what that core gave along follows as `Received`.
+    Accepted { conn: ConnId, port: Port, peer: SocketAddr, local: SocketAddr },
+    /// What became of an [`Output::Connect`]: one for each.
+    Connected { attempt: u64, result: Result<ConnId, OsError> },
+    /// Bytes of the other side, valid during the call only.
     Received { conn: ConnId, bytes: &'a [u8] },
-    /// The client closed its side (`None`) or its socket failed. No more `Received` follows.
+    /// The other side closed (`None`) or the socket failed. No more `Received` follows.
     ReceiveEnded { conn: ConnId, error: Option<OsError> },
     /// All bytes of an [`Output::Send`] were taken by the socket; the buffer comes back for use
     /// again.
@@ -71,6 +83,18 @@ pub enum Output<M, L> {
     },
     ResumeReceive {
         conn: ConnId,
+    },
+    /// Connect to another node; [`Input::Connected`] names the attempt.
+    Connect {
+        attempt: u64,
+        address: SocketAddr,
+    },
+    /// Give a connection to another core, with bytes of it that came already. This core hears no
+    /// more of it. Nothing may be under way on it but a receive: what that still brings goes along.
+    HandOver {
+        conn: ConnId,
+        to: u16,
+        bytes: Vec<u8>,
     },
     /// Put a message into the ring to another core; order is kept per pair of cores.
     Mesh {

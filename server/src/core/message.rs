@@ -28,6 +28,8 @@ pub enum Message {
     },
     /// What the sender's start had to write to its log is on its disk.
     Started,
+    /// Messages of other nodes for groups of the receiver's shards.
+    GroupMessages(Box<crate::links::batch::GroupMessages>),
     /// The sender's parts of transactions are committed.
     Reports(Vec<Report>),
     /// What a gathering left in the sender's shards is released.

@@ -42,6 +42,8 @@ use crate::connection::table::Connections;
 use crate::dispatch::eviction::EvictionState;
 use crate::dispatch::gathering::Gatherings;
 use crate::dispatch::parked::Parked;
+use crate::links::batch::Batches;
+use crate::links::{Links, Place};
 use crate::replica::Replicas;
 use account::Account;
 use budget::Budget;
@@ -132,6 +134,9 @@ pub struct Core {
     pub(crate) ahead: crate::dispatch::ahead::Ahead,
     /// What is collected for other cores in this turn.
     pub(crate) forwards: crate::dispatch::forward::Forwards,
+    /// Links with other nodes, and what they brought for other cores in this turn.
+    pub(crate) links: Links,
+    pub(crate) batches: Batches,
     /// A blocking command's wish, passed from the engine to dispatch.
     pub(crate) block: Option<Block>,
 }
@@ -159,6 +164,7 @@ pub struct CoreStart {
 
 impl Core {
     pub fn new(start: CoreStart) -> Core {
+        let links = links_of(&start);
         let mut shards = Shards::new(start.shard_count, start.hasher);
         for shard in start.shards {
             shards.put(shard);
@@ -227,6 +233,8 @@ impl Core {
             told: Vec::new(),
             ahead: Default::default(),
             forwards: crate::dispatch::forward::Forwards::new(cores),
+            links,
+            batches: Batches::new(cores),
             block: None,
             shards,
         };
@@ -274,6 +282,21 @@ impl Core {
         self.flush_mesh();
         self.outputs.push(Output::Mesh { to, message });
     }
+}
+
+/// The links of a core with the other nodes that it starts knowing of.
+fn links_of(start: &CoreStart) -> Links {
+    let place = Place {
+        cluster: start.node.cluster.to_le_bytes(),
+        node: NodeId(start.node.node),
+        core: start.id,
+        cores: start.config.cores as u16,
+        shard_count: start.shard_count,
+    };
+    // Not the numbers that commands get.
+    let mut links = Links::new(place, start.incarnation, !start.seed);
+    links.set_peers(&start.config.peers);
+    links
 }
 
 /// Everything that the shards begin with is decided.

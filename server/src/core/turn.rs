@@ -2,7 +2,7 @@
 //! touched shard, one log write for all, then what is released is sent.
 
 use super::Core;
-use super::io::{ConnId, Input, Machine, Now, Output};
+use super::io::{ConnId, Input, Machine, Now, Output, Port};
 use super::message::Message;
 use super::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
@@ -20,6 +20,7 @@ impl Machine for Core {
             self.config.started_unix_s = now.unix_us / 1_000_000;
         }
         self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
+        self.links.begin_turn(now.mono_ns);
         self.stats.turns += 1;
         self.begin_turn_meter();
         self.refresh_serving();
@@ -28,7 +29,24 @@ impl Machine for Core {
 
     fn on_input(&mut self, input: Input<'_, Message, LogDone>) {
         match input {
-            Input::Accepted { conn, peer, local } => self.on_accepted(conn, peer, local),
+            Input::Accepted { conn, port: Port::Client, peer, local } => {
+                self.on_accepted(conn, peer, local);
+            }
+            Input::Accepted { conn, port: Port::Peer, peer, .. } => {
+                self.links.on_accepted(conn, peer);
+            }
+            Input::Connected { attempt, result } => self.links.on_connected(attempt, result),
+            Input::Received { conn, bytes } if self.links.has(conn) => {
+                self.on_link_received(conn, bytes);
+            }
+            Input::Sent { conn, buffer } if self.links.has(conn) => {
+                self.links.on_sent(conn, buffer);
+            }
+            Input::ReceiveEnded { conn, .. } | Input::SendFailed { conn, .. }
+                if self.links.has(conn) =>
+            {
+                self.links.on_ended(conn);
+            }
             Input::Received { conn, bytes } => self.on_received(conn, bytes),
             Input::ReceiveEnded { conn, .. } => self.on_receive_ended(conn),
             Input::Sent { conn, buffer } => self.on_sent(conn, buffer),
@@ -54,6 +72,7 @@ impl Machine for Core {
         self.push_log_operations();
         self.flush_reports();
         self.report_memory();
+        self.flush_links();
         // Before any reply: whoever reads one may act on it anywhere.
         self.flush_mesh();
         self.send_replies();

@@ -203,6 +203,7 @@ impl Core {
             Message::Home { shards, origin, gathering, transaction } => {
                 self.on_home(shards, origin, gathering, transaction.as_ref());
             }
+            Message::GroupMessages(messages) => self.on_group_messages(&messages),
             Message::Started => self.on_core_started(),
             Message::Reports(reports) => self.on_reports(&reports),
             Message::Released { gathering } => self.on_gathering_released(gathering),

@@ -138,10 +138,8 @@ impl Core {
             && !self.draining;
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
         let (pause, checkpoint) = (self.pause.ends_ns(), self.checkpoint_wake_ns());
-        [next_deadline, housekeeping, pause, checkpoint, self.replicas.next_wake_ns()]
-            .into_iter()
-            .flatten()
-            .min()
+        let (links, groups) = (self.links.next_wake_ns(), self.replicas.next_wake_ns());
+        [next_deadline, housekeeping, pause, checkpoint, links, groups].into_iter().flatten().min()
     }
 
     /// After SIGTERM: once every acknowledged write is durable and every reply out, the core stops.

@@ -8,6 +8,7 @@
 //! - [`forward`]: its one shard is another core's; [`gathering`]: its shards are several cores'.
 //! - [`blocking`]: it waits for a key; [`parked`]: it waits for a shard that is away.
 //! - [`log_done`]: the log answers; [`housekeeping`]: what is done between commands.
+//! - [`links`]: what other nodes say goes to the core that it is for.
 //! - [`unread`]: clients that leave too much unread; [`eviction`]: too much memory is used.
 
 pub mod ahead;
@@ -17,6 +18,7 @@ pub mod eviction;
 pub mod forward;
 pub mod gathering;
 pub mod housekeeping;
+pub mod links;
 pub mod local;
 pub mod log_done;
 pub mod parked;

@@ -1,6 +1,8 @@
 //! A shard's memory from its checkpoint and the logs, while the server runs: asked for by a core,
 //! done beside it.
 
+use std::path::PathBuf;
+
 use engine::hash::Hasher64;
 use engine::settings::Settings;
 use replication::ids::{Index, ShardId};
@@ -14,6 +16,8 @@ use crate::startup::identity::Identity;
 pub struct RebuildOrder {
     pub shard: ShardId,
     pub through: Index,
+    /// The node's data directory.
+    pub directory: PathBuf,
     pub identity: Identity,
     pub settings: Settings,
     pub hasher: Hasher64,
@@ -34,6 +38,7 @@ impl Core {
             voters: vec![self.node.node],
         };
         let (settings, hasher) = (self.settings.clone(), self.shards.hasher());
-        RebuildOrder { shard, through, identity, settings, hasher }
+        let directory = self.config.dir.clone();
+        RebuildOrder { shard, through, directory, identity, settings, hasher }
     }
 }

@@ -82,6 +82,7 @@ impl Core {
         }
         let reads = match spec.run {
             Run::Engine(_) => spec.has(READONLY),
+            Run::Container => false,
             Run::Server(command) => matches!(command, ServerCommand::Exec | ServerCommand::Watch),
         };
         if !reads || connection.reads_replica {

@@ -13,6 +13,9 @@ pub struct CoreId(pub u16);
 pub struct Config {
     /// Addresses on which every core accepts. Port 0 lets the kernel choose one for all cores.
     pub listen: Vec<SocketAddr>,
+    /// The same for other nodes; empty for a node without others. Who comes by these is no client:
+    /// not counted, and left with the core that accepted it.
+    pub peer_listen: Vec<SocketAddr>,
     /// Cores, each a pinned thread; `None` for one a processor this process may use.
     pub cores: Option<usize>,
     /// Spin this long for work before a core sleeps.
@@ -63,6 +66,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            peer_listen: Vec::new(),
             cores: None,
             poll_us: 0,
             keepalive_s: 300,

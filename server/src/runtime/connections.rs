@@ -1,9 +1,10 @@
-//! The clients of one core: a table of slots with generations, what is under way on each socket,
-//! and the submissions that keep it going. Must be dropped after its ring.
+//! The connections of one core, with clients and other nodes: a table of slots with generations,
+//! what is under way on each socket, and the submissions that keep it going. Must be dropped after
+//! its ring.
 //!
 //! A slot: free → open (receive armed or paused, a send or none) → closing (nothing new begins,
-//! what
-//! is under way is cancelled) → free, once the last completion has come.
+//! what is under way is cancelled) or leaving (the same, but what is received goes along to another
+//! core) → free, once the last completion has come.
 //!
 //! JUSTIFICATION: sends pass the address of a buffer to the kernel; there is no safe way to lend
 //! memory to io_uring.
@@ -15,9 +16,11 @@ use io_uring::{opcode, squeue, types};
 
 use super::buffers::{self, Buffers};
 use super::error::RuntimeError;
+use super::mesh::Handover;
 use super::ring::{Completion, Ring};
+use super::socket;
 use super::token::{GENERATION_MASK, Kind, Token};
-use crate::core::io::{ConnId, Input, Machine, OsError};
+use crate::core::io::{ConnId, Input, Machine, OsError, Port};
 
 #[derive(Default)]
 pub struct Connections {
@@ -27,11 +30,14 @@ pub struct Connections {
     ready: Vec<u32>,
     /// Sends submitted that complete at once or say so, not yet known to be done.
     quick: Vec<u32>,
+    /// On their way to other cores.
+    handed: Vec<(u16, Handover)>,
 }
 
 #[derive(Default)]
 struct Slot {
     fd: Option<OwnedFd>,
+    port: Port,
     generation: u32,
     receive: Receive,
     /// The machine wants no bytes.
@@ -39,6 +45,8 @@ struct Slot {
     /// The client's side has ended: never received from again.
     ended: bool,
     closing: bool,
+    /// To which core it goes, and with which bytes.
+    leaving: Option<(u16, Vec<u8>)>,
     send: Send,
     /// Owned by the kernel while a send is under way.
     outgoing: Vec<u8>,
@@ -70,7 +78,12 @@ enum Send {
 
 impl Connections {
     /// Takes a socket in and starts receiving.
-    pub fn open(&mut self, ring: &mut Ring, fd: OwnedFd) -> Result<ConnId, RuntimeError> {
+    pub fn open(
+        &mut self,
+        ring: &mut Ring,
+        fd: OwnedFd,
+        port: Port,
+    ) -> Result<ConnId, RuntimeError> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -81,6 +94,7 @@ impl Connections {
         let slot = &mut self.slots[index as usize];
         assert!(slot.fd.is_none() && slot.send == Send::Idle && slot.receive == Receive::Idle);
         slot.fd = Some(fd);
+        slot.port = port;
         slot.arm_receive(ring, index)?;
         Ok(ConnId { index, generation: slot.generation })
     }
@@ -163,7 +177,28 @@ impl Connections {
         slot.arm_receive(ring, conn.index)
     }
 
-    /// Begins the end of a connection. `true` if its slot is free already.
+    /// Begins to hand a connection over to another core, with `bytes` of it that came already.
+    /// `true` if a client's slot is free already.
+    pub fn hand_over(
+        &mut self,
+        ring: &mut Ring,
+        conn: ConnId,
+        to: u16,
+        bytes: Vec<u8>,
+    ) -> Result<bool, RuntimeError> {
+        let Some(slot) = self.get(conn) else { return Ok(false) };
+        assert!(slot.send == Send::Idle, "no send is under way: the machine sees to it");
+        slot.leaving = Some((to, bytes));
+        slot.cancel_receive(ring, conn.index)?;
+        Ok(self.free_if_done(conn.index))
+    }
+
+    /// Those that nothing more can come of here.
+    pub fn take_handed(&mut self) -> std::vec::Drain<'_, (u16, Handover)> {
+        self.handed.drain(..)
+    }
+
+    /// Begins the end of a connection. `true` if a client's slot is free already.
     pub fn close(&mut self, ring: &mut Ring, conn: ConnId) -> Result<bool, RuntimeError> {
         let Some(slot) = self.get(conn) else { return Ok(false) };
         slot.closing = true;
@@ -181,16 +216,18 @@ impl Connections {
     /// Closes whatever is open: the core ends.
     pub fn close_all(&mut self, ring: &mut Ring) -> Result<(), RuntimeError> {
         for index in 0..self.slots.len() as u32 {
-            let slot = &self.slots[index as usize];
+            let slot = &mut self.slots[index as usize];
             if slot.fd.is_some() && !slot.closing {
-                self.close(ring, ConnId { index, generation: slot.generation })?;
+                slot.leaving = None;
+                let conn = ConnId { index, generation: slot.generation };
+                self.close(ring, conn)?;
             }
         }
         Ok(())
     }
 
-    /// A receive completed. The bytes go to the machine out of the provided buffer. `true` if the
-    /// slot became free.
+    /// A receive completed. The bytes go to the machine out of the provided buffer. `true` if a
+    /// client's slot became free.
     pub fn on_receive<M: Machine>(
         &mut self,
         ring: &mut Ring,
@@ -209,15 +246,17 @@ impl Connections {
             let Some(id) = completion.buffer() else {
                 unreachable!("a receive with bytes names its buffer");
             };
-            if !slot.closing {
-                let bytes = buffers.bytes(id, completion.result as usize);
-                machine.on_input(Input::Received { conn, bytes });
+            let bytes = buffers.bytes(id, completion.result as usize);
+            match &mut slot.leaving {
+                Some((_, ahead)) => ahead.extend_from_slice(bytes),
+                None if slot.closing => {}
+                None => machine.on_input(Input::Received { conn, bytes }),
             }
             buffers.give_back(id);
         } else if let Some(id) = completion.buffer() {
             buffers.give_back(id);
         }
-        if slot.closing {
+        if slot.is_ending() {
             return Ok(self.free_if_done(token.index));
         }
         match -completion.result {
@@ -231,8 +270,8 @@ impl Connections {
         Ok(false)
     }
 
-    /// A send completed: the rest is sent, or the machine gets its buffer back. `true` if the slot
-    /// became free.
+    /// A send completed: the rest is sent, or the machine gets its buffer back. `true` if a client's
+    /// slot became free.
     pub fn on_send<M: Machine>(
         &mut self,
         ring: &mut Ring,
@@ -270,26 +309,38 @@ impl Connections {
         Ok(false)
     }
 
-    /// The slot of a connection that is open and not closing.
+    /// The slot of a connection that is open and not ending.
     fn get(&mut self, conn: ConnId) -> Option<&mut Slot> {
-        self.slots
-            .get_mut(conn.index as usize)
-            .filter(|slot| slot.generation == conn.generation && slot.fd.is_some() && !slot.closing)
+        self.slots.get_mut(conn.index as usize).filter(|slot| {
+            slot.generation == conn.generation && slot.fd.is_some() && !slot.is_ending()
+        })
     }
 
+    /// `true` if a slot became free that was a client's: those are counted.
     fn free_if_done(&mut self, index: u32) -> bool {
         let slot = &mut self.slots[index as usize];
-        assert!(slot.closing);
+        assert!(slot.is_ending());
         if slot.in_flight() {
             return false;
         }
-        *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
+        let next = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
+        let Slot { fd, port, leaving, .. } = std::mem::replace(slot, next);
+        // Without two ends it is gone already, and nobody has to hear of it.
+        if let (Some((to, bytes)), Some(fd)) = (leaving, fd)
+            && let Ok((peer, local)) = socket::ends(&fd)
+        {
+            self.handed.push((to, Handover { fd, port, peer, local, bytes }));
+        }
         self.free.push(index);
-        true
+        port == Port::Client
     }
 }
 
 impl Slot {
+    fn is_ending(&self) -> bool {
+        self.closing || self.leaving.is_some()
+    }
+
     fn in_flight(&self) -> bool {
         matches!(self.send, Send::Quick | Send::UnderWay) || self.receive != Receive::Idle
     }
@@ -303,7 +354,7 @@ impl Slot {
     }
 
     fn arm_receive(&mut self, ring: &mut Ring, index: u32) -> Result<(), RuntimeError> {
-        if self.receive != Receive::Idle || self.paused || self.ended || self.closing {
+        if self.receive != Receive::Idle || self.paused || self.ended || self.is_ending() {
             return Ok(());
         }
         let Some(fd) = &self.fd else { return Ok(()) };

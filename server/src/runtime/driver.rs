@@ -1,11 +1,10 @@
 //! One core's loop: waits, feeds its machine, carries out what it wants. Lives on the core's thread
 //! from start to end; must never block but in `io_uring_enter`.
 //!
-//! JUSTIFICATION: an accept, an eventfd read and registered log buffers exchange descriptors and
-//! addresses with the kernel.
+//! JUSTIFICATION: an eventfd read and registered log buffers exchange addresses with the kernel.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -14,17 +13,20 @@ use io_uring::{opcode, types};
 use super::buffers::Buffers;
 use super::config::{Config, CoreId};
 use super::connections::Connections;
+use super::dials::{Dialed, Dials};
 use super::error::RuntimeError;
-use super::file::{Done, LogFiles};
-use super::limits::{ACCEPT_BACKOFF_NS, DRAIN_NS_MAX, OUTBOX_RETRY_NS, TURN_COMPLETIONS_MAX};
+use super::file::{Done, LogFiles, Operation};
+use super::jobs::Jobs;
+use super::limits::{DRAIN_NS_MAX, OUTBOX_RETRY_NS, TURN_COMPLETIONS_MAX};
+use super::listeners::Listeners;
 use super::mesh::{Handover, Mesh, Packet};
 use super::ring::{Completion, Ring};
-use super::socket::{self, AcceptFailure, CoreListeners};
+use super::socket::{self, CoreListeners};
 use super::threads::Drives;
 use super::timer::{self, Wait};
 use super::token::{Kind, Token};
 use super::wake::Bell;
-use crate::core::io::{Input, Output};
+use crate::core::io::{Input, Output, Port};
 
 /// What all cores and the starting thread see.
 pub struct Shared {
@@ -48,15 +50,15 @@ pub struct Driver<M: Drives> {
     ring: Ring,
     buffers: Buffers,
     connections: Connections,
+    dials: Dials,
     files: Option<LogFiles<M::Buffer>>,
+    jobs: Jobs,
     machine: M,
     mesh: Mesh<M::Message>,
     core: CoreId,
     shared: Arc<Shared>,
     poll_ns: u64,
-    listeners: Vec<Listener>,
-    /// When accepting, given up for lack of descriptors, is tried again.
-    accept_retry_ns: Option<u64>,
+    listeners: Listeners,
     /// Where the kernel puts the eventfd's counter.
     event_count: Box<u64>,
     event_armed: bool,
@@ -73,11 +75,6 @@ pub struct Driver<M: Drives> {
     shutdown_told: bool,
     stopped: bool,
     draining: bool,
-}
-
-struct Listener {
-    fd: OwnedFd,
-    armed: bool,
 }
 
 impl<M: Drives> Driver<M> {
@@ -104,13 +101,14 @@ impl<M: Drives> Driver<M> {
             ring,
             buffers,
             connections: Connections::default(),
+            dials: Dials::default(),
             files,
+            jobs: Jobs::default(),
             machine,
             mesh,
             core,
             poll_ns: u64::from(config.poll_us) * 1_000,
-            listeners: listeners.into_iter().map(|fd| Listener { fd, armed: false }).collect(),
-            accept_retry_ns: None,
+            listeners: Listeners::new(core, listeners),
             event_count: Box::new(0),
             event_armed: false,
             completions: Vec::with_capacity(TURN_COMPLETIONS_MAX),
@@ -166,10 +164,12 @@ impl<M: Drives> Driver<M> {
         self.tell_shutdown()?;
         self.deliver_mesh()?;
         self.deliver_done();
+        self.deliver_dials()?;
         self.deliver_sent();
         self.deliver_completions()?;
         self.deadline_ns = self.machine.end_turn(&mut self.outputs);
         self.carry_out()?;
+        self.send_handovers();
         self.mesh.flush_outboxes();
         self.wake_others()?;
         self.connections.submit_sends(&mut self.ring)?;
@@ -210,10 +210,11 @@ impl<M: Drives> Driver<M> {
 
     fn how_to_wait(&self) -> Wait {
         // Not settled: a send may be done whose machine waits for that to close.
-        if self.held || !self.settled || !self.completions.is_empty() || !self.done.is_empty() {
+        let busy = !self.completions.is_empty() || !self.done.is_empty() || self.dials.has_failed();
+        if self.held || !self.settled || busy {
             return Wait::No;
         }
-        let mut own = self.accept_retry_ns;
+        let mut own = self.listeners.retry_ns();
         if self.deadline_ns.is_none() && own.is_none() && !self.mesh.has_waiting() {
             return Wait::Forever;
         }
@@ -253,7 +254,7 @@ impl<M: Drives> Driver<M> {
             return Ok(());
         }
         self.shutdown_told = true;
-        self.cancel_accepts()?;
+        self.listeners.cancel(&mut self.ring)?;
         self.machine.on_input(Input::Shutdown);
         Ok(())
     }
@@ -271,9 +272,18 @@ impl<M: Drives> Driver<M> {
     }
 
     fn deliver_done(&mut self) {
+        self.done.extend(self.jobs.take_done().into_iter().map(Done::Job));
         for done in self.done.drain(..) {
             self.machine.on_input(Input::Log(M::from_done(done)));
         }
+    }
+
+    /// Connects that failed before they began.
+    fn deliver_dials(&mut self) -> Result<(), RuntimeError> {
+        for dialed in self.dials.take_failed() {
+            self.on_dialed(dialed)?;
+        }
+        Ok(())
     }
 
     /// Sends that were over with the last submission.
@@ -292,8 +302,7 @@ impl<M: Drives> Driver<M> {
             self.on_completion(completion)?;
         }
         self.completions = completions;
-        if self.accept_retry_ns.is_some_and(|at| at <= timer::monotonic_ns()) {
-            self.accept_retry_ns = None;
+        if self.listeners.take_due() {
             self.arm_accepts()?;
         }
         Ok(())
@@ -325,6 +334,11 @@ impl<M: Drives> Driver<M> {
                 }
             }
             Kind::Accept => self.on_accept(token.index as usize, completion)?,
+            Kind::Connect | Kind::ConnectTimeout => {
+                if let Some(dialed) = self.dials.on_completion(token, completion) {
+                    self.on_dialed(dialed)?;
+                }
+            }
             Kind::Event => {
                 self.event_armed = false;
                 if !self.draining {
@@ -349,6 +363,14 @@ impl<M: Drives> Driver<M> {
                 Output::Send { conn, bytes, await_sent } => {
                     self.connections.queue_send(conn, bytes, await_sent);
                 }
+                Output::Connect { attempt, address } => {
+                    self.dials.begin(&mut self.ring, attempt, address)?;
+                }
+                Output::HandOver { conn, to, bytes } => {
+                    if self.connections.hand_over(&mut self.ring, conn, to, bytes)? {
+                        self.on_connection_freed();
+                    }
+                }
                 Output::Mesh { to, message } => {
                     self.mesh.send(usize::from(to), Packet::Message(message));
                 }
@@ -356,7 +378,15 @@ impl<M: Drives> Driver<M> {
                     let Some(files) = &mut self.files else {
                         unreachable!("a machine without a log has no log operations");
                     };
-                    let operation = M::into_operation(operation);
+                    let operation = match M::into_operation(operation) {
+                        Operation::Job(job) => {
+                            let started = self.jobs.start(job, self.core, &self.shared);
+                            let core = self.core;
+                            started.map_err(|error| RuntimeError::Thread { core, error })?;
+                            continue;
+                        }
+                        operation => operation,
+                    };
                     self.done.extend(files.start(&mut self.ring, operation)?);
                 }
                 Output::Close { conn } => {
@@ -400,58 +430,60 @@ impl<M: Drives> Driver<M> {
     }
 
     fn on_accept(&mut self, index: usize, completion: Completion) -> Result<(), RuntimeError> {
-        if !completion.more() {
-            self.listeners[index].armed = false;
-        }
-        if completion.result >= 0 {
-            // SAFETY: accept just made it and nothing else owns it.
-            let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            self.place(fd)?;
-        } else {
-            match socket::judge_accept(-completion.result) {
-                AcceptFailure::Again => {}
-                AcceptFailure::Later => {
-                    let error = std::io::Error::from_raw_os_error(-completion.result);
-                    tracing::warn!(core = self.core.0, %error, "accepting again in a moment");
-                    self.accept_retry_ns = Some(timer::monotonic_ns() + ACCEPT_BACKOFF_NS);
-                    return Ok(());
-                }
-                AcceptFailure::Fatal => {
-                    let error = std::io::Error::from_raw_os_error(-completion.result);
-                    return Err(RuntimeError::Accept { error });
-                }
+        if let Some((port, fd)) = self.listeners.on_accept(index, completion)?
+            && let Ok((peer, local)) = socket::ends(&fd)
+        {
+            let handover = Handover { fd, port, peer, local, bytes: Vec::new() };
+            match port {
+                Port::Client => self.place(handover)?,
+                Port::Peer => self.open(handover)?,
             }
         }
-        if self.accept_retry_ns.is_none() {
-            self.arm_accepts()?;
-        }
+        if self.listeners.may_arm() { self.arm_accepts() } else { Ok(()) }
+    }
+
+    fn on_dialed(&mut self, dialed: Dialed) -> Result<(), RuntimeError> {
+        let Dialed { attempt, result } = dialed;
+        let result = match result {
+            Ok(fd) => Ok(self.connections.open(&mut self.ring, fd, Port::Peer)?),
+            Err(error) => Err(error),
+        };
+        self.machine.on_input(Input::Connected { attempt, result });
         Ok(())
     }
 
     /// Keeps a new client, or hands it to the core with the fewest if that has fewer than this one.
-    fn place(&mut self, fd: OwnedFd) -> Result<(), RuntimeError> {
-        let Ok((peer, local)) = socket::ends(&fd) else {
-            // Gone already.
-            return Ok(());
-        };
+    fn place(&mut self, client: Handover) -> Result<(), RuntimeError> {
         let clients = |core: usize| self.shared.bells[core].clients.load(Ordering::Relaxed);
         let own = usize::from(self.core.0);
         let least = (0..self.shared.bells.len()).min_by_key(|core| clients(*core)).unwrap_or(own);
         let target = if clients(own) > clients(least) { least } else { own };
         self.shared.bells[target].clients.fetch_add(1, Ordering::Relaxed);
-        let handover = Handover { fd, peer, local };
         if target == own {
-            return self.open(handover);
+            return self.open(client);
         }
-        self.mesh.send(target, Packet::Connection(handover));
+        self.mesh.send(target, Packet::Connection(client));
         Ok(())
     }
 
     fn open(&mut self, handover: Handover) -> Result<(), RuntimeError> {
-        let Handover { fd, peer, local } = handover;
-        let conn = self.connections.open(&mut self.ring, fd)?;
-        self.machine.on_input(Input::Accepted { conn, peer, local });
+        let Handover { fd, port, peer, local, bytes } = handover;
+        let conn = self.connections.open(&mut self.ring, fd, port)?;
+        self.machine.on_input(Input::Accepted { conn, port, peer, local });
+        if !bytes.is_empty() {
+            self.machine.on_input(Input::Received { conn, bytes: &bytes });
+        }
         Ok(())
+    }
+
+    /// Connections of which nothing more can come here go to the cores that they are for.
+    fn send_handovers(&mut self) {
+        for (to, handover) in self.connections.take_handed() {
+            if handover.port == Port::Client {
+                self.shared.bells[usize::from(to)].clients.fetch_add(1, Ordering::Relaxed);
+            }
+            self.mesh.send(usize::from(to), Packet::Connection(handover));
+        }
     }
 
     fn on_connection_freed(&mut self) {
@@ -462,28 +494,7 @@ impl<M: Drives> Driver<M> {
         if self.shutdown_told || self.draining {
             return Ok(());
         }
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
-            if std::mem::replace(&mut listener.armed, true) {
-                continue;
-            }
-            let entry = opcode::AcceptMulti::new(types::Fd(listener.fd.as_raw_fd()))
-                .flags(libc::SOCK_CLOEXEC)
-                .build()
-                .user_data(Token::new(Kind::Accept, 0, index as u32).pack());
-            // SAFETY: no address in it; the listener stays open until the core ends.
-            unsafe { self.ring.push(entry) }?;
-        }
-        Ok(())
-    }
-
-    fn cancel_accepts(&mut self) -> Result<(), RuntimeError> {
-        for (index, listener) in self.listeners.iter().enumerate() {
-            if listener.armed {
-                let target = Token::new(Kind::Accept, 0, index as u32).pack();
-                self.ring.push_cancel(target, Token::new(Kind::Cancel, 0, 0).pack())?;
-            }
-        }
-        Ok(())
+        self.listeners.arm(&mut self.ring)
     }
 
     fn arm_event(&mut self) -> Result<(), RuntimeError> {
@@ -523,7 +534,8 @@ impl<M: Drives> Driver<M> {
         self.draining = true;
         // Sends of the last turn may not even have been submitted.
         self.settled = false;
-        self.cancel_accepts()?;
+        self.listeners.cancel(&mut self.ring)?;
+        self.dials.cancel_all(&mut self.ring)?;
         let event = Token::new(Kind::Event, 0, 0).pack();
         self.ring.push_cancel(event, Token::new(Kind::Cancel, 0, 0).pack())?;
         self.connections.close_all(&mut self.ring)?;
@@ -538,8 +550,8 @@ impl<M: Drives> Driver<M> {
             self.connections.close_all(&mut self.ring)?;
             self.buffers.publish();
             let files_busy = self.files.as_ref().is_some_and(LogFiles::is_busy);
-            let accepting = self.listeners.iter().any(|listener| listener.armed);
-            let busy = files_busy || accepting || self.event_armed || self.connections.is_busy();
+            let connecting = self.listeners.is_armed() || self.dials.is_busy();
+            let busy = files_busy || connecting || self.event_armed || self.connections.is_busy();
             if !busy {
                 return Ok(true);
             }

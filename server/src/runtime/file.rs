@@ -21,6 +21,7 @@ use io_uring::{opcode, squeue, types};
 use super::config::{LogConfig, LogSync};
 use super::disk;
 use super::error::RuntimeError;
+use super::jobs::{Job, JobDone};
 use super::limits::{BLOCK_BYTES, FILE_OPERATIONS_MAX, OPEN_SEGMENTS_MAX};
 use super::ring::{Completion, Ring};
 use super::token::{Kind, Token};
@@ -83,6 +84,8 @@ pub enum Operation<B> {
     },
     /// At most one at a time.
     Side(SideOperation<B>),
+    /// No operation on a file of the core's: it is done by a thread.
+    Job(Job),
 }
 
 pub struct WriteDone<B> {
@@ -111,6 +114,7 @@ pub enum Done<B> {
     Side {
         result: Result<(), OsError>,
     },
+    Job(JobDone),
 }
 
 pub struct LogFiles<B> {
@@ -197,6 +201,7 @@ impl<B: LogBuffer> LogFiles<B> {
                 }
             }
             Operation::RemoveSegment { number } => self.start_removal(ring, number),
+            Operation::Job(_) => unreachable!("the driver gives it to a thread"),
             Operation::Side(asked) => match self.side.begin(asked) {
                 Ok(pending) => {
                     let slot = self.occupy(Pending::Side(pending));

@@ -30,6 +30,20 @@ pub const RECEIVE_BUFFER_STAGGER_BYTES: usize = 64;
 /// Backlog of a listener: Redis's `tcp-backlog`.
 pub const LISTEN_BACKLOG: i32 = 511;
 
+/// How long a connect to another node may take. Within a data centre it takes under a millisecond;
+/// one lost SYN is sent again after 1 s, the next after 3 s.
+pub const CONNECT_NS_MAX: u64 = 2_500_000_000;
+
+/// A link to another node is broken off when what was sent is not acknowledged, or when the other
+/// side reads nothing, for so long (`TCP_USER_TIMEOUT`): several election timeouts, so that a group
+/// has long ceased to count on that node, and short enough to be free of a machine that is gone.
+pub const PEER_SILENCE_MS_MAX: u32 = 5_000;
+
+/// Silence on a link after which TCP asks whether the other machine is there, and how often from
+/// then on: three questions fit into `PEER_SILENCE_MS_MAX`.
+pub const PEER_KEEPALIVE_S: u32 = 2;
+pub const PEER_KEEPALIVE_INTERVAL_S: u32 = 1;
+
 /// Tries to bind a port that is in use, and the pause between two: a killed process's ring, which
 /// holds its listener, is torn down after the process is gone. 10 × 20 ms, then it is refused.
 pub const BIND_TRIES: u32 = 10;
@@ -67,6 +81,10 @@ pub const OPEN_SEGMENTS_MAX: usize = 8;
 /// reserves).
 pub const DESCRIPTORS_PROCESS: u64 = 32;
 pub const DESCRIPTORS_CORE: u64 = 7 + OPEN_SEGMENTS_MAX as u64;
+
+/// Descriptors for links and connects a core, where there is a port for other nodes: links to some
+/// eight nodes with eight times as many cores, or more nodes of the same size.
+pub const DESCRIPTORS_LINKS_CORE: u64 = 64;
 
 /// How long the end of a core waits for operations under way. A disk that does not answer for this
 /// long will not; buffers are then leaked, never freed under the kernel.

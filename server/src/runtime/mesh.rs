@@ -8,18 +8,22 @@ use std::os::fd::OwnedFd;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::limits::MESH_SNAPSHOT_TRIES;
+use crate::core::io::Port;
 
 /// What travels between cores.
 pub enum Packet<M> {
     Message(M),
-    /// A client accepted by one core for another.
+    /// A connection that was accepted by one core for another.
     Connection(Handover),
 }
 
 pub struct Handover {
     pub fd: OwnedFd,
+    pub port: Port,
     pub peer: SocketAddr,
     pub local: SocketAddr,
+    /// What came by it already and the other core has to hear first.
+    pub bytes: Vec<u8>,
 }
 
 /// One core's ends of all its rings.

@@ -15,11 +15,12 @@
 //!   constant.
 //! - [`probe`]: is this kernel enough, and if not, what to do.
 //! - `driver`: one core's loop. `ring`: the queues. `token`: what a completion belongs to.
-//! - `buffers`: memory for receives. `socket`: listeners. `connections`: the clients of a core.
-//! - `mesh`: rings between cores, hand-over of clients. `wake`: how a sleeping core is woken.
+//! - `buffers`: memory for receives. `socket`: options of sockets. `listeners`: accepting. `dials`:
+//!   connecting to other nodes. `connections`: what a core is connected with.
+//! - `mesh`: rings between cores, hand-over of connections. `wake`: how a sleeping core is woken.
 //! - `timer`: clocks and deadlines. [`host`]: what a machine may ask for in the middle of a turn.
 //! - [`file`]: log writes, segments and what is written beside the log, through the ring.
-//!   [`disk`]: blocking reads at start, the data directory's lock.
+//!   [`disk`]: blocking reads at start, the data directory's lock. [`jobs`]: what blocks for long.
 //!
 //! Invariant: an operation owns its buffer until its completion has been collected; a ring is
 //! closed
@@ -31,12 +32,15 @@
 mod buffers;
 pub mod config;
 mod connections;
+mod dials;
 pub mod disk;
 mod driver;
 pub mod error;
 pub mod file;
 pub mod host;
+pub mod jobs;
 pub mod limits;
+mod listeners;
 mod mesh;
 pub mod probe;
 mod ring;

@@ -43,6 +43,8 @@ pub fn check(ring: &IoUring) -> Result<(), RuntimeError> {
 
 const OPERATIONS: &[(u8, &str, &str)] = &[
     (opcode::AcceptMulti::CODE, "accept operation", "5.5 (multishot 5.19)"),
+    (opcode::Connect::CODE, "connect operation", "5.5"),
+    (opcode::LinkTimeout::CODE, "time limit of an operation", "5.5"),
     (opcode::RecvMulti::CODE, "receive operation", "5.6 (multishot 6.0)"),
     (opcode::Send::CODE, "send operation", "5.6"),
     (opcode::AsyncCancel::CODE, "cancel operation", "5.5"),

@@ -46,7 +46,22 @@ pub struct Ring {
     enter_fd: RawFd,
     enter_flags: u32,
     /// Submissions that found the queue full, in order.
-    overflow: VecDeque<squeue::Entry>,
+    overflow: VecDeque<Queued>,
+}
+
+/// One operation, or one and its time limit: those must be submitted together.
+enum Queued {
+    One(squeue::Entry),
+    Pair([squeue::Entry; 2]),
+}
+
+impl Queued {
+    fn entries(&self) -> &[squeue::Entry] {
+        match self {
+            Self::One(entry) => std::slice::from_ref(entry),
+            Self::Pair(entries) => entries,
+        }
+    }
 }
 
 /// `struct io_uring_getevents_arg` of the kernel's interface.
@@ -110,14 +125,35 @@ impl Ring {
     /// the operation's last completion has been collected or this ring is dropped.
     pub unsafe fn push(&mut self, entry: squeue::Entry) -> Result<(), RuntimeError> {
         if !self.overflow.is_empty() {
-            self.overflow.push_back(entry);
+            self.overflow.push_back(Queued::One(entry));
             return Ok(());
         }
         // SAFETY: the caller's promise is exactly what `push` asks for.
         if unsafe { self.ring.submission().push(&entry) }.is_ok() {
             return Ok(());
         }
-        self.overflow.push_back(entry);
+        self.overflow.push_back(Queued::One(entry));
+        self.submit_overflow()
+    }
+
+    /// Queues an operation and, linked to it, its time limit.
+    ///
+    /// # Safety
+    /// As [`Ring::push`], for both.
+    pub unsafe fn push_limited(
+        &mut self,
+        operation: squeue::Entry,
+        limit: squeue::Entry,
+    ) -> Result<(), RuntimeError> {
+        let pair = [operation.flags(squeue::Flags::IO_LINK), limit];
+        if self.overflow.is_empty() {
+            // SAFETY: the caller's promise is exactly what `push_multiple` asks for.
+            let pushed = unsafe { self.ring.submission().push_multiple(&pair) };
+            if pushed.is_ok() {
+                return Ok(());
+            }
+        }
+        self.overflow.push_back(Queued::Pair(pair));
         self.submit_overflow()
     }
 
@@ -185,9 +221,9 @@ impl Ring {
             self.enter_once(Wait::No)?;
             let mut queue = self.ring.submission();
             let mut moved = false;
-            while let Some(entry) = self.overflow.front() {
-                // SAFETY: the promise given to `push` for this entry still holds.
-                if unsafe { queue.push(entry) }.is_err() {
+            while let Some(queued) = self.overflow.front() {
+                // SAFETY: the promise given to `push` for these entries still holds.
+                if unsafe { queue.push_multiple(queued.entries()) }.is_err() {
                     break;
                 }
                 moved = true;

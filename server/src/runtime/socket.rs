@@ -1,5 +1,5 @@
-//! Listening sockets: one a core and address, all on the same port, and what accept brings.
-//! Made on the starting thread; each is then used by one core.
+//! Sockets and their options. Listening ones: one a core and address, all on the same port, made on
+//! the starting thread, each then used by one core. Those to other nodes: made by their core.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,33 +10,50 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::config::Config;
 use super::error::RuntimeError;
-use super::limits::{BIND_PAUSE_MS, BIND_TRIES, LISTEN_BACKLOG};
+use super::limits::{
+    BIND_PAUSE_MS, BIND_TRIES, LISTEN_BACKLOG, PEER_KEEPALIVE_INTERVAL_S, PEER_KEEPALIVE_S,
+    PEER_SILENCE_MS_MAX,
+};
+use crate::core::io::Port;
 
-/// All listeners of one core, in the order of `Config::listen`.
-pub type CoreListeners = Vec<OwnedFd>;
+/// All listeners of one core: those of `Config::listen`, then those of `Config::peer_listen`.
+pub type CoreListeners = Vec<(Port, OwnedFd)>;
 
-/// Listeners for `cores` cores, and the addresses with the real ports.
+/// What is listened on, with the real ports.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    pub clients: Vec<SocketAddr>,
+    pub peers: Vec<SocketAddr>,
+}
+
+/// Listeners for `cores` cores.
 pub fn listen_all(
     config: &Config,
     cores: usize,
-) -> Result<(Vec<CoreListeners>, Vec<SocketAddr>), RuntimeError> {
+) -> Result<(Vec<CoreListeners>, Addresses), RuntimeError> {
     let mut listeners: Vec<CoreListeners> = (0..cores).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for asked in &config.listen {
-        let mut address = *asked;
+    let mut addresses = Addresses::default();
+    let clients = config.listen.iter().map(|address| (Port::Client, *address));
+    let peers = config.peer_listen.iter().map(|address| (Port::Peer, *address));
+    for (port, mut address) in clients.chain(peers) {
         for (core, of_core) in listeners.iter_mut().enumerate() {
             let explain = |error: Errno| RuntimeError::Listen { address, error: error.into() };
-            let fd = bind_patiently(address, core == 0, config.keepalive_s).map_err(explain)?;
+            let bind = || bind_one(address, core == 0, port, config.keepalive_s);
+            let fd = bind_patiently(bind).map_err(explain)?;
             if core == 0 {
                 address = local_address(&fd).map_err(explain)?;
-                addresses.push(address);
             }
-            of_core.push(fd);
+            of_core.push((port, fd));
+        }
+        match port {
+            Port::Client => addresses.clients.push(address),
+            Port::Peer => addresses.peers.push(address),
         }
     }
     // Only now: a client must not be queued at a core that never comes to be.
     for of_core in &listeners {
-        for (fd, address) in of_core.iter().zip(&addresses) {
+        let all = addresses.clients.iter().chain(&addresses.peers);
+        for ((_, fd), address) in of_core.iter().zip(all) {
             net::listen(fd, LISTEN_BACKLOG)
                 .map_err(|error| RuntimeError::Listen { address: *address, error: error.into() })?;
         }
@@ -44,25 +61,41 @@ pub fn listen_all(
     Ok((listeners, addresses))
 }
 
+/// A socket that is to be connected to another node.
+pub fn to_peer(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let fd = stream_socket(address)?;
+    set_options(&fd, Port::Peer, 0)?;
+    Ok(fd)
+}
+
 /// Binds, with a few tries while the port is still held by a process that has just ended.
-fn bind_patiently(address: SocketAddr, first: bool, keepalive_s: u32) -> Result<OwnedFd, Errno> {
+fn bind_patiently(bind: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
     for _ in 1..BIND_TRIES {
-        match bind_one(address, first, keepalive_s) {
+        match bind() {
             Err(Errno::ADDRINUSE) => std::thread::sleep(Duration::from_millis(BIND_PAUSE_MS)),
             other => return other,
         }
     }
-    bind_one(address, first, keepalive_s)
+    bind()
 }
 
-/// The first socket binds alone, so that a port another process holds is refused; only then does it
-/// share the port with the other cores' sockets.
-fn bind_one(address: SocketAddr, first: bool, keepalive_s: u32) -> Result<OwnedFd, Errno> {
+fn stream_socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let fd = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+}
+
+/// The first socket binds alone, so that a port another process holds is refused; only then does it
+/// share the port with the other cores' sockets.
+fn bind_one(
+    address: SocketAddr,
+    first: bool,
+    port: Port,
+    keepalive_s: u32,
+) -> Result<OwnedFd, Errno> {
+    let fd = stream_socket(address)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, true)?;
@@ -75,16 +108,26 @@ fn bind_one(address: SocketAddr, first: bool, keepalive_s: u32) -> Result<OwnedF
         sockopt::set_socket_reuseport(&fd, true)?;
     }
     // Accepted sockets inherit these on Linux, which spares system calls for each client.
-    sockopt::set_tcp_nodelay(&fd, true)?;
-    if keepalive_s > 0 {
-        sockopt::set_socket_keepalive(&fd, true)?;
-        sockopt::set_tcp_keepidle(&fd, Duration::from_secs(u64::from(keepalive_s)))?;
-        // As Redis: three probes within the same time again.
-        let interval_s = u64::from(keepalive_s / 3).max(1);
-        sockopt::set_tcp_keepintvl(&fd, Duration::from_secs(interval_s))?;
-        sockopt::set_tcp_keepcnt(&fd, 3)?;
-    }
+    set_options(&fd, port, keepalive_s)?;
     Ok(fd)
+}
+
+/// `keepalive_s` is of clients, 0 for none.
+fn set_options(fd: &OwnedFd, port: Port, keepalive_s: u32) -> Result<(), Errno> {
+    sockopt::set_tcp_nodelay(fd, true)?;
+    let (idle_s, interval_s) = match port {
+        Port::Client if keepalive_s == 0 => return Ok(()),
+        // As Redis: three probes within the same time again.
+        Port::Client => (keepalive_s, (keepalive_s / 3).max(1)),
+        Port::Peer => {
+            sockopt::set_tcp_user_timeout(fd, PEER_SILENCE_MS_MAX)?;
+            (PEER_KEEPALIVE_S, PEER_KEEPALIVE_INTERVAL_S)
+        }
+    };
+    sockopt::set_socket_keepalive(fd, true)?;
+    sockopt::set_tcp_keepidle(fd, Duration::from_secs(u64::from(idle_s)))?;
+    sockopt::set_tcp_keepintvl(fd, Duration::from_secs(u64::from(interval_s)))?;
+    sockopt::set_tcp_keepcnt(fd, 3)
 }
 
 /// Both ends of an accepted connection. Fails if the client is gone already.

@@ -2,6 +2,7 @@
 //! No sleeps: clients block on sockets with a time limit, machines report through channels.
 
 mod files;
+mod links;
 mod machines;
 mod mesh;
 mod network;

@@ -20,9 +20,11 @@ use super::config::{Config, CoreId};
 use super::driver::{Driver, Shared};
 use super::error::{MachineError, RuntimeError};
 use super::file::{Done, LogBuffer, Operation};
-use super::limits::{CORE_STACK_BYTES, CORES_MAX, DESCRIPTORS_CORE, DESCRIPTORS_PROCESS};
+use super::limits::{
+    CORE_STACK_BYTES, CORES_MAX, DESCRIPTORS_CORE, DESCRIPTORS_LINKS_CORE, DESCRIPTORS_PROCESS,
+};
 use super::mesh::{self, Mesh};
-use super::socket::{self, CoreListeners};
+use super::socket::{self, Addresses, CoreListeners};
 use super::wake::Bell;
 use crate::core::io::Machine;
 
@@ -59,7 +61,7 @@ where
 
 /// Cores at work.
 pub struct Running {
-    addresses: Vec<SocketAddr>,
+    addresses: Addresses,
     clients_max: u32,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -79,7 +81,7 @@ where
     if cores == 0 || cores > CORES_MAX {
         return Err(RuntimeError::Cores { asked: cores, max: CORES_MAX });
     }
-    let clients_max = provide_descriptors(config.clients_max, cores)?;
+    let clients_max = provide_descriptors(&config, cores)?;
     let (listeners, addresses) = socket::listen_all(&config, cores)?;
     let ring_error = |error| RuntimeError::Ring { what: "eventfd", error };
     let bells = (0..cores).map(|_| Bell::new()).collect::<io::Result<Vec<_>>>();
@@ -151,7 +153,12 @@ where
 impl Running {
     /// The addresses listened on, in the order asked for, with real ports.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.addresses.clients
+    }
+
+    /// The same for other nodes.
+    pub fn peer_addresses(&self) -> &[SocketAddr] {
+        &self.addresses.peers
     }
 
     /// Clients there are descriptors for: what was asked, or what the limit of open files leaves.
@@ -316,9 +323,12 @@ pub fn allowed_processors() -> Result<Vec<usize>, RuntimeError> {
 }
 
 /// Raises the limit of open files as far as allowed. Returns for how many clients it is enough, at
-/// most `clients_max`; as Redis, fewer clients rather than no start.
-fn provide_descriptors(clients_max: u32, cores: usize) -> Result<u32, RuntimeError> {
-    let reserved = DESCRIPTORS_PROCESS + DESCRIPTORS_CORE * cores as u64;
+/// most as many as asked for; as Redis, fewer clients rather than no start.
+fn provide_descriptors(config: &Config, cores: usize) -> Result<u32, RuntimeError> {
+    let clients_max = config.clients_max;
+    let has_peers = !config.peer_listen.is_empty();
+    let of_links = if has_peers { DESCRIPTORS_LINKS_CORE } else { 0 };
+    let reserved = DESCRIPTORS_PROCESS + (DESCRIPTORS_CORE + of_links) * cores as u64;
     let needed = reserved + u64::from(clients_max);
     let mut limits = getrlimit(Resource::Nofile);
     if limits.current.is_some_and(|current| current < needed) {

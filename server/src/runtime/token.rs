@@ -19,6 +19,10 @@ pub enum Kind {
     Wake = 6,
     /// A step of a file operation; the index is its slot's.
     File = 7,
+    /// Connect; index and generation are the dial's.
+    Connect = 8,
+    /// The time limit of a connect, likewise.
+    ConnectTimeout = 9,
 }
 
 /// `kind` in 8 bits, generation modulo 2^24, index in 32.
@@ -52,6 +56,8 @@ impl Token {
             5 => Kind::Event,
             6 => Kind::Wake,
             7 => Kind::File,
+            8 => Kind::Connect,
+            9 => Kind::ConnectTimeout,
             _ => return None,
         };
         let generation = (value >> 32) as u32 & GENERATION_MASK;

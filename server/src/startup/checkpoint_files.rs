@@ -24,12 +24,12 @@ use crate::runtime::disk::{FileReader, list_files, remove_file};
 /// Where checkpoints lie in a data directory.
 pub const DIRECTORY: &str = "checkpoints";
 
-struct Directory<'p> {
+pub struct Directory<'p> {
     path: &'p Path,
     progress: &'p Progress,
 }
 
-struct File<'p> {
+pub struct File<'p> {
     reader: FileReader,
     progress: &'p Progress,
 }
@@ -101,6 +101,17 @@ pub fn load_checkpoints(
         files.push(found);
     }
     Ok(Loaded { shards, files, bases })
+}
+
+/// Gives `read` the directory's checkpoints and the names and sizes there.
+pub fn with_checkpoints<T>(
+    data: &Path,
+    read: impl FnOnce(&Directory<'_>, &[(String, u64)]) -> Result<T, StartError>,
+) -> Result<T, StartError> {
+    let directory = data.join(DIRECTORY);
+    let names = list_files(&directory)?;
+    let progress = Progress::begin("checkpoints", newest_bytes(&names));
+    read(&Directory { path: &directory, progress: &progress }, &names)
 }
 
 /// The checkpoints of a directory, by shard: each is read, none is kept in memory. Changes nothing.

@@ -4,7 +4,7 @@
 //!   [`checkpoint_files`]: where those lie.
 //! - [`recovery`]: shards from logs. [`segments`]: where those lie; [`readers`] read them;
 //!   [`replay`]: which entries take effect; [`appliers`] apply them. [`progress`]: how far it is.
-//! - [`rebuild`]: one shard again, while the server runs.
+//! - [`rebuild`]: one shard again, while the server runs; [`rebuild_files`]: from what.
 //! - [`starts`]: shards and logs are dealt out to the cores.
 
 pub mod appliers;
@@ -14,6 +14,7 @@ pub mod identity;
 pub mod progress;
 pub mod readers;
 pub mod rebuild;
+pub mod rebuild_files;
 pub mod recovery;
 pub mod replay;
 pub mod segments;
@@ -188,8 +189,10 @@ fn runtime_config(config: &Config) -> runtime::Config {
         sync: LogSync::EachWrite,
         direct: true,
     });
+    let listen_on = |port| config.bind.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
     runtime::Config {
-        listen: config.bind.iter().map(|ip| SocketAddr::new(*ip, config.port)).collect(),
+        listen: listen_on(config.port),
+        peer_listen: if config.is_member() { listen_on(config.peer_port) } else { Vec::new() },
         cores: Some(config.cores),
         poll_us: config.poll_us as u32,
         keepalive_s: config.tcp_keepalive_s,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use replication::ids::Incarnation;
+use replication::log::recovery::read_chain;
 use replication::log::{LogIdentity, SegmentSource, Tail, recover};
 use replication::release::resolve::{Content, Placed};
 
@@ -43,12 +44,22 @@ impl Deref for Payload {
     }
 }
 
+/// What logs are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// To go on behind them: where they end is judged.
+    ToRecover,
+    /// They are being written. What is asked for is on stable storage; where they end is not.
+    WhileWritten,
+}
+
 /// Reads every log in a thread of its own while `take` takes the entries. Entries up to the shards'
 /// `bases` are checked, but not handed over.
 pub fn read_logs(
     directories: &[PathBuf],
     identity: &Identity,
     bases: &Bases,
+    how: Reading,
     take: impl FnOnce(&mut [Log]) -> Result<Replayed, StartError>,
 ) -> Result<(Replayed, Vec<Tail>), StartError> {
     let sources = directories.iter().map(|path| SegmentFiles::list(path));
@@ -63,7 +74,7 @@ pub fn read_logs(
             let identity =
                 LogIdentity { cluster: identity.cluster, node: identity.node, core: core as u16 };
             let source = Counted { source, progress: &progress };
-            threads.push(scope.spawn(move || read_log(path, source, identity, bases, sender)));
+            threads.push(scope.spawn(move || read_log(path, source, identity, bases, how, sender)));
             logs.push(Log { receiver, batch: None });
         }
         let taken = take(&mut logs);
@@ -89,11 +100,16 @@ fn read_log(
     mut source: Counted<'_>,
     identity: LogIdentity,
     bases: &Bases,
+    how: Reading,
     sender: SyncSender<Batch>,
 ) -> Result<Option<Tail>, StartError> {
     let mut batch = Filling::default();
     let mut wanted = true;
-    let tail = recover(&mut source, identity, &mut |entry| {
+    let read = match how {
+        Reading::ToRecover => recover,
+        Reading::WhileWritten => read_chain,
+    };
+    let tail = read(&mut source, identity, &mut |entry| {
         let entered = !matches!(entry.content, Content::Members { .. });
         if entered && entry.index <= bases.index(entry.shard) {
             return Ok(());

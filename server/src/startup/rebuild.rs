@@ -29,7 +29,7 @@ pub fn apply_logs<L: EntryStream>(
     (shard, base): (Box<Shard>, Base),
     logs: &mut [L],
 ) -> Result<Box<Shard>, StartError> {
-    let RebuildOrder { shard: id, through, identity, settings, hasher } = order;
+    let RebuildOrder { shard: id, through, identity, settings, hasher, .. } = order;
     let place = usize::from(id.0);
     let mut shards = Shards::new(identity.shards, hasher.clone());
     shards.put(shard);

@@ -14,7 +14,7 @@ use super::StartError;
 use super::appliers::apply_by_threads;
 use super::checkpoint_files::{Loaded, load_checkpoints};
 use super::identity::Identity;
-use super::readers::read_logs;
+use super::readers::{Reading, read_logs};
 use super::replay::{Bases, Replayed, take_in_order};
 use super::segments::core_directories;
 use crate::checkpoint::files::Files;
@@ -41,7 +41,7 @@ pub fn recover_directory(
     for directory in &directories {
         remove_leftovers(directory)?;
     }
-    let (replayed, tails) = read_logs(&directories, identity, &bases, |logs| {
+    let (replayed, tails) = read_logs(&directories, identity, &bases, Reading::ToRecover, |logs| {
         let threads_max = std::thread::available_parallelism().map_or(1, usize::from);
         apply_by_threads(&mut shards, settings, threads_max, |take_effect| {
             take_in_order(logs, &bases, take_effect)
@@ -66,7 +66,7 @@ pub fn check_transactions(
     bases: &Bases,
 ) -> Result<Replayed, StartError> {
     let directories = core_directories(directory)?;
-    let (replayed, tails) = read_logs(&directories, identity, bases, |logs| {
+    let (replayed, tails) = read_logs(&directories, identity, bases, Reading::ToRecover, |logs| {
         take_in_order(logs, bases, |_, _, _| Ok(()))
     })?;
     check_released(&tails, bases)?;

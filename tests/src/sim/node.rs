@@ -16,7 +16,7 @@ use server::checkpoint::files::Files;
 use server::config::Config;
 use server::core::Core;
 use server::core::host::Host;
-use server::core::io::{ConnId, Input, Machine, Now, OsError, Output};
+use server::core::io::{ConnId, Input, Machine, Now, OsError, Output, Port};
 use server::core::message::Message;
 use server::core::storage::StorageOperation;
 use server::dispatch::log_done::LogDone;
@@ -53,6 +53,8 @@ impl Host for Still {
     }
 }
 
+const ECONNREFUSED: i32 = 111;
+
 /// The wall clock at the start of time.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
@@ -62,6 +64,8 @@ pub enum Waiting {
     Received(ConnId, Vec<u8>),
     Ended(ConnId),
     Sent(ConnId, Vec<u8>),
+    /// A connect to another node failed.
+    Connected(u64),
     Log(LogDone),
     Shutdown,
 }
@@ -77,7 +81,7 @@ pub enum Effect {
     /// Nothing more is to be read of it, or again.
     Pause(ConnId),
     Resume(ConnId),
-    /// Another core has a message.
+    /// A core has a message, or an answer of the network.
     Mesh(u16),
     /// A disk operation has begun.
     Disk(u64),
@@ -200,6 +204,12 @@ impl Node {
             Output::Close { conn } => Some(Effect::Close(conn)),
             Output::PauseReceive { conn } => Some(Effect::Pause(conn)),
             Output::ResumeReceive { conn } => Some(Effect::Resume(conn)),
+            // There is no other node: nobody listens, and nobody came by the port of peers.
+            Output::Connect { attempt, .. } => {
+                self.add(core, Waiting::Connected(attempt));
+                Some(Effect::Mesh(core))
+            }
+            Output::HandOver { conn, .. } => Some(Effect::Close(conn)),
             Output::Mesh { to, message } => {
                 self.seats[usize::from(to)].mesh.push_back((core, message));
                 Some(Effect::Mesh(to))
@@ -283,9 +293,14 @@ fn log_done(ended: UnderWay, result: Result<(), OsError>) -> LogDone {
 fn deliver(core: &mut Core, input: Waiting) {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     core.on_input(match &input {
-        Waiting::Accepted(conn) => Input::Accepted { conn: *conn, peer: address, local: address },
+        Waiting::Accepted(conn) => {
+            Input::Accepted { conn: *conn, port: Port::Client, peer: address, local: address }
+        }
         Waiting::Received(conn, bytes) => Input::Received { conn: *conn, bytes },
         Waiting::Ended(conn) => Input::ReceiveEnded { conn: *conn, error: None },
+        Waiting::Connected(attempt) => {
+            Input::Connected { attempt: *attempt, result: Err(OsError(ECONNREFUSED)) }
+        }
         Waiting::Shutdown => Input::Shutdown,
         Waiting::Sent(..) | Waiting::Log(_) => {
             return core.on_input(match input {

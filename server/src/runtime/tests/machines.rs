@@ -165,7 +165,9 @@ impl Machine for Echo {
                 open.into_iter().for_each(|index| self.close(index));
                 self.stopping = true;
             }
-            Input::Mesh { .. } | Input::Log(_) => unreachable!("an echo has neither"),
+            Input::Mesh { .. } | Input::Log(_) | Input::Connected { .. } => {
+                unreachable!("an echo has none of these")
+            }
         }
     }
 

@@ -262,8 +262,8 @@ fn a_core_that_cannot_start_ends_the_start() {
 fn accepted_sockets_inherit_nodelay_and_keepalive() {
     let asked = Config { keepalive_s: 77, ..config(1) };
     let (mut listeners, addresses) = crate::runtime::socket::listen_all(&asked, 1).unwrap();
-    let listener = std::net::TcpListener::from(listeners.remove(0).remove(0));
-    let _client = connect(addresses[0]);
+    let listener = std::net::TcpListener::from(listeners.remove(0).remove(0).1);
+    let _client = connect(addresses.clients[0]);
     let (accepted, _) = listener.accept().unwrap();
     assert!(accepted.nodelay().unwrap());
     assert!(rustix::net::sockopt::socket_keepalive(&accepted).unwrap());

@@ -1,0 +1,421 @@
+//! The links of one core with cores of other nodes: who connects, who is let in, what is sent and
+//! what has come. Lives on its core; deterministic, no I/O of its own.
+//!
+//! Between two nodes with `a` and `b` cores there are max(a, b) links; link `k` joins core `k % a`
+//! of the one with core `k % b` of the other, so that every core has at least one with every node.
+//! The node with the lower id connects: each core its link of the same number first, the others
+//! once the answer says how many cores there are. A core that accepts a connection meant for
+//! another one of its node hands it over.
+//!
+//! Invariant: a link in use is known by its node and number, and there is one of each: a newer
+//! connection takes the place of the one before, which is closed.
+//!
+//! - `connection`: one connection, from its first byte. `peer`: another node and our links with it.
+//! - [`batch`]: messages for groups of other cores of this node.
+//! - [`stats`]: what is counted, and what is said in the log.
+
+pub mod batch;
+mod connection;
+mod peer;
+pub mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use engine::rng::Rng;
+use replication::group::NodeId;
+use replication::ids::{Incarnation, ShardId};
+use replication::link::LinkError;
+use replication::link::frame::{Frame, FrameReader};
+use replication::link::hello::{HELLO_BYTES, Hello};
+
+use crate::core::io::{ConnId, OsError, Output};
+use crate::limits::{LINK_HELLO_NS_MAX, LINK_HELLOS_MAX};
+use connection::{Connection, Flush, Stage, Table};
+use peer::{Peer, Route};
+use stats::LinkStats;
+
+/// Which core of which node of which cluster this is, and of how many.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub cluster: [u8; 16],
+    pub node: NodeId,
+    pub core: u16,
+    pub cores: u16,
+    /// Shards of the cluster: a message goes by the link that ends where its shard is at home.
+    pub shard_count: usize,
+}
+
+pub struct Links {
+    place: Place,
+    peers: BTreeMap<NodeId, Peer>,
+    table: Table,
+    /// Connects under way: whom they are for, and which link.
+    attempts: BTreeMap<u64, (NodeId, u16)>,
+    last_attempt: u64,
+    /// Of connections: the start in the upper half, so that none of before has the same.
+    last_number: u64,
+    rng: Rng,
+    now_ns: u64,
+    /// When something is due although nothing happens. Found anew once `changed`.
+    wake_ns: Option<u64>,
+    changed: bool,
+    /// Connections with something to send, or to hand over; and those given up in this turn.
+    dirty: Vec<ConnId>,
+    closes: Vec<ConnId>,
+    pub stats: LinkStats,
+}
+
+/// What came by one link, to be read frame by frame and then given back with [`Links::on_read`].
+pub struct Incoming {
+    conn: ConnId,
+    from: NodeId,
+    reader: FrameReader,
+    frames: u64,
+}
+
+impl Incoming {
+    /// The next message: of which node, for which shard's group.
+    pub fn next_frame(&mut self) -> Option<(NodeId, ShardId, &[u8])> {
+        let Frame { shard, payload } = self.reader.read().ok().flatten()?;
+        self.frames += 1;
+        Some((self.from, shard, payload))
+    }
+}
+
+impl Links {
+    pub fn new(place: Place, incarnation: Incarnation, seed: u64) -> Links {
+        assert!(place.core < place.cores, "core {} of {}", place.core, place.cores);
+        Links {
+            place,
+            peers: BTreeMap::new(),
+            table: Table::default(),
+            attempts: BTreeMap::new(),
+            last_attempt: 0,
+            last_number: incarnation.0 << 32,
+            rng: Rng::new(seed),
+            now_ns: 0,
+            wake_ns: None,
+            changed: false,
+            dirty: Vec::new(),
+            closes: Vec::new(),
+            stats: LinkStats::default(),
+        }
+    }
+
+    /// The other nodes, all of them; links with those that are no more among them end. A link that
+    /// stands does not end because its node's address has changed.
+    pub fn set_peers(&mut self, peers: &[(NodeId, SocketAddr)]) {
+        self.changed = true;
+        let gone: Vec<NodeId> = self
+            .peers
+            .keys()
+            .filter(|id| !peers.iter().any(|(at, _)| at == *id))
+            .copied()
+            .collect();
+        for node in gone {
+            let Some(peer) = self.peers.remove(&node) else { continue };
+            peer.routes.iter().for_each(|route| self.drop_route(route));
+        }
+        for (node, address) in peers.iter().filter(|(node, _)| *node != self.place.node) {
+            let now_ns = self.now_ns;
+            match self.peers.get_mut(node) {
+                Some(peer) if peer.address == *address => {}
+                Some(peer) => peer.move_to(*address, now_ns),
+                None => {
+                    let mut peer = Peer::new(*address);
+                    if self.place.node < *node {
+                        peer.dial(self.place.core, now_ns);
+                    }
+                    self.peers.insert(*node, peer);
+                }
+            }
+        }
+    }
+
+    pub fn begin_turn(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+    }
+
+    /// Whether a connection is one of these.
+    #[inline]
+    pub fn has(&self, conn: ConnId) -> bool {
+        self.table.has(conn)
+    }
+
+    /// Somebody came by the peers' port, or a core of this node handed it over.
+    pub fn on_accepted(&mut self, conn: ConnId, address: SocketAddr) {
+        self.changed = true;
+        if self.table.hellos_awaited() >= LINK_HELLOS_MAX {
+            self.stats.refused += 1;
+            self.closes.push(conn);
+            return;
+        }
+        self.table.insert(Connection::accepted(conn, address, self.now_ns));
+    }
+
+    /// What became of an [`Output::Connect`] of ours.
+    pub fn on_connected(&mut self, attempt: u64, result: Result<ConnId, OsError>) {
+        self.changed = true;
+        let wanted = self.attempts.remove(&attempt).and_then(|(node, link)| {
+            let peer = self.peers.get_mut(&node)?;
+            let (address, cores) = (peer.address, peer.cores);
+            let route = peer.route_mut(link).filter(|route| route.is_connecting(attempt))?;
+            Some((node, address, cores, route))
+        });
+        let Some((node, address, cores, route)) = wanted else {
+            self.closes.extend(result.ok());
+            return;
+        };
+        match result {
+            Ok(conn) => {
+                let link = route.link;
+                route.on_connected(conn);
+                let to_core = peer::core_of(link, cores);
+                let own = self.hello((node.0, to_core), link);
+                self.table.insert(Connection::dialled(conn, address, own, self.now_ns));
+                self.mark_dirty(conn);
+            }
+            Err(error) => {
+                route.on_failed(self.now_ns, self.rng.next_u64());
+                self.stats.on_unreachable(node, address, route, error);
+            }
+        }
+    }
+
+    /// Bytes came by one of these connections. What is in them is to be read at once.
+    pub fn on_received(&mut self, conn: ConnId, bytes: &[u8]) -> Option<Incoming> {
+        let connection = self.table.get_mut(conn)?;
+        if let Stage::Standing(standing) = &mut connection.stage {
+            let mut reader = standing.reader.take()?;
+            reader.receive(bytes);
+            return Some(Incoming { conn, from: standing.node, reader, frames: 0 });
+        }
+        connection.received.extend_from_slice(bytes);
+        if matches!(connection.stage, Stage::Leaving { .. }) {
+            return None;
+        }
+        let hello = *connection.received.first_chunk::<HELLO_BYTES>()?;
+        if let Err(error) = self.on_hello(conn, &hello) {
+            let address = self.table.get_mut(conn)?.address;
+            self.stats.on_refused(address, error, self.now_ns);
+            self.give_up(conn);
+            return None;
+        }
+        let connection = self.table.get_mut(conn)?;
+        if !matches!(connection.stage, Stage::Standing(_)) {
+            return None;
+        }
+        let received = std::mem::take(&mut connection.received);
+        self.on_received(conn, &received[HELLO_BYTES..])
+    }
+
+    /// Everything that had come is read.
+    pub fn on_read(&mut self, mut incoming: Incoming) {
+        self.stats.frames_received += incoming.frames;
+        let Some(connection) = self.table.get_mut(incoming.conn) else { return };
+        let address = connection.address;
+        let Stage::Standing(standing) = &mut connection.stage else { return };
+        match incoming.reader.read() {
+            Ok(_) => standing.reader = Some(incoming.reader),
+            Err(error) => {
+                self.stats.on_refused(address, error, self.now_ns);
+                self.give_up(incoming.conn);
+            }
+        }
+    }
+
+    pub fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>) {
+        if let Some(connection) = self.table.get_mut(conn)
+            && connection.on_sent(buffer)
+        {
+            self.mark_dirty(conn);
+        }
+    }
+
+    /// The other side closed, or a socket failed.
+    pub fn on_ended(&mut self, conn: ConnId) {
+        self.give_up(conn);
+    }
+
+    /// Sends a message to a node's replica of a shard, on a link that this core has with it: always
+    /// the same one while the same links stand. Returns whether it goes out: it is dropped if none
+    /// stands, or too much waits already.
+    pub fn send(&mut self, to: NodeId, shard: ShardId, payload: &[u8]) -> bool {
+        let Some(conn) = self.peers.get(&to).and_then(|peer| peer.choose(shard, &self.place))
+        else {
+            self.stats.dropped_unlinked += 1;
+            return false;
+        };
+        let Some(Stage::Standing(standing)) = self.table.get_mut(conn).map(|c| &mut c.stage) else {
+            unreachable!("a route in use has its connection");
+        };
+        if !standing.outbox.push(Frame { shard, payload }) {
+            self.stats.dropped_full += 1;
+            return false;
+        }
+        self.stats.frames_sent += 1;
+        self.mark_dirty(conn);
+        true
+    }
+
+    /// Whether a message to that node would find a link.
+    pub fn is_linked(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(Peer::is_linked)
+    }
+
+    /// Ends the turn: what is due is begun, and each link's messages go out as one send.
+    pub fn end_turn<M, L>(&mut self, outputs: &mut Vec<Output<M, L>>) {
+        if self.wake_ns.is_some_and(|at| at <= self.now_ns) || self.changed {
+            self.do_what_is_due(outputs);
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for conn in dirty.drain(..) {
+            let Some(connection) = self.table.get_mut(conn) else { continue };
+            match connection.flush() {
+                Flush::Nothing => {}
+                Flush::Send { bytes, await_sent } => {
+                    outputs.push(Output::Send { conn, bytes, await_sent });
+                }
+                Flush::HandOver { to, bytes } => {
+                    self.table.remove(conn);
+                    self.stats.handed_over += 1;
+                    outputs.push(Output::HandOver { conn, to, bytes });
+                }
+            }
+        }
+        self.dirty = dirty;
+        outputs.extend(self.closes.drain(..).map(|conn| Output::Close { conn }));
+    }
+
+    /// When a turn is wanted although nothing happens.
+    pub fn next_wake_ns(&self) -> Option<u64> {
+        self.wake_ns
+    }
+
+    /// Those who have said nothing for too long are given up, and those connected to whose time it
+    /// is.
+    fn do_what_is_due<M, L>(&mut self, outputs: &mut Vec<Output<M, L>>) {
+        let since_ns = self.now_ns.saturating_sub(LINK_HELLO_NS_MAX);
+        for conn in self.table.silent_since(since_ns) {
+            self.stats.silent += 1;
+            self.give_up(conn);
+        }
+        for (node, peer) in &mut self.peers {
+            for route in &mut peer.routes {
+                if !route.is_due(self.now_ns) {
+                    continue;
+                }
+                self.last_attempt += 1;
+                route.on_dialled(self.last_attempt);
+                self.attempts.insert(self.last_attempt, (*node, route.link));
+                outputs.push(Output::Connect { attempt: self.last_attempt, address: peer.address });
+            }
+        }
+        let dials = self.peers.values().flat_map(|peer| &peer.routes).filter_map(Route::due_ns);
+        let silences = self.table.hello_since_ns().map(|at| at + LINK_HELLO_NS_MAX);
+        self.wake_ns = dials.chain(silences).min();
+        self.changed = false;
+    }
+
+    /// The other side has said who it is: the connection is a link from now on, or leaves for the
+    /// core that it is for.
+    fn on_hello(&mut self, conn: ConnId, hello: &[u8; HELLO_BYTES]) -> Result<(), LinkError> {
+        let other = Hello::decode(hello)?;
+        let Some(connection) = self.table.get_mut(conn) else { return Ok(()) };
+        let dialled = match &connection.stage {
+            Stage::Dialled { own } => Some(*own),
+            _ => None,
+        };
+        let own = match dialled {
+            Some(own) => own,
+            None => self.hello((other.node, other.core), other.link),
+        };
+        let agreed = own.agree(&other)?;
+        let node = NodeId(other.node);
+        if dialled.is_none() {
+            if node > self.place.node {
+                return Err(LinkError::WrongWay { node: other.node });
+            }
+            if !self.peers.contains_key(&node) {
+                return Err(LinkError::UnknownNode { node: other.node });
+            }
+            let to = peer::core_of(other.link, Some(self.place.cores));
+            if to != self.place.core {
+                self.table.leave(conn, to);
+                self.mark_dirty(conn);
+                return Ok(());
+            }
+        }
+        self.changed = true;
+        self.table.stand(conn, node, &own, agreed, dialled.is_none());
+        self.mark_dirty(conn);
+        self.learn_cores(node, other.cores);
+        let Some(peer) = self.peers.get_mut(&node) else { return Ok(()) };
+        let before = peer.on_linked(other.link, conn, self.now_ns);
+        self.stats.on_linked(node, peer.address, other.link);
+        if let Some(before) = before {
+            self.stats.standing -= 1;
+            self.stats.replaced += 1;
+            self.table.remove(before);
+            self.closes.push(before);
+        }
+        Ok(())
+    }
+
+    /// A node has so many cores: links that only more would have end, others are begun.
+    fn learn_cores(&mut self, node: NodeId, cores: u16) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        if peer.cores == Some(cores) {
+            return;
+        }
+        peer.cores = Some(cores);
+        let links = cores.max(self.place.cores);
+        for route in peer.cut_routes(links) {
+            self.drop_route(&route);
+        }
+        if self.place.node < node
+            && let Some(peer) = self.peers.get_mut(&node)
+        {
+            let own = (self.place.core..links).step_by(usize::from(self.place.cores));
+            own.for_each(|link| peer.dial(link, self.now_ns));
+        }
+    }
+
+    /// Closes a connection; the link that it was is tried again if that is up to this side.
+    fn give_up(&mut self, conn: ConnId) {
+        self.changed = true;
+        let Some(connection) = self.table.remove(conn) else { return };
+        self.closes.push(conn);
+        let Some((node, link)) = connection.link() else { return };
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        let Some(stood) = peer.on_broken(link, conn, self.now_ns, self.rng.next_u64()) else {
+            return;
+        };
+        if stood {
+            self.stats.on_broken(node, connection.address, link);
+        }
+    }
+
+    /// A route is no more: neither is its connection.
+    fn drop_route(&mut self, route: &Route) {
+        let Some(conn) = route.conn() else { return };
+        self.table.remove(conn);
+        self.closes.push(conn);
+        self.stats.standing -= usize::from(route.stands());
+    }
+
+    fn hello(&mut self, to: (u64, u16), link: u16) -> Hello {
+        self.last_number += 1;
+        let Place { cluster, node, core, cores, .. } = self.place;
+        Hello::new(cluster, (node.0, core, cores), to, link, self.last_number)
+    }
+
+    fn mark_dirty(&mut self, conn: ConnId) {
+        if self.table.get_mut(conn).is_some_and(|c| !std::mem::replace(&mut c.dirty, true)) {
+            self.dirty.push(conn);
+        }
+    }
+}
