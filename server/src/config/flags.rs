@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::limits::LOG_WRITES_IN_FLIGHT_MAX;
 
+use super::cluster::Cluster;
 use super::nearest::nearest;
 use super::{Config, DebugAccess, Durability, names};
 
@@ -35,6 +36,15 @@ struct FileSettings {
     /// Port of other nodes, listened on in a cluster only [default: 16379]
     #[arg(long)]
     peer_port: Option<u16>,
+    /// Secret that the nodes of a cluster share
+    #[arg(long)]
+    cluster_token: Option<String>,
+    /// Number of this node among those of the cluster
+    #[arg(long)]
+    node: Option<u64>,
+    /// The cluster's nodes with their ports for nodes: 1=HOST:PORT,2=HOST:PORT,…
+    #[arg(long)]
+    nodes: Option<String>,
     /// Addresses to listen on [default: 127.0.0.1]
     #[arg(long, num_args = 1..)]
     bind: Option<Vec<IpAddr>>,
@@ -202,6 +212,11 @@ impl FileSettings {
             }
         }
         set(&mut config.port, self.port);
+        let (token, nodes) = (self.cluster_token.as_deref(), self.nodes.as_deref());
+        if let Some(cluster) = Cluster::parse(token, self.node, nodes).map_err(ConfigError)? {
+            set(&mut config.peer_port, cluster.own_port());
+            config.cluster = Some(cluster);
+        }
         set(&mut config.peer_port, self.peer_port);
         set(&mut config.bind, self.bind);
         set(&mut config.dir, self.dir);
@@ -264,6 +279,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.is_member() && config.peer_port == config.port && config.port != 0 {
         return refuse(format!("peer-port {} is the port of clients: name another", config.port));
     }
+    if config.is_member() {
+        check_member(config)?;
+    }
     let segment = config.log_segment_bytes;
     if !((64 << 10)..=(1 << 40)).contains(&segment) || !segment.is_multiple_of(4096) {
         return refuse(format!(
@@ -275,6 +293,18 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "log-writes-in-flight is 1 to {LOG_WRITES_IN_FLIGHT_MAX}, not {}",
             config.log_writes_in_flight
         ));
+    }
+    Ok(())
+}
+
+/// What a node of a cluster cannot have yet.
+fn check_member(config: &Config) -> Result<(), ConfigError> {
+    let refuse = |text: &str| Err(ConfigError(text.into()));
+    if config.cores != 1 || config.shards.is_some_and(|shards| shards != 1) {
+        return refuse("a node of a cluster has one core and one shard for now: say --cores 1");
+    }
+    if config.durability != Durability::Sync {
+        return refuse("a node of a cluster acknowledges with --durability sync only, for now");
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 //! same names.
 //!
 //! - [`flags`]: the command line and the file.
+//! - [`cluster`]: the nodes that this one is one of.
 //! - [`names`]: settings that CONFIG reads and changes, with Redis's names where Redis has one.
 //! - [`rewrite`]: the file with the values that hold now. [`nearest`]: what a wrong name may mean.
 //! - [`memory_text`], [`output_limits`]: values that have a form of their own.
 
+pub mod cluster;
 pub mod flags;
 pub mod memory_text;
 pub mod names;
@@ -13,14 +15,14 @@ pub mod nearest;
 pub mod output_limits;
 pub mod rewrite;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use engine::settings::{Eviction, Settings};
 use engine::value::limits::EncodingLimits;
-use replication::group::NodeId;
 
 use crate::limits::{CLIENTS_MAX, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX};
+use cluster::Cluster;
 use output_limits::OutputLimits;
 
 /// When a write is acknowledged.
@@ -73,8 +75,8 @@ pub struct Config {
     pub port: u16,
     /// Port of other nodes, on the same addresses as that of clients.
     pub peer_port: u16,
-    /// The other nodes of the cluster, with the addresses of their ports for nodes.
-    pub peers: Vec<(NodeId, SocketAddr)>,
+    /// The cluster that the node is part of.
+    pub cluster: Option<Cluster>,
     pub bind: Vec<IpAddr>,
     pub dir: PathBuf,
     pub cores: usize,
@@ -125,7 +127,7 @@ impl Default for Config {
             file: None,
             port: 6379,
             peer_port: 16379,
-            peers: Vec::new(),
+            cluster: None,
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: PathBuf::from("quoring-data"),
             cores: 1,
@@ -163,7 +165,7 @@ impl Default for Config {
 impl Config {
     /// Whether the node is part of a cluster, so that it listens to others.
     pub fn is_member(&self) -> bool {
-        !self.peers.is_empty()
+        self.cluster.is_some()
     }
 
     pub fn engine_settings(&self) -> Settings {

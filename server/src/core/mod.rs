@@ -295,7 +295,9 @@ fn links_of(start: &CoreStart) -> Links {
     };
     // Not the numbers that commands get.
     let mut links = Links::new(place, start.incarnation, !start.seed);
-    links.set_peers(&start.config.peers);
+    if let Some(cluster) = &start.config.cluster {
+        links.set_peers(&cluster.others());
+    }
     links
 }
 

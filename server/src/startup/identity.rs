@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::cluster::Cluster;
+
 const FILE: &str = "node.toml";
 const FORMAT: u32 = 1;
 
@@ -42,20 +44,36 @@ impl File {
 }
 
 impl Identity {
-    /// Reads the directory's identity, or gives a new directory one with `shards` shards.
-    pub fn load_or_create(directory: &Path, shards: usize) -> Result<Identity, String> {
+    /// Reads the directory's identity, or gives a new directory one with `shards` shards, as a node
+    /// of `cluster` if there is one.
+    pub fn load_or_create(
+        directory: &Path,
+        shards: usize,
+        cluster: Option<&Cluster>,
+    ) -> Result<Identity, String> {
         let path = directory.join(FILE);
         let shown = path.display();
         match std::fs::read_to_string(&path) {
-            Ok(text) => Identity::parse(&text).map_err(|e| format!("{shown}: {e}")),
+            Ok(text) => {
+                let identity = Identity::parse(&text).map_err(|e| format!("{shown}: {e}"))?;
+                identity.check_cluster(cluster).map_err(|e| format!("{shown}: {e}"))?;
+                Ok(identity)
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if directory.join("core-0").exists() {
                     return Err(format!(
                         "{shown} is missing, but there are logs beside it; restore it from a backup"
                     ));
                 }
-                let voters = Vec::new();
-                let identity = Identity { cluster: random()?, node: 1, shards, voters };
+                let identity = match cluster {
+                    Some(cluster) => Identity {
+                        cluster: cluster.id,
+                        node: cluster.node.0,
+                        shards,
+                        voters: cluster.voters().map(|node| node.0).collect(),
+                    },
+                    None => Identity { cluster: random()?, node: 1, shards, voters: Vec::new() },
+                };
                 identity.create(directory).map_err(|e| format!("cannot write {shown}: {e}"))?;
                 Ok(identity)
             }
@@ -75,6 +93,29 @@ impl Identity {
         let text =
             std::fs::read_to_string(&path).map_err(|e| format!("cannot read {shown}: {e}"))?;
         Identity::parse(&text).map_err(|e| format!("{shown}: {e}"))
+    }
+
+    /// Whether a directory of this identity is that of this node of this cluster.
+    fn check_cluster(&self, cluster: Option<&Cluster>) -> Result<(), String> {
+        match cluster {
+            None if self.is_grouped() => Err(format!(
+                "the directory is that of node {} of a cluster: name --cluster-token, --node and \
+                 --nodes",
+                self.node
+            )),
+            None => Ok(()),
+            Some(_) if !self.is_grouped() => {
+                Err("the directory is that of a node without peers; it cannot join a cluster".into())
+            }
+            Some(cluster) if cluster.id != self.cluster => {
+                Err("the directory belongs to a cluster with another token".into())
+            }
+            Some(cluster) if cluster.node.0 != self.node => Err(format!(
+                "the directory is that of node {}, not {}",
+                self.node, cluster.node.0
+            )),
+            Some(_) => Ok(()),
+        }
     }
 
     fn parse(text: &str) -> Result<Identity, String> {
@@ -132,22 +173,22 @@ mod tests {
     #[test]
     fn an_identity_is_kept_and_damage_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Identity::load_or_create(directory.path(), 4).unwrap();
-        assert_eq!(Identity::load_or_create(directory.path(), 9).unwrap(), first);
+        let first = Identity::load_or_create(directory.path(), 4, None).unwrap();
+        assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), first);
         let path = directory.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("format = 1", "format = 2")).unwrap();
-        let error = Identity::load_or_create(directory.path(), 4).unwrap_err();
+        let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
         assert!(error.contains("format 2"), "{error}");
         std::fs::write(&path, text.replace("shards = 4", "shards = 5")).unwrap();
-        let error = Identity::load_or_create(directory.path(), 4).unwrap_err();
+        let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
         assert!(error.contains("node.toml: it is corrupt"), "{error}");
         // As older programs wrote it.
         let old = text.lines().filter(|line| !line.starts_with("check"));
         std::fs::write(&path, old.collect::<Vec<_>>().join("\n")).unwrap();
-        assert_eq!(Identity::load_or_create(directory.path(), 9).unwrap(), first);
+        assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), first);
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(directory.path().join("core-0")).unwrap();
-        assert!(Identity::load_or_create(directory.path(), 4).unwrap_err().contains("missing"));
+        assert!(Identity::load_or_create(directory.path(), 4, None).unwrap_err().contains("missing"));
     }
 }

@@ -105,7 +105,7 @@ impl Prepared {
 
     fn from_directory(config: &Config, hasher: Hasher64) -> Result<Prepared, StartError> {
         let wanted = config.shards.unwrap_or(config.cores);
-        let identity = Identity::load_or_create(&config.dir, wanted)?;
+        let identity = Identity::load_or_create(&config.dir, wanted, config.cluster.as_ref())?;
         if let Some(asked) = config.shards.filter(|asked| *asked != identity.shards) {
             return Err(format!(
                 "{} was created with {} shards, which cannot be changed to {asked}; leave out \

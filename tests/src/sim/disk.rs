@@ -7,6 +7,7 @@ use engine::rng::Rng;
 use replication::checkpoint::FileOperation;
 use replication::log::{BlockBuffer, LogOperation, SegmentSource};
 use server::core::storage::StorageOperation;
+use server::replica::rebuild::RebuildOrder;
 
 use super::files::Files;
 
@@ -22,6 +23,8 @@ pub enum UnderWay {
     Prepare { number: u64, header: BlockBuffer, size_bytes: u64, recycle: Option<u64> },
     Remove { number: u64 },
     Checkpoint(FileOperation),
+    /// A shard is read again: from what is there when it ends.
+    Rebuild(Box<RebuildOrder>),
 }
 
 #[derive(Default)]
@@ -103,6 +106,7 @@ impl Disk {
                 UnderWay::Remove { number }
             }
             StorageOperation::Checkpoint(operation) => UnderWay::Checkpoint(operation),
+            StorageOperation::Rebuild(order) => UnderWay::Rebuild(order),
         };
         self.under_way.insert((core, self.last_operation), under_way);
         self.last_operation
@@ -134,6 +138,7 @@ impl Disk {
                 self.log(core).remove(number);
             }
             UnderWay::Checkpoint(operation) => self.files.finish(core, operation),
+            UnderWay::Rebuild(_) => {}
         }
         ended
     }
@@ -213,6 +218,7 @@ impl Disk {
                         self.log(core).remove(&number);
                     }
                 }
+                UnderWay::Rebuild(_) => {}
                 UnderWay::Checkpoint(operation) => {
                     if damage != Damage::Lost {
                         self.files.finish(core, &operation);

@@ -10,20 +10,24 @@ use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use replication::ids::{Incarnation, ShardId};
+use replication::log::recovery::read_chain;
 use replication::log::{LogIdentity, Tail, recover};
 use replication::release::resolve::Placed;
 use server::checkpoint::files::Files;
 use server::config::Config;
+use server::config::cluster::Cluster;
 use server::core::Core;
 use server::core::host::Host;
 use server::core::io::{ConnId, Input, Machine, Now, OsError, Output, Port};
 use server::core::message::Message;
 use server::core::storage::StorageOperation;
 use server::dispatch::log_done::LogDone;
+use server::replica::rebuild::RebuildOrder;
 use server::startup::checkpoints::LoadPlan;
 use server::startup::identity::Identity;
 use server::startup::recovery::{Recovered, check_released};
-use server::startup::replay::{EntryStream, apply_in_order, bases_of, place};
+use server::startup::rebuild::{apply_logs, load_checkpoint};
+use server::startup::replay::{Bases, EntryStream, apply_in_order, place};
 use server::startup::starts::deal_out;
 
 use super::disk::{Disk, LogSource, UnderWay};
@@ -137,8 +141,9 @@ impl Node {
     fn recover(config: &Config, disk: &mut Disk, rng: &mut Rng) -> Result<Vec<Seat>, String> {
         let hasher = Hasher64::new(std::array::from_fn(|_| rng.next_u64()));
         let recovered = recover_disk(config, disk, hasher)?;
+        let identity = log_identity(&identity_of(config), 0);
         let host = || -> Box<dyn Host> { Box::new(Still) };
-        let starts = deal_out(config, recovered, Some(IDENTITY), rng.next_u64(), host);
+        let starts = deal_out(config, recovered, Some(identity), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
         Ok(starts.into_iter().map(|start| seat(Core::new(start))).collect())
@@ -160,13 +165,15 @@ impl Node {
     /// Ends a disk operation of a core well.
     pub fn finish_disk(&mut self, core: u16, operation: u64) {
         let ended = self.disk.finish(core, operation);
-        self.add(core, Waiting::Log(log_done(ended, Ok(()))));
+        let done = log_done(&mut self.disk, ended, Ok(()));
+        self.add(core, Waiting::Log(done));
     }
 
     /// Ends a disk operation of a core with an error.
     pub fn fail_disk(&mut self, core: u16, operation: u64, errno: i32, rng: &mut Rng) {
         let ended = self.disk.fail(core, operation, rng);
-        self.add(core, Waiting::Log(log_done(ended, Err(OsError(errno)))));
+        let done = log_done(&mut self.disk, ended, Err(OsError(errno)));
+        self.add(core, Waiting::Log(done));
     }
 
     /// One turn of a core with everything that waits for it, as the runtime gives it: other cores'
@@ -224,69 +231,108 @@ impl Node {
     }
 }
 
+/// Whose disk a node of this configuration has.
+pub fn identity_of(config: &Config) -> Identity {
+    let shards = config.shards.unwrap_or(config.cores);
+    match &config.cluster {
+        None => {
+            let LogIdentity { cluster, node, .. } = IDENTITY;
+            Identity { cluster, node, shards, voters: Vec::new() }
+        }
+        Some(Cluster { id, node, nodes }) => {
+            let voters = nodes.iter().map(|(node, _)| node.0).collect();
+            Identity { cluster: *id, node: node.0, shards, voters }
+        }
+    }
+}
+
+fn log_identity(identity: &Identity, core: u16) -> LogIdentity {
+    LogIdentity { cluster: identity.cluster, node: identity.node, core }
+}
+
 /// What a start finds on the disk, which is cleaned up by it as the server's directory is.
 pub fn recover_disk(
     config: &Config,
     disk: &mut Disk,
     hasher: Hasher64,
 ) -> Result<Recovered, String> {
-    let (shards, files) = load_checkpoints(config, disk, hasher)?;
+    let identity = identity_of(config);
+    let (shards, files, bases) = load_checkpoints(config, &identity, disk, hasher)?;
     let (mut logs, mut tails) = (Vec::new(), Vec::<Tail>::new());
     for core in 0..disk.log_count() {
-        let mut entries = Vec::new();
-        let identity = LogIdentity { core, ..IDENTITY };
-        let tail = recover(&mut LogSource(disk.log(core)), identity, &mut |entry| {
-            entries.push(place(entry, <[u8]>::to_vec));
-            Ok(())
-        });
-        let tail = tail.map_err(|error| format!("log of core {core}: {error}"))?;
+        let (entries, tail) = read_log(disk, log_identity(&identity, core), false)?;
         for number in &tail.leftovers {
             disk.log(core).remove(number);
         }
         tails.push(tail);
-        logs.push(Entries(entries.into_iter().peekable()));
+        logs.push(entries);
     }
-    let bases = bases_of(&shards);
     check_released(&tails, &bases).map_err(|error| error.to_string())?;
     let (shards, replayed) = apply_in_order(&mut logs, &bases, shards, &config.engine_settings())
         .map_err(|error| error.to_string())?;
     Ok(Recovered { shards, tails, replayed, files })
 }
 
+/// `live`: it is being written.
+fn read_log(
+    disk: &mut Disk,
+    identity: LogIdentity,
+    live: bool,
+) -> Result<(Entries, Tail), String> {
+    let mut entries = Vec::new();
+    let read = if live { read_chain } else { recover };
+    let tail = read(&mut LogSource(disk.log(identity.core)), identity, &mut |entry| {
+        entries.push(place(entry, <[u8]>::to_vec));
+        Ok(())
+    });
+    let tail = tail.map_err(|error| format!("log of core {}: {error}", identity.core))?;
+    Ok((Entries(entries.into_iter().peekable()), tail))
+}
+
 fn load_checkpoints(
     config: &Config,
+    identity: &Identity,
     disk: &mut Disk,
     hasher: Hasher64,
-) -> Result<(Shards, Vec<Files>), String> {
-    let shard_count = config.shards.unwrap_or(config.cores);
-    let identity = Identity {
-        cluster: IDENTITY.cluster,
-        node: IDENTITY.node,
-        shards: shard_count,
-        voters: Vec::new(),
-    };
+) -> Result<(Shards, Vec<Files>, Bases), String> {
     let (settings, names) = (config.engine_settings(), disk.files.list());
-    let plan =
-        LoadPlan { identity: &identity, settings: &settings, hasher: &hasher, names: &names };
-    let mut shards = Shards::new(shard_count, hasher.clone());
-    let mut files = Vec::new();
-    for id in 0..shard_count as u16 {
+    let plan = LoadPlan { identity, settings: &settings, hasher: &hasher, names: &names };
+    let mut shards = Shards::new(identity.shards, hasher.clone());
+    let (mut files, mut bases) = (Vec::new(), Vec::new());
+    for id in 0..identity.shards as u16 {
         let loaded = plan.load(&disk.files, ShardId(id)).map_err(|error| error.to_string())?;
         let empty = || Box::new(Shard::new(id, hasher.clone()));
         shards.put(loaded.shard.unwrap_or_else(empty));
         files.push(loaded.files);
+        bases.push(loaded.base);
         disk.damaged.extend(loaded.decision.damaged.into_iter().map(|(name, _)| name));
         loaded.decision.remove.iter().for_each(|name| disk.files.remove(name));
     }
-    Ok((shards, files))
+    Ok((shards, files, Bases::new(identity, bases.into_iter())))
 }
 
-fn log_done(ended: UnderWay, result: Result<(), OsError>) -> LogDone {
+/// A shard again from what is on the disk of a node that runs, as the server's job does it.
+fn rebuild(disk: &mut Disk, order: &RebuildOrder) -> Result<Box<Shard>, String> {
+    let names = disk.files.list();
+    let loaded = load_checkpoint(order, &disk.files, &names).map_err(|error| error.to_string())?;
+    let mut logs = Vec::new();
+    for core in 0..disk.log_count() {
+        logs.push(read_log(disk, log_identity(&order.identity, core), true)?.0);
+    }
+    apply_logs(order, loaded, &mut logs).map_err(|error| error.to_string())
+}
+
+fn log_done(disk: &mut Disk, ended: UnderWay, result: Result<(), OsError>) -> LogDone {
     match ended {
         UnderWay::Write { id, buffer, .. } => LogDone::Written { id, buffer, result },
         UnderWay::Prepare { number, .. } => LogDone::SegmentReady { number, result },
         UnderWay::Remove { number } => LogDone::SegmentRemoved { number, result },
         UnderWay::Checkpoint(_) => LogDone::Checkpoint { result },
+        UnderWay::Rebuild(order) => {
+            let result = result.map_err(|error| format!("{error:?}"));
+            let result = result.and_then(|()| rebuild(disk, &order));
+            LogDone::Rebuilt { shard: order.shard.0, result }
+        }
     }
 }
 

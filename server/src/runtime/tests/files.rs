@@ -57,6 +57,7 @@ impl Machine for Writer {
                     Done::Synced { id, result } => (id, result),
                     Done::SegmentRemoved { number, result } => (number, result),
                     Done::Side { result } => (SIDE, result),
+                    Done::Job(_) => unreachable!("none is started"),
                 };
                 self.results.send(report).unwrap();
             }
