@@ -34,7 +34,7 @@ fn write(directory: &Path, disk: &Disk) {
 /// A start as far as the data: what it finds, or why it is refused.
 fn start(directory: &Path, image: &Image) -> Result<State, String> {
     let lock = DataLock::acquire(directory).map_err(|error| error.to_string())?;
-    let identity = Identity::load_or_create(directory, SHARDS)?;
+    let identity = Identity::load_or_create(directory, SHARDS, None)?;
     let settings = image.config.engine_settings();
     let recovered = recover_directory(directory, &identity, &settings, hasher());
     drop(lock);
