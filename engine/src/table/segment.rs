@@ -8,7 +8,7 @@
 //! passed over counts it in its overflow counter.
 
 use super::chunk::{Chunk, SLOTS, tag_of};
-use super::prefetch::{prefetch_entry_target, prefetch_line};
+use super::prefetch::{prefetch_entry_target, prefetch_entry_whole, prefetch_line};
 use super::walk::Marks;
 use super::{CURSOR_BITS, Entry, NO_DEADLINE, alloc_size};
 use crate::hash::Hasher64;
@@ -254,8 +254,12 @@ impl<E: Entry> Segment<E> {
 
     #[inline]
     pub(super) fn prefetch_chunk(&self, hash: u64) {
-        if let Some(chunk) = self.chunks.get(self.home(hash)) {
+        let home = self.home(hash);
+        if let Some(chunk) = self.chunks.get(home) {
             prefetch_line(chunk);
+        }
+        if let Some(marks) = &self.marks {
+            prefetch_line(&marks[home % SPLIT_CHUNKS]);
         }
     }
 
@@ -263,8 +267,11 @@ impl<E: Entry> Segment<E> {
     pub(super) fn prefetch_entry(&self, hash: u64) {
         let Some(chunk) = self.chunks.get(self.home(hash)) else { return };
         for slot in chunk.matches(tag_of(hash)) {
-            if let Some(entry) = chunk.get(slot) {
-                prefetch_entry_target(entry);
+            match chunk.get(slot) {
+                // A walk may be about to read it.
+                Some(entry) if self.marks.is_some() => prefetch_entry_whole(entry),
+                Some(entry) => prefetch_entry_target(entry),
+                None => {}
             }
         }
     }
