@@ -435,7 +435,7 @@ fn a_change_forces_out_no_entry_but_its_own() {
     let mut table = Table::new(hasher());
     (0..5000).for_each(|n| add(&mut table, n));
     table.begin_walk();
-    let mut forced = |table: &mut Table<Short>, n: u64| {
+    let forced = |table: &mut Table<Short>, n: u64| {
         let (key, mut forced) = (n.to_le_bytes(), Vec::new());
         table.visit_before(table.hash(&key), &key, |entry| forced.push(number(entry)));
         forced
