@@ -55,7 +55,8 @@ pub const CHECKPOINT_SLICES_PER_SECOND_MIN: u64 = 20;
 pub const CHECKPOINT_RETRY_NS: u64 = 10_000_000_000;
 
 /// Default of `checkpoint-bytes-per-second`, for each core. Well below what an NVMe drive takes
-/// beside the log, and little beside what clients' changes force out (`benches/peers/saving.py`).
+/// beside the log, and little beside other work (`benches/peers/saving.py`). What clients' changes
+/// force out counts: it may be more for a time, and the walk does so much less.
 pub const CHECKPOINT_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
 
 /// So many times faster goes a checkpoint during which the next one has become due.

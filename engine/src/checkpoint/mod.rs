@@ -68,6 +68,12 @@ impl Shard {
         progress
     }
 
+    /// Bytes of work that changes have done for the checkpoint under way, outside its slices, since
+    /// this was last asked.
+    pub fn take_checkpoint_forced_bytes(&mut self) -> usize {
+        self.walker.as_mut().map_or(0, |walker| walker.take_forced_bytes())
+    }
+
     /// The next block of the checkpoint under way, if one is whole.
     pub fn take_checkpoint_block(&mut self) -> Option<Vec<u8>> {
         self.walker.as_mut()?.output().take()

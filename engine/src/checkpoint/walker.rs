@@ -1,10 +1,10 @@
 //! The walk over one shard as it was at one index, while the shard goes on changing. Lives in the
 //! shard, so on its core; it never holds up a turn for more than a slice.
 //!
-//! Every key is taken once: when the walk comes to it, or before the first change of it, of its
-//! neighbours in the table's chunk, or of the layout of its segment (`table/walk.rs`). A small
-//! value is written whole when it is taken. A large one is only announced; from then on it keeps
-//! for itself what changes take away (`value/walk.rs`, `text.rs`) and is written in pieces.
+//! Every key is taken once: when the walk comes to it, or before the first change of it or of the
+//! layout of its segment (`table/walk.rs`). A small value is written whole when it is taken. A
+//! large one is only announced; from then on it keeps for itself what changes take away
+//! (`value/walk.rs`, `text.rs`) and is written in pieces.
 //!
 //! Invariant: a key is in `walks` exactly while its large value is announced, not yet written, and
 //! lies in the database of that origin under that key.
@@ -67,6 +67,7 @@ pub struct Walker {
     /// Databases that were flushed meanwhile.
     flushed: Vec<Database>,
     last_id: u64,
+    /// In a slice: of it. Between two: what changes have forced out since the last.
     work: usize,
     scratch: Vec<u8>,
     /// A value gave other than it promised: what was written is of no use.
@@ -136,6 +137,11 @@ impl Walker {
             && self.walks.iter().all(BTreeMap::is_empty)
     }
 
+    /// Bytes of work that changes have forced since the last slice, or since this was last asked.
+    pub fn take_forced_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.work)
+    }
+
     /// Walks for about so many bytes. What it is done with goes to `left`.
     pub fn slice(
         &mut self,
@@ -144,20 +150,24 @@ impl Walker {
         budget_bytes: usize,
         left: &mut Vec<Left>,
     ) -> Progress {
-        self.work = 0;
-        while self.work < budget_bytes {
+        let forced = std::mem::take(&mut self.work);
+        let progress = loop {
+            if self.work >= budget_bytes {
+                break Progress::More;
+            }
             if self.output.is_full() {
-                return Progress::Full;
+                break Progress::Full;
             }
             let stepped = self.step_orphan(limits, left)
                 || self.step_value(databases, limits)
                 || self.step_table(databases, budget_bytes, left);
             if !stepped {
                 self.output.seal();
-                return Progress::Done;
+                break Progress::Done;
             }
-        }
-        Progress::More
+        };
+        self.work = forced;
+        progress
     }
 
     fn step_orphan(&mut self, limits: &EncodingLimits, left: &mut Vec<Left>) -> bool {

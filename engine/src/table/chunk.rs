@@ -94,10 +94,6 @@ impl<E> Chunk<E> {
         self.slots.iter().flatten()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut E> {
-        self.slots.iter_mut().flatten()
-    }
-
     /// Empties the chunk.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = E> {
         self.ctrl = 0;

@@ -8,7 +8,8 @@
 //! passed over counts it in its overflow counter.
 
 use super::chunk::{Chunk, SLOTS, tag_of};
-use super::prefetch::{prefetch_entry_target, prefetch_line};
+use super::prefetch::{prefetch_entry_target, prefetch_entry_whole, prefetch_line};
+use super::walk::Marks;
 use super::{CURSOR_BITS, Entry, NO_DEADLINE, alloc_size};
 use crate::hash::Hasher64;
 
@@ -30,8 +31,8 @@ pub(super) struct Segment<E> {
     /// The lowest hash that belongs here.
     pub(super) prefix: u64,
     pub(super) deadline_ms: i64,
-    /// Chunks that the walk under way has visited (`walk.rs`); nothing while there is none.
-    pub(super) marks: u64,
+    /// Slots that the walk under way has done with (`walk.rs`), once there are any.
+    pub(super) marks: Option<Box<Marks>>,
     len: u32,
     /// Bits of the prefix.
     pub(super) depth: u8,
@@ -43,7 +44,7 @@ pub(super) struct Segment<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) chunk: usize,
-    slot: usize,
+    pub(super) slot: usize,
 }
 
 /// Entries that `chunks` chunks may hold: 92 %, but all seven slots of a single one.
@@ -73,7 +74,7 @@ impl<E: Entry> Segment<E> {
             chunks: Box::default(),
             prefix: 0,
             deadline_ms: NO_DEADLINE,
-            marks: 0,
+            marks: None,
             len: 0,
             depth: 0,
             walked: false,
@@ -178,13 +179,15 @@ impl<E: Entry> Segment<E> {
         }
     }
 
-    /// The chunk where `place` would put an entry of this hash; there is room.
-    pub(super) fn vacant_chunk(&self, hash: u64) -> usize {
+    /// Where `place` would put an entry of this hash; there is room.
+    pub(super) fn vacant_place(&self, hash: u64) -> Place {
         let mut chunk = self.home(hash);
-        while self.chunks[chunk].empty_slot().is_none() {
+        loop {
+            if let Some(slot) = self.chunks[chunk].empty_slot() {
+                return Place { chunk, slot };
+            }
             chunk = self.after(chunk);
         }
-        chunk
     }
 
     pub(super) fn take(&mut self, hash: u64, place: Place) -> E {
@@ -251,8 +254,12 @@ impl<E: Entry> Segment<E> {
 
     #[inline]
     pub(super) fn prefetch_chunk(&self, hash: u64) {
-        if let Some(chunk) = self.chunks.get(self.home(hash)) {
+        let home = self.home(hash);
+        if let Some(chunk) = self.chunks.get(home) {
             prefetch_line(chunk);
+        }
+        if let Some(marks) = &self.marks {
+            prefetch_line(&marks[home % SPLIT_CHUNKS]);
         }
     }
 
@@ -260,8 +267,11 @@ impl<E: Entry> Segment<E> {
     pub(super) fn prefetch_entry(&self, hash: u64) {
         let Some(chunk) = self.chunks.get(self.home(hash)) else { return };
         for slot in chunk.matches(tag_of(hash)) {
-            if let Some(entry) = chunk.get(slot) {
-                prefetch_entry_target(entry);
+            match chunk.get(slot) {
+                // A walk may be about to read it.
+                Some(entry) if self.marks.is_some() => prefetch_entry_whole(entry),
+                Some(entry) => prefetch_entry_target(entry),
+                None => {}
             }
         }
     }
@@ -318,7 +328,7 @@ impl<E: Entry> Segment<E> {
             chunks: new_chunks(chunks_for(upper_len + 1)),
             prefix: self.prefix | bit,
             deadline_ms: self.deadline_ms,
-            marks: 0,
+            marks: None,
             len: 0,
             depth: self.depth,
             walked: self.walked,

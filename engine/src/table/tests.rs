@@ -283,12 +283,16 @@ fn equal_hashes_stay_correct_and_bounded() {
     }
 }
 
+fn numbers_that_share_their_top_bits(count: usize) -> Vec<u64> {
+    let hasher = hasher();
+    let shares = |n: &u64| hasher.hash(&n.to_le_bytes()) >> 54 == 0x155;
+    (0..).filter(shares).take(count).collect()
+}
+
 #[test]
 fn keys_chosen_to_share_their_top_bits_do_not_blow_up_the_directory() {
-    let hasher = hasher();
-    let mut table = Table::new(hasher.clone());
-    let chosen = (0..).filter(|n: &u64| hasher.hash(&n.to_le_bytes()) >> 54 == 0x155);
-    let chosen: Vec<u64> = chosen.take(4000).collect();
+    let mut table = Table::new(hasher());
+    let chosen = numbers_that_share_their_top_bits(4000);
     chosen.iter().for_each(|&n| add(&mut table, n));
     check(&table);
     assert!(table.directory.len() <= 4000 / ENTRIES_PER_INDEX_MIN);
@@ -365,19 +369,22 @@ fn deadlines_follow_the_segments() {
     assert_eq!(len, 200_000);
 }
 
-/// Random changes between the slices of a walk, each announced as the keyspace does it.
-fn walk_while_changing(seed: u64) {
+/// Random changes of these numbers between the slices of a walk, each announced as the keyspace
+/// does it. Some walks end before they are done.
+fn walk_while_changing(seed: u64, numbers: &[u64]) {
     let mut rng = crate::rng::Rng::new(seed);
     let mut table = Table::new(hasher());
-    let span = [50, 1000, 20_000][rng.below(3) as usize];
-    (0..rng.below(span)).for_each(|n| add(&mut table, n));
+    let span = numbers.len() as u64;
+    numbers.iter().take(rng.below(span) as usize).for_each(|&n| add(&mut table, n));
     let mut expected: Vec<u64> = table.iter().map(number).collect();
     let mut visited = Vec::new();
+    let slices_max = if rng.below(4) == 0 { rng.below(20) } else { u64::MAX };
     table.begin_walk();
     let mut cursor = Some(0);
-    while let Some(at) = cursor {
-        let from = rng.below(span);
-        for n in from..from + rng.below(1 + span / 8) {
+    for _ in 0..slices_max {
+        let Some(at) = cursor else { break };
+        let from = rng.below(span) as usize;
+        for &n in numbers[from..].iter().take(rng.below(1 + span / 8) as usize) {
             let key = n.to_le_bytes();
             let hash = table.hash(&key);
             table.visit_before(hash, &key, |entry| visited.push(number(entry)));
@@ -398,14 +405,53 @@ fn walk_while_changing(seed: u64) {
     }
     table.end_walk();
     check(&table);
-    expected.sort_unstable();
+    assert!(table.segments.iter().all(|segment| segment.marks.is_none()));
     visited.sort_unstable();
+    if cursor.is_some() {
+        assert!(visited.windows(2).all(|pair| pair[0] != pair[1]), "seed {seed}");
+        expected.retain(|n| visited.binary_search(n).is_ok());
+    }
+    expected.sort_unstable();
     assert!(visited == expected, "seed {seed}");
 }
 
 #[test]
 fn a_walk_visits_once_what_was_there_when_it_began() {
-    (0..300).for_each(walk_while_changing);
+    let numbers: Vec<u64> = (0..20_000).collect();
+    for seed in 0..300 {
+        walk_while_changing(seed, &numbers[..[50, 1000, 20_000][seed as usize % 3]]);
+    }
+}
+
+/// One segment of more chunks than there are marks.
+#[test]
+fn a_walk_visits_once_where_hashes_do_not_spread() {
+    let numbers = numbers_that_share_their_top_bits(4000);
+    (0..30).for_each(|seed| walk_while_changing(seed, &numbers));
+}
+
+#[test]
+fn a_change_forces_out_no_entry_but_its_own() {
+    let mut table = Table::new(hasher());
+    (0..5000).for_each(|n| add(&mut table, n));
+    table.begin_walk();
+    let forced = |table: &mut Table<Short>, n: u64| {
+        let (key, mut forced) = (n.to_le_bytes(), Vec::new());
+        table.visit_before(table.hash(&key), &key, |entry| forced.push(number(entry)));
+        forced
+    };
+    for n in 0..2000 {
+        assert_eq!(forced(&mut table, n), [n]);
+        assert_eq!(forced(&mut table, n), []);
+        take(&mut table, n);
+        // It may come to lie where nothing was, or where something went.
+        let new = n + 10_000;
+        if table.segment(table.hash(&new.to_le_bytes())).has_room() {
+            assert_eq!(forced(&mut table, new), []);
+            add(&mut table, new);
+            assert_eq!(forced(&mut table, new), []);
+        }
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Round {
     walked: bool,
     /// Bytes of work that may be done now, and when that was.
     allowance_bytes: u64,
+    /// Work that changes have forced and no allowance was taken for.
+    owed_bytes: u64,
     counted_ns: u64,
     /// The walk waits for more allowance until then.
     waits_until_ns: Option<u64>,
@@ -46,6 +48,7 @@ impl Round {
             members: members.cloned(),
             walked: false,
             allowance_bytes: 0,
+            owed_bytes: 0,
             counted_ns: now_ns,
             waits_until_ns: None,
         }
@@ -65,10 +68,12 @@ impl Round {
         if self.walked || !self.writer.wants_block() {
             return;
         }
+        self.owed_bytes += shard.take_checkpoint_forced_bytes() as u64;
         self.count_allowance(now_ns, rate);
         if self.allowance_bytes < CHECKPOINT_SLICE_BYTES as u64 {
-            let lacking = CHECKPOINT_SLICE_BYTES as u64 - self.allowance_bytes;
-            self.waits_until_ns = Some(now_ns + lacking * 1_000_000_000 / rate.max(1));
+            let lacking = CHECKPOINT_SLICE_BYTES as u64 + self.owed_bytes - self.allowance_bytes;
+            let wait_ns = u128::from(lacking) * 1_000_000_000 / u128::from(rate.max(1));
+            self.waits_until_ns = Some(now_ns.saturating_add(wait_ns as u64));
             return;
         }
         self.waits_until_ns = None;
@@ -118,14 +123,17 @@ impl Round {
         let passed_ns = now_ns.saturating_sub(self.counted_ns);
         self.counted_ns = now_ns;
         if rate == 0 {
-            self.allowance_bytes = slice;
+            (self.allowance_bytes, self.owed_bytes) = (slice, 0);
             return;
         }
         // No more at once than a few slices, however long nothing was done.
         let most = (rate / CHECKPOINT_SLICES_PER_SECOND_MIN).max(slice);
         let more = u128::from(rate) * u128::from(passed_ns) / 1_000_000_000;
         let sum = u128::from(self.allowance_bytes) + more;
-        self.allowance_bytes = sum.min(u128::from(most)) as u64;
+        // What clients' changes do of the work is work all the same: the walk does the rest.
+        let paid = sum.min(u128::from(self.owed_bytes));
+        self.owed_bytes -= paid as u64;
+        self.allowance_bytes = (sum - paid).min(u128::from(most)) as u64;
     }
 
     /// When the walk can go on; `None` while it waits for the file, or is over.
@@ -134,5 +142,27 @@ impl Round {
             return None;
         }
         Some(self.waits_until_ns.unwrap_or(now_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_forced_is_paid_for_before_the_walk_goes_on() {
+        let slice = CHECKPOINT_SLICE_BYTES as u64;
+        let rate = 100 * slice;
+        let ns_of = |slices: u64| slices * 10_000_000;
+        let node = LogIdentity { cluster: 1, node: 1, core: 0 };
+        let mut round = Round::new(node, 0, Index(0), 0, &Contents::default(), 0);
+        round.owed_bytes = 3 * slice;
+        round.count_allowance(ns_of(2), rate);
+        assert_eq!((round.allowance_bytes, round.owed_bytes), (0, slice));
+        round.count_allowance(ns_of(4), rate);
+        assert_eq!((round.allowance_bytes, round.owed_bytes), (slice, 0));
+        round.owed_bytes = 3 * slice;
+        round.count_allowance(ns_of(4), 0);
+        assert_eq!((round.allowance_bytes, round.owed_bytes), (slice, 0), "there is no limit");
     }
 }
