@@ -66,6 +66,9 @@ impl Replica {
 pub struct Replicas {
     /// By shard; of other cores' none.
     by_shard: Vec<Option<Box<Replica>>>,
+    /// By shard: whether memory is ahead of what is committed. Kept beside the replicas, each of
+    /// which is taken out while its group is driven.
+    executing: Vec<bool>,
     next_tick_ns: u64,
     /// What clients may do in this turn.
     pub(crate) serving: serving::Serving,
@@ -94,13 +97,23 @@ impl Replicas {
                 refused: false,
             }));
         }
-        Ok(Replicas { by_shard, ..Replicas::default() })
+        let executing = vec![false; by_shard.len()];
+        Ok(Replicas { by_shard, executing, ..Replicas::default() })
     }
 
     /// Whether this core's shards have replicas on other nodes.
     #[inline]
     pub fn is_grouped(&self) -> bool {
         !self.by_shard.is_empty()
+    }
+
+    /// Whether a shard's memory has what clients' commands did, ahead of what is committed.
+    pub(crate) fn executes(&self, shard: u16) -> bool {
+        self.executing.get(usize::from(shard)).is_none_or(|executing| *executing)
+    }
+
+    fn set_executing(&mut self, shard: u16, executing: bool) {
+        self.executing[usize::from(shard)] = executing;
     }
 
     pub fn get(&self, shard: u16) -> Option<&Replica> {
@@ -155,7 +168,8 @@ impl Core {
     pub(crate) fn note_group_writes(&mut self, durable: Lsn) {
         for replica in self.replicas.by_shard.iter_mut().flatten() {
             let mut last = None;
-            while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable) {
+            while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable)
+            {
                 last = Some(*number);
                 replica.writes.pop_front();
             }
