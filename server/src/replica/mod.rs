@@ -24,7 +24,7 @@ use replication::ids::{Index, Lsn, ShardId};
 
 use crate::core::Core;
 use crate::limits::{
-    GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
+    GROUP_ELECTION_TICKS, GROUP_ENTRIES_BYTES_MAX, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
     GROUP_MESSAGES_IN_FLIGHT_MAX, GROUP_TICK_NS,
 };
 use standing::Standing;
@@ -86,7 +86,7 @@ impl Replicas {
             by_shard.resize_with(shard_count, || None);
         }
         for (shard, start) in groups {
-            let applied = Index(start.base.index);
+            let applied = start.applied;
             let group = Group::new(node, CONFIG, start, seed ^ u64::from(shard) << 32)?;
             by_shard[usize::from(shard)] = Some(Box::new(Replica {
                 group,
@@ -211,9 +211,10 @@ impl Core {
             self.apply_committed(shard, replica);
             worked |= self.change_standing(shard, replica);
             if !worked || self.failure.is_some() {
-                return;
+                break;
             }
         }
+        replica.group.forget_beyond(GROUP_ENTRIES_BYTES_MAX);
     }
 
     pub(crate) fn fail_replica(&mut self, shard: ShardId, why: &str) {
