@@ -8,6 +8,7 @@ use engine::rng::Rng;
 use replication::group::NodeId;
 use replication::ids::{Incarnation, ShardId};
 
+use super::super::connection::Stage;
 use super::super::stats::LinkStats;
 use super::super::{Links, Place};
 use super::{CLUSTER, Out};
@@ -371,16 +372,25 @@ impl Net {
         seat.links.send(NodeId(to as u64 + 1), shard, &payload).then_some(number)
     }
 
-    /// Between any two nodes all links stand, each at the two cores that it is for, and no more.
-    pub fn check_links(&self) {
+    /// Between any two nodes all links stand, each at the two cores that it is for, and no more are
+    /// tried; nothing waits to be sent.
+    pub fn check_links(&mut self) {
         for (one, two) in self.pairs() {
             let (a, b) = (self.nodes[one].cores.len(), self.nodes[two].cores.len());
-            for (core, seat) in self.nodes[one].cores.iter().enumerate() {
-                let peer = &seat.links.peers[&NodeId(two as u64 + 1)];
-                let standing = peer.routes.iter().filter(|route| route.stands());
-                let links: Vec<_> = standing.map(|route| usize::from(route.link)).collect();
+            for (core, seat) in self.nodes[one].cores.iter_mut().enumerate() {
+                let Links { peers, table, .. } = &mut seat.links;
+                let routes = &peers[&NodeId(two as u64 + 1)].routes;
+                let links: Vec<_> = routes.iter().map(|route| usize::from(route.link)).collect();
                 let wanted: Vec<_> = (0..a.max(b)).filter(|link| link % a == core).collect();
                 assert_eq!(links, wanted, "core {core} of {a}, with a node of {b}");
+                for route in routes {
+                    assert!(route.stands(), "link {}", route.link);
+                    let connection = route.conn().and_then(|conn| table.get_mut(conn));
+                    let Some(Stage::Standing(standing)) = connection.map(|c| &c.stage) else {
+                        panic!("a link in use has its connection");
+                    };
+                    assert_eq!(standing.outbox.bytes(), 0, "it waits");
+                }
             }
         }
         let all = self.nodes.iter().flat_map(|node| &node.cores);
@@ -392,7 +402,7 @@ impl Net {
         assert_eq!(self.pipes.len() * 2, standing, "no connection is left over");
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let count = self.nodes.len();
         let all = (0..count).flat_map(move |one| (0..count).map(move |two| (one, two)));
         all.filter(|(one, two)| one != two)
