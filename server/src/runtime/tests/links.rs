@@ -285,6 +285,7 @@ fn many_connects_through_tiny_queues() {
     });
     let reached = vec![acceptor.peer_addresses()[0]; DIALS];
     let to_dial = [reached, vec![silent; SILENT]].concat();
+    let began = Instant::now();
     let (dialler, dialled) = start_node(tiny, to_dial, b"hello".to_vec());
     let late = Err(OsError(libc::ETIMEDOUT));
     let (mut attempts, mut answered) = (Vec::new(), 0);
@@ -299,6 +300,8 @@ fn many_connects_through_tiny_queues() {
             other => panic!("{other:?}"),
         }
     }
+    // Without our limit it would be TCP that gives up, at twice the time.
+    assert!(began.elapsed() < Duration::from_millis(u64::from(PEER_SILENCE_MS_MAX)));
     attempts.sort_unstable();
     assert!(attempts.into_iter().eq(0..(DIALS + SILENT) as u64));
     stop(dialler);
