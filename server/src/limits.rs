@@ -153,8 +153,8 @@ pub const EXPECTED_ANSWERS_MAX: usize = 64;
 /// Bytes of commands collected for another core in a turn that are sent on at once.
 pub const FORWARDED_BYTES_MAX: usize = 1024 * 1024;
 
-/// Connections on the peers' port whose other side has not said yet who it is, on each core; one more
-/// is closed. Nodes say so at once: some hundred cores of them may come at the same time.
+/// Connections on the peers' port whose other side has not said yet who it is, on each core; one
+/// more is closed. Nodes say so at once: some hundred cores of them may come at the same time.
 pub const LINK_HELLOS_MAX: usize = 256;
 
 /// How long the other side may take to say who it is: as a connect, and some long turns.

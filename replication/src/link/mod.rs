@@ -27,8 +27,8 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// hears that its peer is slow by getting no answer.
 pub const LINK_BYTES_MAX: usize = 32 << 20;
 
-/// Most cores of a node: what says otherwise is no node. Between two nodes there are as many links as
-/// the larger has cores, link k between core k modulo its number of cores of each.
+/// Most cores of a node: what says otherwise is no node. Between two nodes there are as many links
+/// as the larger has cores, link k between core k modulo its number of cores of each.
 pub const CORES_MAX: u16 = 1024;
 
 /// Why a link was given up. All of it is the other side's doing, or the network's.

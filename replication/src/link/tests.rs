@@ -59,7 +59,8 @@ fn strangers_are_refused() {
     }
 }
 
-/// Bytes written by hand from the table; the checksum is CRC32C of the first 60, by another program.
+/// Bytes written by hand from the table; the checksum is CRC32C of the first 60, by another
+/// program.
 #[test]
 fn a_hello_lies_as_its_table_says() {
     let mut bytes = Vec::new();

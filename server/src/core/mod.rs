@@ -165,10 +165,7 @@ pub struct CoreStart {
 impl Core {
     pub fn new(start: CoreStart) -> Core {
         let links = links_of(&start);
-        let mut shards = Shards::new(start.shard_count, start.hasher);
-        for shard in start.shards {
-            shards.put(shard);
-        }
+        let shards = hold(start.shard_count, start.hasher, start.shards);
         let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
         // The parts of a start were checked by recovery.
         let node = NodeId(start.node.node);
@@ -282,6 +279,12 @@ impl Core {
         self.flush_mesh();
         self.outputs.push(Output::Mesh { to, message });
     }
+}
+
+fn hold(shard_count: usize, hasher: Hasher64, own: Vec<Box<Shard>>) -> Shards {
+    let mut shards = Shards::new(shard_count, hasher);
+    own.into_iter().for_each(|shard| shards.put(shard));
+    shards
 }
 
 /// The links of a core with the other nodes that it starts knowing of.
