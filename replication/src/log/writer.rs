@@ -10,8 +10,8 @@ use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::buffer::BlockBuffer;
 use super::limits::{
-    BLOCK_BYTES, FRAGMENT_BYTES_MIN, SEGMENT_BYTES_MIN, SPARE_BUFFERS_MAX, WRITE_BUFFER_BYTES,
-    WRITES_IN_FLIGHT_DEFAULT,
+    BLOCK_BYTES, FRAGMENT_BYTES_MIN, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MIN, SPARE_BUFFERS_MAX,
+    WRITE_BUFFER_BYTES, WRITES_IN_FLIGHT_DEFAULT,
 };
 use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::Tail;
@@ -149,6 +149,7 @@ pub struct LogWriter {
     waiting_bytes: usize,
     in_flight: VecDeque<InFlight>,
     writes_in_flight_max: usize,
+    payload_bytes_max: usize,
     last_write: u64,
     spare: Vec<BlockBuffer>,
     /// Where an entry's transaction is encoded.
@@ -190,6 +191,7 @@ impl LogWriter {
             waiting_bytes: 0,
             in_flight: VecDeque::new(),
             writes_in_flight_max: WRITES_IN_FLIGHT_DEFAULT,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
             last_write: 0,
             spare: Vec::new(),
             named: Vec::new(),
@@ -203,6 +205,12 @@ impl LogWriter {
     pub fn set_writes_in_flight_max(&mut self, count: usize) {
         assert!(count > 0);
         self.writes_in_flight_max = count;
+    }
+
+    /// Takes no longer payloads than this, which is less than recovery would.
+    pub fn set_payload_bytes_max(&mut self, bytes: usize) {
+        assert!(bytes <= PAYLOAD_BYTES_MAX, "recovery must read what is written");
+        self.payload_bytes_max = bytes;
     }
 
     /// Highest number given to a record.
@@ -240,6 +248,9 @@ impl LogWriter {
     }
 
     /// Appends an entry; it is durable once [`LogWriter::durable`] has reached the result.
+    ///
+    /// # Panics
+    /// If recovery would not take it: better no acknowledgement than one that a start refuses.
     pub fn append(&mut self, entry: EntryRef<'_>) -> Lsn {
         let EntryRef { shard, term, index, decided, transaction, payload } = entry;
         let participants = transaction.map_or(0, |transaction| transaction.participants.len());
@@ -251,6 +262,8 @@ impl LogWriter {
         if let Some(transaction) = transaction {
             transaction.encode(&mut named);
         }
+        let (len, most) = (named.len() + payload.len(), self.payload_bytes_max);
+        assert!(len <= most, "an entry of {len} bytes, of which the log takes {most}");
         let lsn = self.append_record(subject, [&named, payload]);
         self.named = named;
         lsn
@@ -522,3 +535,6 @@ impl LogWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use replication::fault::{Fault, is_planted};
 use replication::ids::{Incarnation, Index, ShardId, Term};
+use replication::log::limits::TRANSACTION_BYTES_MAX;
 use replication::log::{LogIdentity, LogWriter};
 use replication::release::resolve::Ending;
 
@@ -36,6 +37,7 @@ pub fn deal_out(
                 let identity = LogIdentity { core: id, ..node };
                 let mut log = LogWriter::new(identity, config.log_segment_bytes, tail, incarnation);
                 log.set_writes_in_flight_max(config.log_writes_in_flight);
+                log.set_payload_bytes_max(config.entry.bytes_max() + TRANSACTION_BYTES_MAX);
                 for shard in &owned {
                     let ending = replayed.endings.get(usize::from(shard.id()));
                     void_cut(&mut log, ShardId(shard.id()), ending);
