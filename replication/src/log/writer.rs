@@ -151,6 +151,8 @@ pub struct LogWriter {
     writes_in_flight_max: usize,
     payload_bytes_max: usize,
     last_write: u64,
+    written_bytes: u64,
+    payload_bytes: u64,
     spare: Vec<BlockBuffer>,
     /// Where an entry's transaction is encoded.
     named: Vec<u8>,
@@ -193,6 +195,8 @@ impl LogWriter {
             writes_in_flight_max: WRITES_IN_FLIGHT_DEFAULT,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             last_write: 0,
+            written_bytes: 0,
+            payload_bytes: 0,
             spare: Vec::new(),
             named: Vec::new(),
             spare_lasts: Vec::new(),
@@ -226,6 +230,16 @@ impl LogWriter {
     /// Bytes appended but not handed out for writing.
     pub fn queued_bytes(&self) -> usize {
         self.waiting_bytes
+    }
+
+    /// Bytes handed out for writing so far, with headers and what fills up blocks.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Bytes of entries' payloads appended so far.
+    pub fn payload_bytes(&self) -> u64 {
+        self.payload_bytes
     }
 
     /// There was no space for the next segment, and what is left of this one is kept for what was
@@ -264,6 +278,7 @@ impl LogWriter {
         }
         let (len, most) = (named.len() + payload.len(), self.payload_bytes_max);
         assert!(len <= most, "an entry of {len} bytes, of which the log takes {most}");
+        self.payload_bytes += payload.len() as u64;
         let lsn = self.append_record(subject, [&named, payload]);
         self.named = named;
         lsn
@@ -382,6 +397,7 @@ impl LogWriter {
         buffer.pad();
         let (segment, offset) = (self.segment, self.offset);
         self.offset += len;
+        self.written_bytes += len;
         self.last_write += 1;
         let id = self.last_write;
         self.in_flight.push_back(InFlight { id, segment, offset, last_lsn, done: false });

@@ -45,6 +45,10 @@ fn few_buffers_are_kept_however_many_waited() {
     let kept = (writer.spare.len(), writer.spare_lasts.len());
     assert_eq!(kept, (SPARE_BUFFERS_MAX, SPARE_BUFFERS_MAX));
     assert_eq!((writer.queued_bytes(), writer.durable()), (0, writer.appended()));
+    let written = (written * WRITE_BUFFER_BYTES) as u64;
+    let (least, most) = (written - WRITE_BUFFER_BYTES as u64, written);
+    assert!((least..=most).contains(&writer.written_bytes()), "{}", writer.written_bytes());
+    assert_eq!(writer.payload_bytes(), 20 * WRITE_BUFFER_BYTES as u64);
 }
 
 #[test]
