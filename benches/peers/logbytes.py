@@ -3,7 +3,7 @@
 disk a steady load takes.
 
     logbytes.py [--quoring PATH] [--peers redis-7.0,redis-8.2,valkey-9.1] [--seconds 4]
-    logbytes.py --steady MINUTES [--quoring PATH] [--keys 500000] [--checkpoint-log-bytes 64mb]
+    logbytes.py --steady MINUTES [--quoring PATH] [--keys 2000000] [--checkpoint-log-bytes 64mb]
 
 The first form starts each server alone, pinned to processor 0, where every reply waits for the disk (Quoring with
 --durability sync and one core, peers with appendfsync always and no rewrites), and runs redis-benchmark on the other
@@ -226,7 +226,7 @@ def main():
     parser.add_argument("--peers", default="redis-7.0,redis-8.2,valkey-9.1")
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--steady", type=float, metavar="MINUTES")
-    parser.add_argument("--keys", type=int, default=500_000)
+    parser.add_argument("--keys", type=int, default=2_000_000)
     parser.add_argument("--checkpoint-log-bytes", default="64mb")
     parser.add_argument("--writer", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
