@@ -23,7 +23,8 @@ pub const STRING_BYTES_MAX: usize = 512 * 1024 * 1024;
 pub const ENTRY_CLOSED_BYTES: usize = 16 * 1024 * 1024;
 
 /// Effects that the words of one command, or of all in a transaction, may leave at most (each word
-/// twice and some bytes): twice the default of `client-query-buffer-limit`. With more it is refused.
+/// twice and some bytes): twice the default of `client-query-buffer-limit`. With more it is
+/// refused. See the server's `adr/0009`.
 pub const ENTRY_WORDS_BYTES_MAX: usize = 2 << 30;
 
 /// Size of an entry up to which effects are appended that no word brings: values copied, moved or
