@@ -251,3 +251,27 @@ fn a_core_sleeps_so_long_and_no_longer() {
     hand.settle();
     assert_eq!(hand.text(0), "+OK\r\n-ERR DEBUG SLEEP takes at most 60 seconds\r\n");
 }
+
+/// The last command that waits is what makes the client, or the log, wait: there is nothing left
+/// to be resumed, and it is received from again.
+#[test]
+fn a_client_whose_last_command_is_too_much_is_received_from_again() {
+    let mut hand = Hand::start(config(1), 1);
+    hand.send(0, encode(&["SET", "key", &"x".repeat(UNSENT_REPLY_BYTES_MAX * 3 / 4)]));
+    hand.settle();
+    assert_eq!(hand.replies(0), 1);
+    let pings = WAITING_QUERY_BYTES_MAX / 10;
+    let mut commands = words("PING").repeat(pings);
+    commands.extend(words("GET key").repeat(2));
+    hand.send(0, commands);
+    hand.settle();
+    assert_eq!((hand.replies(0), &hand.paused[..]), (pings + 2, &[][..]));
+    // As a long word comes in: received from and not, by turns.
+    let set = encode(&["SET", "key", &"x".repeat(LOG_QUEUED_BYTES_MAX * 5 / 4)]);
+    for piece in set.chunks(1 << 20) {
+        hand.send(0, piece.to_vec());
+        hand.turn(0);
+    }
+    hand.settle();
+    assert_eq!((hand.replies(0), &hand.paused[..]), (1, &[][..]));
+}
