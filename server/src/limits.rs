@@ -1,5 +1,6 @@
 //! The server's bounds, each with its reason and what happens at it. Where a client can see one,
-//! it is Redis's. Those that a core keeps for itself are filled by `tests/src/sim/bounds.rs`.
+//! it is Redis's. Those that a core keeps for itself are filled by `tests/src/sim/bounds.rs` and
+//! `log_bounds.rs`.
 
 /// Longest inline command, and longest line that announces a count or a length; a longer one is a
 /// protocol error, which closes the connection.
@@ -104,7 +105,8 @@ pub const COMMAND_NS: u64 = 500;
 /// cache misses in flight for, some two times over.
 pub const COMMANDS_AHEAD_MAX: usize = 32;
 
-/// Elements of discarded collections freed a turn: some 200 µs. The rest is for the next turns.
+/// Elements of discarded collections freed a turn, and the rest of a table's segment: some 200 µs.
+/// What is left is for the next turns.
 pub const FREED_PER_TURN_MAX: usize = 4096;
 
 /// Keys whose time is over deleted a turn: some 300 µs. The rest is for the next turns; whoever
@@ -119,7 +121,8 @@ pub const EVICTED_PER_TURN_MAX: usize = 512;
 /// can bring in, so that what is over becomes less.
 pub const EVICTED_PER_COMMAND: usize = 2;
 
-/// Elements of garbage freed before such a command while memory is short: some 3 µs.
+/// Elements of garbage freed before such a command while memory is short, some 3 µs, or what a
+/// table's segment holds.
 pub const FREED_PER_COMMAND_MAX: usize = 64;
 
 /// Bytes over `maxmemory` that eviction has yet to free, at which clients' commands wait: large

@@ -42,7 +42,7 @@ fn command(c: u64, n: u64) -> Vec<u8> {
 
 /// The reply to a write: whether it took place, `None` if nobody knows.
 fn outcome(client: &mut Client, n: u64) -> Option<bool> {
-    let count = if n % 2 == 0 { 1 } else { 4 };
+    let count = if n.is_multiple_of(2) { 1 } else { 4 };
     let mut last = Value::Null;
     for _ in 0..count {
         last = client.read().ok()?;
@@ -115,7 +115,10 @@ fn check(cluster: &Cluster, written: &[Written]) {
     let mut client = cluster.reader(0).unwrap();
     for (c, written) in written.iter().enumerate() {
         for n in &written.acknowledged {
-            assert!(is_there(&mut client, c as u64, *n), "write {n} of client {c} was acknowledged");
+            assert!(
+                is_there(&mut client, c as u64, *n),
+                "write {n} of client {c} was acknowledged"
+            );
         }
         for n in &written.in_doubt {
             is_there(&mut client, c as u64, *n);
@@ -131,7 +134,7 @@ fn under_load(
     cluster.leader().unwrap();
     let addresses = Mutex::new(cluster.addresses());
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
-    let written = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let (addresses, stop, done) = (&addresses, &stop, &done);
         let threads: Vec<_> =
             (0..CLIENTS).map(|c| scope.spawn(move || write(c, addresses, stop, done))).collect();
@@ -140,8 +143,7 @@ fn under_load(
         await_writes(done, 200);
         stop.store(true, Ordering::Relaxed);
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    written
+    })
 }
 
 /// Until so many more writes are acknowledged; how long that took.

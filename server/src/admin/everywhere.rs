@@ -7,6 +7,7 @@ use engine::keyspace::Shard;
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 use engine::reply::Protocol;
+use replication::log::LogWriter;
 
 use super::client_filter::ClientFilter;
 use super::debug::DebugSetting;
@@ -309,6 +310,8 @@ impl Core {
             databases,
             log_records: self.log.as_ref().map_or(0, |log| log.appended().0),
             log_durable: self.log.as_ref().map_or(0, |log| log.durable().0),
+            log_written_bytes: self.log.as_ref().map_or(0, LogWriter::written_bytes),
+            log_payload_bytes: self.log.as_ref().map_or(0, LogWriter::payload_bytes),
             used_bytes: self.account.own_bytes(),
             used_peak_bytes: self.account.peak_bytes(),
             empty_bytes: self.homes.iter().filter(|home| **home == self.id).count() as u64

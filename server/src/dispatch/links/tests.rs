@@ -12,6 +12,7 @@ use replication::ids::ShardId;
 use replication::log::{BlockBuffer, LogIdentity};
 
 use crate::checkpoint::files::Files;
+use crate::config::cluster::Cluster;
 use crate::config::{Config, Durability};
 use crate::core::Core;
 use crate::core::io::{Input, Machine, Now, Output};
@@ -101,7 +102,11 @@ fn start(
     let config = Config {
         cores: CORES,
         durability: Durability::None,
-        peers: vec![(NodeId(peer.0), peer.1)],
+        cluster: Some(Cluster {
+            id: 7,
+            node: NodeId(node),
+            nodes: vec![(NodeId(node), listen), (NodeId(peer.0), peer.1)],
+        }),
         ..Config::default()
     };
     let shards = empty_shards(CORES, Hasher64::new([1, 2, 3, 4]));
