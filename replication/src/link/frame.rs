@@ -38,8 +38,8 @@ impl FrameWriter {
         FrameWriter { seed, next: 0 }
     }
 
-    /// Appends a message to `out`, in parts if it is a long one. One beyond [`MESSAGE_BYTES_MAX`] is
-    /// a fault of the caller's.
+    /// Appends a message to `out`, in parts if it is a long one. One beyond [`MESSAGE_BYTES_MAX`]
+    /// is a fault of the caller's.
     pub fn write(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) {
         let Frame { shard, mut payload } = frame;
         assert!(payload.len() <= MESSAGE_BYTES_MAX, "{} bytes", payload.len());

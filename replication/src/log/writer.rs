@@ -9,6 +9,8 @@ use crate::fault::{Fault, is_planted};
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::buffer::BlockBuffer;
+use super::entries::Subject;
+pub use super::entries::{EntryRef, GroupEntryRef};
 use super::limits::{
     BLOCK_BYTES, FRAGMENT_BYTES_MIN, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MIN, SPARE_BUFFERS_MAX,
     WRITE_BUFFER_BYTES, WRITES_IN_FLIGHT_DEFAULT,
@@ -18,7 +20,6 @@ use super::recovery::Tail;
 use super::segment::{LogIdentity, SegmentHeader};
 use super::uses::{self, SegmentUse};
 use crate::group::{Members, Vote};
-use crate::release::Transaction;
 
 /// errno of a full disk or quota.
 const ENOSPC: i32 = 28;
@@ -60,54 +61,6 @@ impl std::fmt::Display for LogFailed {
 }
 
 impl std::error::Error for LogFailed {}
-
-/// One entry to append.
-#[derive(Clone, Copy, Debug)]
-pub struct EntryRef<'a> {
-    pub shard: ShardId,
-    pub term: Term,
-    pub index: Index,
-    /// Up to here the shard's entries are decided.
-    pub decided: Index,
-    /// The transaction over several shards of which the entry is a part.
-    pub transaction: Option<&'a Transaction>,
-    pub payload: &'a [u8],
-}
-
-/// One entry of a group, as `group::payload` takes it apart.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupEntryRef<'a> {
-    pub shard: ShardId,
-    pub term: Term,
-    pub index: Index,
-    /// Up to here the shard's entries are committed and decided.
-    pub decided: Index,
-    /// Entry, void or change.
-    pub kind: RecordKind,
-    pub participants: u16,
-    /// With the transaction, if it is part of one.
-    pub payload: &'a [u8],
-}
-
-/// What a record says beside its payload and its place in the log.
-#[derive(Clone, Copy)]
-struct Subject {
-    kind: RecordKind,
-    shard: ShardId,
-    term: Term,
-    index: Index,
-    decided: Index,
-    participants: u16,
-}
-
-impl Subject {
-    /// Of a record that concerns no shard.
-    fn of_log(kind: RecordKind) -> Subject {
-        let (shard, term) = (ShardId(0), Term(0));
-        let (index, decided) = (Index(0), Index(0));
-        Subject { kind, shard, term, index, decided, participants: 0 }
-    }
-}
 
 struct InFlight {
     id: u64,

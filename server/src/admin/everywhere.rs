@@ -200,12 +200,7 @@ impl Core {
                 let figures = Figures::of(&sum_of(answers), &self.config);
                 write_memory(reply, &figures, *view);
             }
-            Purpose::Role => {
-                reply.array(3);
-                reply.bulk(b"master");
-                reply.integer(sum_of(answers).log_records as i64);
-                reply.array(0);
-            }
+            Purpose::Role => self.role(reply, &sum_of(answers)),
             Purpose::BgSave => reply.simple("Background saving started"),
             Purpose::Save if count > 0 => reply.error("ERR a checkpoint failed; see the log"),
             Purpose::Save => reply.ok(),
@@ -213,7 +208,7 @@ impl Core {
             Purpose::WaitAof => {
                 reply.array(2);
                 reply.flag(self.log.is_some());
-                reply.integer(0);
+                reply.integer(self.replicas.certain_acknowledgements() as i64);
             }
         })
     }

@@ -46,7 +46,7 @@ impl Core {
                 "persistence" => self.info_persistence(sum),
                 "stats" => info_stats(sum),
                 "turns" => sum.turns.info(),
-                "replication" => "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into(),
+                "replication" => self.info_replication(),
                 "cpu" => info_cpu(),
                 _ => info_keyspace(sum),
             })
