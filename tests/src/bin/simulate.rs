@@ -89,12 +89,16 @@ where
             flags(&plan)
         );
         let report = move |violation: &str| {
+            println!("{}", cluster_sim::history::last_lines());
             println!("VIOLATION with {plan:?}: {violation}");
             println!("repeat: cargo run --release -p tests --bin simulate -- {command}");
         };
         // In a release build a panic ends the process; the command must be there before.
         let report_panic = report.clone();
-        std::panic::set_hook(Box::new(move |panic| report_panic(&panic.to_string())));
+        std::panic::set_hook(Box::new(move |panic| {
+            eprintln!("{}", std::backtrace::Backtrace::capture());
+            report_panic(&panic.to_string());
+        }));
         match run(plan) {
             Ok(outcome) => add(&mut sum, &outcome),
             Err(violation) => {

@@ -1,5 +1,6 @@
 //! What clients asked and what they were told, and whether that can be.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::growth::{self, Step};
@@ -21,7 +22,10 @@ pub enum Ending {
     Unknown,
     /// It was not done.
     Refused,
-    Done { at_ns: u64, seen: Seen },
+    Done {
+        at_ns: u64,
+        seen: Seen,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -38,10 +42,18 @@ pub struct Record {
 /// Lines that are kept for a report.
 const LINES_MAX: usize = 120;
 
-#[derive(Default)]
+thread_local! {
+    /// Of this thread's last history: a panic reports them too.
+    static LINES: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// What happened last in this thread's history.
+pub fn last_lines() -> String {
+    LINES.with_borrow(|lines| lines.iter().map(|line| format!("\n{line}")).collect())
+}
+
 pub struct History {
     records: Vec<Record>,
-    lines: VecDeque<String>,
 }
 
 /// What a key is, with its number.
@@ -54,15 +66,18 @@ enum Key {
 }
 
 impl History {
-    pub fn note(&mut self, now_ns: u64, line: impl FnOnce() -> String) {
-        if self.lines.len() == LINES_MAX {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(format!("{:>14.6} ms  {}", now_ns as f64 / 1e6, line()));
+    pub fn begin() -> History {
+        LINES.with_borrow_mut(VecDeque::clear);
+        History { records: Vec::new() }
     }
 
-    pub fn last_lines(&self) -> String {
-        self.lines.iter().map(|line| format!("\n{line}")).collect()
+    pub fn note(&mut self, now_ns: u64, line: impl FnOnce() -> String) {
+        LINES.with_borrow_mut(|lines| {
+            if lines.len() == LINES_MAX {
+                lines.pop_front();
+            }
+            lines.push_back(format!("{:>14.6} ms  {}", now_ns as f64 / 1e6, line()));
+        });
     }
 
     /// An operation is under way, under the number returned.

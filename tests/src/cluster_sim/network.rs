@@ -163,8 +163,7 @@ impl World {
             End::Client(client) => self.on_client_dropped(client, wire),
             End::Node { machine, conn, .. } => {
                 let failed = sending && self.rng.below(2) == 0;
-                let input =
-                    if failed { Waiting::SendFailed(conn) } else { Waiting::Ended(conn) };
+                let input = if failed { Waiting::SendFailed(conn) } else { Waiting::Ended(conn) };
                 self.add(machine, input);
             }
         }

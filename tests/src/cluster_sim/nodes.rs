@@ -68,12 +68,7 @@ impl World {
         }
     }
 
-    pub fn on_turn(
-        &mut self,
-        machine: usize,
-        start: u32,
-        place: (u64, u64),
-    ) -> Result<(), String> {
+    pub fn on_turn(&mut self, machine: usize, start: u32, place: (u64, u64)) -> Result<(), String> {
         let own = &mut self.machines[machine];
         if own.start != start || own.turn != Some(place) {
             return Ok(());

@@ -16,15 +16,36 @@ const FILLER_BYTES_MAX: u64 = 600;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    Set { key: u64, value: u64 },
-    Get { key: u64 },
-    Increment { key: u64 },
-    Count { key: u64 },
-    Push { key: u64, value: u64 },
-    Range { key: u64 },
+    Set {
+        key: u64,
+        value: u64,
+    },
+    Get {
+        key: u64,
+    },
+    Increment {
+        key: u64,
+    },
+    Count {
+        key: u64,
+    },
+    Push {
+        key: u64,
+        value: u64,
+    },
+    Range {
+        key: u64,
+    },
     /// Both halves of a pair get the value, in one command or a transaction.
-    SetPair { key: u64, value: u64, transaction: bool },
-    GetPair { key: u64, transaction: bool },
+    SetPair {
+        key: u64,
+        value: u64,
+        transaction: bool,
+    },
+    GetPair {
+        key: u64,
+        transaction: bool,
+    },
 }
 
 impl Operation {

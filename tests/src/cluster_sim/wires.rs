@@ -10,7 +10,11 @@ use server::core::io::ConnId;
 pub enum End {
     Client(usize),
     /// A machine's process, by which of its starts.
-    Node { machine: usize, start: u32, conn: ConnId },
+    Node {
+        machine: usize,
+        start: u32,
+        conn: ConnId,
+    },
 }
 
 /// What travels.

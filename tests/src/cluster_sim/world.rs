@@ -13,26 +13,70 @@ use super::plan::{Outcome, Plan};
 use super::wires::{Parcel, Wires};
 
 pub enum Event {
-    Turn { machine: usize, start: u32 },
+    Turn {
+        machine: usize,
+        start: u32,
+    },
     /// The rest of a turn that stopped after it had read the clock.
-    Rest { machine: usize, start: u32, began_ns: u64 },
-    Disk { machine: usize, start: u32, operation: u64 },
-    Boot { machine: usize, start: u32 },
+    Rest {
+        machine: usize,
+        start: u32,
+        began_ns: u64,
+    },
+    Disk {
+        machine: usize,
+        start: u32,
+        operation: u64,
+    },
+    Boot {
+        machine: usize,
+        start: u32,
+    },
     /// A connect arrives where it goes to.
-    Dial { machine: usize, start: u32, attempt: u64, to: usize },
-    DialFailed { machine: usize, start: u32, attempt: u64 },
-    Arrive { wire: u64, to: usize, parcel: Parcel },
+    Dial {
+        machine: usize,
+        start: u32,
+        attempt: u64,
+        to: usize,
+    },
+    DialFailed {
+        machine: usize,
+        start: u32,
+        attempt: u64,
+    },
+    Arrive {
+        wire: u64,
+        to: usize,
+        parcel: Parcel,
+    },
     /// The network has taken all of a send.
-    Taken { wire: u64, end: usize, bytes: Vec<u8> },
+    Taken {
+        wire: u64,
+        end: usize,
+        bytes: Vec<u8>,
+    },
     /// An end hears that the wire is broken.
-    Broken { wire: u64, end: usize },
+    Broken {
+        wire: u64,
+        end: usize,
+    },
     /// A wire gives up if it is cut still.
-    TimeOut { wire: u64 },
+    TimeOut {
+        wire: u64,
+    },
     Mend,
-    Unstall { wire: u64 },
-    Step { client: usize },
+    Unstall {
+        wire: u64,
+    },
+    Step {
+        client: usize,
+    },
     /// A client has waited since it had so many answers.
-    Patience { client: usize, connection: u64, answers: u64 },
+    Patience {
+        client: usize,
+        connection: u64,
+        answers: u64,
+    },
     Trouble,
 }
 
@@ -68,10 +112,7 @@ pub struct World {
 /// Runs one seed. An error says what was violated.
 pub fn run(plan: Plan) -> Result<Outcome, String> {
     let mut world = World::new(plan)?;
-    match world.live() {
-        Ok(()) => Ok(world.outcome),
-        Err(what) => Err(format!("{what}{}\n{what}", world.history.last_lines())),
-    }
+    world.live().map(|()| world.outcome)
 }
 
 impl World {
@@ -91,7 +132,7 @@ impl World {
             machines,
             wires: Wires::default(),
             clients,
-            history: History::default(),
+            history: History::begin(),
             mood,
             calm: false,
             left: plan.operations,
@@ -176,7 +217,11 @@ impl World {
         let until_ns = self.now_ns + within_ns;
         while !done(self) {
             if self.now_ns > until_ns {
-                return Err(format!("{what}: not within {} ms{}", within_ns / 1_000_000, self.sight()));
+                return Err(format!(
+                    "{what}: not within {} ms{}",
+                    within_ns / 1_000_000,
+                    self.sight()
+                ));
             }
             self.step()?;
         }
@@ -194,7 +239,9 @@ impl World {
     /// How the nodes stand.
     pub fn sight(&self) -> String {
         let nodes = self.machines.iter().map(|machine| match machine.node() {
-            Some(node) => format!("\nnode {}: {:?}", machine.number + 1, node.core(0).see_replica(0)),
+            Some(node) => {
+                format!("\nnode {}: {:?}", machine.number + 1, node.core(0).see_replica(0))
+            }
             None => format!("\nnode {}: down", machine.number + 1),
         });
         nodes.collect()

@@ -19,9 +19,21 @@ pub type Segments = BTreeMap<u64, Vec<u8>>;
 
 /// A log operation that has not ended.
 pub enum UnderWay {
-    Write { id: u64, segment: u64, offset: u64, buffer: BlockBuffer },
-    Prepare { number: u64, header: BlockBuffer, size_bytes: u64, recycle: Option<u64> },
-    Remove { number: u64 },
+    Write {
+        id: u64,
+        segment: u64,
+        offset: u64,
+        buffer: BlockBuffer,
+    },
+    Prepare {
+        number: u64,
+        header: BlockBuffer,
+        size_bytes: u64,
+        recycle: Option<u64>,
+    },
+    Remove {
+        number: u64,
+    },
     Checkpoint(FileOperation),
     /// A shard is read again: from what is there when it ends.
     Rebuild(Box<RebuildOrder>),

@@ -27,8 +27,8 @@ use server::dispatch::log_done::LogDone;
 use server::replica::rebuild::RebuildOrder;
 use server::startup::checkpoints::LoadPlan;
 use server::startup::identity::Identity;
-use server::startup::recovery::{Recovered, check_released};
 use server::startup::rebuild::{apply_logs, load_checkpoint};
+use server::startup::recovery::{Recovered, check_released};
 use server::startup::replay::{Bases, EntryStream, apply_in_order, place};
 use server::startup::starts::deal_out;
 
@@ -324,11 +324,7 @@ pub fn recover_disk(
 }
 
 /// `live`: it is being written.
-fn read_log(
-    disk: &mut Disk,
-    identity: LogIdentity,
-    live: bool,
-) -> Result<(Entries, Tail), String> {
+fn read_log(disk: &mut Disk, identity: LogIdentity, live: bool) -> Result<(Entries, Tail), String> {
     let mut entries = Vec::new();
     let read = if live { read_chain } else { recover };
     let tail = read(&mut LogSource(disk.log(identity.core)), identity, &mut |entry| {
