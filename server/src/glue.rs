@@ -11,8 +11,8 @@ use crate::core::Core;
 use crate::core::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
 use crate::runtime::Drives;
-use crate::startup::rebuild_files::rebuild_shard;
 use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, SideOperation, Write};
+use crate::startup::rebuild_files::rebuild_shard;
 
 // SAFETY: the bytes lie in a heap allocation that is neither moved nor changed while the buffer is
 // owned by the runtime, which has no access but `as_ref`.

@@ -187,3 +187,7 @@ pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of entries that a follower applies in one turn; the rest waits for the next.
 pub const APPLIED_BYTES_PER_TURN_MAX: usize = 1 << 20;
+
+/// Bytes of a group's entries that are kept in memory for replicas that lack them, beside those that
+/// are not applied: some seconds of writes.
+pub const GROUP_ENTRIES_BYTES_MAX: usize = replication::group::restart::KEPT_BYTES;

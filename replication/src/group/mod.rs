@@ -62,8 +62,12 @@ pub struct GroupConfig {
 /// What a start has: from the checkpoint and the log.
 #[derive(Clone, Debug, Default)]
 pub struct GroupStart {
-    /// What the host's state is as of.
+    /// The entry before those here, and the members as of `applied`.
     pub base: Base,
+    /// What the host's state is as of, at or behind the base.
+    pub applied: Index,
+    /// A checkpoint that may be offered to others.
+    pub checkpoint: Option<Base>,
     pub vote: Vote,
     /// What the log says to be committed, at least.
     pub committed: Index,
@@ -186,7 +190,7 @@ impl Group {
             id: node.0,
             election_tick: config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
-            applied: start.base.index,
+            applied: start.applied.0,
             max_size_per_msg: config.message_bytes_max,
             max_inflight_msgs: config.messages_in_flight_max,
             max_uncommitted_size: config.uncommitted_bytes_max,
@@ -198,7 +202,7 @@ impl Group {
         let members = start.base.members.clone();
         let alone = members.voters == [node] && members.voters_outgoing.is_empty();
         let entries = start.entries.iter().map(Into::into).collect();
-        let store = EntryStore::new(start.base, entries, hard_state);
+        let store = EntryStore::new(start.base, entries, hard_state, start.checkpoint);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&settings, store, &logger)?;
         let mut group = Group {
@@ -524,6 +528,12 @@ impl Group {
         self.raft.store().bytes()
     }
 
+    /// Forgets the oldest entries that are applied until no more than so many bytes are left.
+    pub fn forget_beyond(&mut self, bytes_max: usize) {
+        let applied = self.raft.raft.raft_log.applied;
+        self.raft.mut_store().forget_beyond(bytes_max, applied);
+    }
+
     /// Forgets entries up to here, which must be applied: who lacks them gets a checkpoint.
     pub fn forget(&mut self, index: Index) {
         let applied = self.raft.raft.raft_log.applied;
@@ -557,9 +567,10 @@ impl Group {
 /// applied, so all but the last in a log are committed. To begin with less would be to stand for
 /// election among members of long ago, who may not be a majority of today's.
 fn committed_at_least(start: &GroupStart) -> u64 {
-    let mut changes = start.entries.iter().rev().filter(|entry| entry.kind == EntryKind::Members);
+    let open = start.entries.iter().rev().filter(|entry| entry.index > start.applied);
+    let mut changes = open.filter(|entry| entry.kind == EntryKind::Members);
     let settled = changes.nth(1).map_or(0, |entry| entry.index.0);
-    start.base.index.max(start.committed.0).max(settled)
+    start.applied.0.max(start.committed.0).max(settled)
 }
 
 fn asks_for_vote(message: &Message) -> bool {

@@ -13,6 +13,10 @@ use super::{Base, Entry, GroupStart, Members};
 use crate::ids::{Index, ShardId, Term};
 use crate::release::resolve::{Content, Placed};
 
+/// Bytes of decided entries with which a group starts, so that a replica that was away while this
+/// node was, or before, needs no checkpoint: as many as a leader keeps while it runs.
+pub const KEPT_BYTES: usize = 64 << 20;
+
 /// Why the logs cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contradiction {
@@ -59,6 +63,10 @@ struct Replica<P> {
     decided: Index,
     /// Entries behind it.
     held: VecDeque<Placed<P>>,
+    /// The last ones up to it, for replicas that lack them; the entry before those; their bytes.
+    kept: VecDeque<Entry>,
+    kept_behind: (Index, Term),
+    kept_bytes: usize,
     /// Members as of indexes at or behind the base, ascending.
     members: Vec<(Index, Members)>,
 }
@@ -73,8 +81,16 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
     pub fn new(bases: Vec<Base>) -> Restart<P> {
         let replica = |base: Base| {
             let settled = (Index(base.index), Term(base.term));
-            let (held, members) = (VecDeque::new(), Vec::new());
-            Replica { base, settled, decided: settled.0, held, members }
+            Replica {
+                base,
+                settled,
+                decided: settled.0,
+                held: VecDeque::new(),
+                kept: VecDeque::new(),
+                kept_behind: settled,
+                kept_bytes: 0,
+                members: Vec::new(),
+            }
         };
         Restart { replicas: bases.into_iter().map(replica).collect() }
     }
@@ -92,7 +108,11 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
             Content::Members { installed: true, .. } if index.0 > replica.base.index => {
                 return Err(Contradiction::LacksBase { shard, index }.into());
             }
-            Content::Members { installed: true, .. } => replica.held.clear(),
+            Content::Members { installed: true, .. } => {
+                replica.held.clear();
+                replica.kept.clear();
+                (replica.kept_behind, replica.kept_bytes) = (replica.settled, 0);
+            }
             Content::Members { members, .. } => replica.note_members(index, members),
             // A checkpoint has it.
             _ if index.0 <= replica.base.index => {}
@@ -162,6 +182,7 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
         while self.held.front().is_some_and(|front| front.index <= decided) {
             let Some(front) = self.held.pop_front() else { break };
             self.settled = (front.index, front.term);
+            self.keep(&front);
             let voided = voids.iter().any(|(from, to)| (*from..*to).contains(&front.index));
             if let Content::Entry { payload, .. } = front.content
                 && !voided
@@ -172,6 +193,21 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
         Ok(())
     }
 
+    /// Keeps a settled entry, and no more of them than [`KEPT_BYTES`].
+    fn keep(&mut self, settled: &Placed<P>) {
+        let Some(entry) = from_record((settled.index, settled.term), &settled.content) else {
+            return;
+        };
+        self.kept_bytes += entry.payload.len() + size_of::<Entry>();
+        self.kept.push_back(entry);
+        while self.kept_bytes > KEPT_BYTES
+            && let Some(first) = self.kept.pop_front()
+        {
+            self.kept_bytes -= first.payload.len() + size_of::<Entry>();
+            self.kept_behind = (first.index, first.term);
+        }
+    }
+
     fn note_members(&mut self, index: Index, members: Members) {
         if index.0 >= self.base.index {
             self.members.retain(|(known, _)| *known < index);
@@ -180,13 +216,16 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
     }
 
     fn finish(self) -> GroupStart {
-        let (index, term) = self.settled;
+        let (index, _) = self.settled;
         let known = self.members.into_iter().rev().find(|(as_of, _)| *as_of <= index);
         let members = known.map_or(self.base.members, |(_, members)| members);
         let of_record = |held: &Placed<P>| from_record((held.index, held.term), &held.content);
-        let entries: Vec<Entry> = self.held.iter().filter_map(of_record).collect();
-        let base = Base { index: index.0, term: term.0, members };
-        GroupStart { base, vote: Default::default(), committed: index, entries }
+        let held = self.held.iter().filter_map(of_record);
+        let entries: Vec<Entry> = self.kept.into_iter().chain(held).collect();
+        let (behind, term) = self.kept_behind;
+        let base = Base { index: behind.0, term: term.0, members };
+        let (vote, checkpoint) = (Default::default(), None);
+        GroupStart { base, applied: index, checkpoint, vote, committed: index, entries }
     }
 }
 
@@ -218,7 +257,7 @@ mod tests {
 
     fn restart(base: u64, records: Vec<Placed<Vec<u8>>>) -> Result<Ended, Contradiction> {
         let of_checkpoint = Members::of_voters([NodeId(9)]);
-        let base = Base { index: base, term: 1, members: of_checkpoint };
+        let base = Base { index: base, term: u64::from(base > 0), members: of_checkpoint };
         let mut restart = Restart::new(vec![base]);
         let mut applied = Vec::new();
         for placed in records {
@@ -235,9 +274,10 @@ mod tests {
         let (applied, start) =
             restart(0, vec![entry(1, 1, 0), entry(2, 1, 0), entry(3, 2, 2)]).unwrap();
         assert_eq!(applied, [(1, 1), (2, 1)]);
-        assert_eq!((start.base.index, start.base.term, start.committed), (2, 1, Index(2)));
-        assert_eq!(start.entries.len(), 1);
-        assert_eq!((start.entries[0].index, start.entries[0].term), (Index(3), Term(2)));
+        assert_eq!((start.base.index, start.base.term, start.committed), (0, 0, Index(2)));
+        assert_eq!(start.applied, Index(2));
+        let entries: Vec<_> = start.entries.iter().map(|e| (e.index.0, e.term.0)).collect();
+        assert_eq!(entries, [(1, 1), (2, 1), (3, 2)]);
     }
 
     #[test]
@@ -246,7 +286,7 @@ mod tests {
             vec![entry(1, 1, 0), entry(2, 1, 1), entry(3, 1, 1), entry(2, 2, 1), entry(3, 2, 2)];
         let (applied, start) = restart(0, records).unwrap();
         assert_eq!(applied, [(1, 1), (2, 2)]);
-        assert_eq!(start.entries.len(), 1);
+        assert_eq!(start.entries.len(), 3);
         let older = restart(0, vec![entry(1, 2, 0), entry(1, 1, 0)]);
         assert!(matches!(older, Err(Contradiction::Replaces { .. })));
         let decided = restart(0, vec![entry(1, 1, 0), entry(2, 1, 1), entry(1, 2, 1)]);
@@ -264,11 +304,11 @@ mod tests {
         records.extend([void(1), entry(5, 2, 4)]);
         let (applied, start) = restart(0, records).unwrap();
         assert_eq!(applied, [(1, 1)]);
-        assert_eq!((start.base.index, start.entries.len()), (4, 1));
+        assert_eq!((start.applied.0, start.entries.len()), (4, 5));
         let mut records = front();
         records.push(void(1));
         let (applied, start) = restart(0, records).unwrap();
-        assert_eq!((applied.as_slice(), start.entries.len()), (&[(1, 1)][..], 3));
+        assert_eq!((applied.as_slice(), start.entries.len()), (&[(1, 1)][..], 4));
     }
 
     #[test]
@@ -297,6 +337,18 @@ mod tests {
         assert!(applied.is_empty() && start.entries.is_empty());
         let records = vec![entry(6, 1, 0), members(5, 3, true), entry(6, 1, 0), entry(7, 2, 6)];
         let (applied, start) = restart(5, records).unwrap();
-        assert_eq!((applied.as_slice(), start.entries.len()), (&[(6, 1)][..], 1));
+        assert_eq!((applied.as_slice(), start.entries.len()), (&[(6, 1)][..], 2));
+        assert_eq!((start.base.index, start.applied.0), (5, 6));
+    }
+
+    #[test]
+    fn the_last_decided_entries_are_kept_within_a_bound() {
+        let large = |index: u64| {
+            let payload = vec![1; KEPT_BYTES / 4];
+            record(index, 1, index - 1, Content::Entry { transaction: None, payload })
+        };
+        let (_, start) = restart(0, (1..=9).map(large).collect()).unwrap();
+        assert_eq!((start.base.index, start.base.term, start.applied.0), (5, 1, 8));
+        assert_eq!(start.entries.len(), 4);
     }
 }

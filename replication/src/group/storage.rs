@@ -14,6 +14,8 @@ use super::entry::Base;
 pub(super) struct EntryStore {
     base: Base,
     entries: VecDeque<Entry>,
+    /// What they take.
+    bytes: usize,
     /// What the crate asks for at the start.
     hard_state: HardState,
     /// A checkpoint that may be sent to who is too far behind.
@@ -23,9 +25,14 @@ pub(super) struct EntryStore {
 }
 
 impl EntryStore {
-    pub(super) fn new(base: Base, entries: VecDeque<Entry>, hard_state: HardState) -> EntryStore {
-        let offered = (base.index > 0).then(|| base.clone());
-        EntryStore { base, entries, hard_state, offered, wanting: Default::default() }
+    pub(super) fn new(
+        base: Base,
+        entries: VecDeque<Entry>,
+        hard_state: HardState,
+        offered: Option<Base>,
+    ) -> EntryStore {
+        let bytes = entries.iter().map(bytes_of).sum();
+        EntryStore { base, entries, bytes, hard_state, offered, wanting: Default::default() }
     }
 
     /// Adds entries; one whose index is there already replaces it and all behind it.
@@ -33,7 +40,9 @@ impl EntryStore {
         let Some(first) = entries.first() else { return };
         let keep = first.index.saturating_sub(self.base.index + 1);
         assert!(keep <= self.entries.len() as u64, "a gap before entry {}", first.index);
-        self.entries.truncate(keep as usize);
+        let replaced = self.entries.drain(keep as usize..);
+        self.bytes -= replaced.map(|entry| bytes_of(&entry)).sum::<usize>();
+        self.bytes += entries.iter().map(bytes_of).sum::<usize>();
         self.entries.extend(entries.iter().cloned());
     }
 
@@ -42,8 +51,21 @@ impl EntryStore {
         while let Some(first) = self.entries.front()
             && first.index <= index
         {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets the oldest, but none behind `index`, until no more than so many bytes are left.
+    pub(super) fn forget_beyond(&mut self, bytes_max: usize, index: u64) {
+        while self.bytes > bytes_max && self.entries.front().is_some_and(|e| e.index <= index) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(first) = self.entries.pop_front() {
             (self.base.index, self.base.term) = (first.index, first.term);
-            self.entries.pop_front();
+            self.bytes -= bytes_of(&first);
         }
     }
 
@@ -52,6 +74,7 @@ impl EntryStore {
         self.offered = Some(base.clone());
         self.base = base;
         self.entries.clear();
+        self.bytes = 0;
     }
 
     pub(super) fn offer(&mut self, checkpoint: Base) {
@@ -63,12 +86,16 @@ impl EntryStore {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.entries.iter().map(|entry| entry.data.len() + size_of::<Entry>()).sum()
+        self.bytes
     }
 
     fn last(&self) -> u64 {
         self.base.index + self.entries.len() as u64
     }
+}
+
+fn bytes_of(entry: &Entry) -> usize {
+    entry.data.len() + size_of::<Entry>()
 }
 
 impl Storage for EntryStore {
@@ -92,7 +119,7 @@ impl Storage for EntryStore {
         let mut bytes = 0;
         let fits = |entry: &&Entry| {
             let first = bytes == 0;
-            bytes += entry.data.len() as u64 + size_of::<Entry>() as u64;
+            bytes += bytes_of(entry) as u64;
             first || bytes <= most
         };
         Ok(self.entries.range(range).take_while(fits).cloned().collect())

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use replication::checkpoint::{FileOperation, Outcome};
 use replication::fault::{Fault, is_planted};
-use replication::ids::{Term, Incarnation, Index, ShardId};
+use replication::ids::{Incarnation, Index, ShardId, Term};
 use replication::log::LogWriter;
 
 use crate::admin::everywhere::Answer;

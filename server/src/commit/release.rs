@@ -74,7 +74,7 @@ impl Core {
         }
         while let Some((shard, Index(index))) = self.release.poll_advanced() {
             let place = usize::from(shard.0);
-            if self.replicas.get(shard.0).is_some_and(|replica| !replica.executes()) {
+            if !self.replicas.executes(shard.0) {
                 // Memory follows as it is applied.
                 continue;
             }

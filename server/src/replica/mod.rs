@@ -26,7 +26,7 @@ use replication::ids::{Index, Lsn, ShardId};
 
 use crate::core::Core;
 use crate::limits::{
-    GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
+    GROUP_ELECTION_TICKS, GROUP_ENTRIES_BYTES_MAX, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
     GROUP_MESSAGES_IN_FLIGHT_MAX, GROUP_TICK_NS,
 };
 use standing::Standing;
@@ -68,6 +68,9 @@ impl Replica {
 pub struct Replicas {
     /// By shard; of other cores' none.
     by_shard: Vec<Option<Box<Replica>>>,
+    /// By shard: whether memory is ahead of what is committed. Kept beside the replicas, each of
+    /// which is taken out while its group is driven.
+    executing: Vec<bool>,
     next_tick_ns: u64,
     /// What clients may do in this turn.
     pub(crate) serving: serving::Serving,
@@ -85,7 +88,7 @@ impl Replicas {
             by_shard.resize_with(shard_count, || None);
         }
         for (shard, start) in groups {
-            let applied = Index(start.base.index);
+            let applied = start.applied;
             let group = Group::new(node, CONFIG, start, seed ^ u64::from(shard) << 32)?;
             by_shard[usize::from(shard)] = Some(Box::new(Replica {
                 group,
@@ -96,13 +99,23 @@ impl Replicas {
                 refused: false,
             }));
         }
-        Ok(Replicas { by_shard, ..Replicas::default() })
+        let executing = vec![false; by_shard.len()];
+        Ok(Replicas { by_shard, executing, ..Replicas::default() })
     }
 
     /// Whether this core's shards have replicas on other nodes.
     #[inline]
     pub fn is_grouped(&self) -> bool {
         !self.by_shard.is_empty()
+    }
+
+    /// Whether a shard's memory has what clients' commands did, ahead of what is committed.
+    pub(crate) fn executes(&self, shard: u16) -> bool {
+        self.executing.get(usize::from(shard)).is_none_or(|executing| *executing)
+    }
+
+    fn set_executing(&mut self, shard: u16, executing: bool) {
+        self.executing[usize::from(shard)] = executing;
     }
 
     pub fn get(&self, shard: u16) -> Option<&Replica> {
@@ -157,7 +170,8 @@ impl Core {
     pub(crate) fn note_group_writes(&mut self, durable: Lsn) {
         for replica in self.replicas.by_shard.iter_mut().flatten() {
             let mut last = None;
-            while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable) {
+            while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable)
+            {
                 last = Some(*number);
                 replica.writes.pop_front();
             }
@@ -199,9 +213,10 @@ impl Core {
             self.apply_committed(shard, replica);
             worked |= self.change_standing(shard, replica);
             if !worked || self.failure.is_some() {
-                return;
+                break;
             }
         }
+        replica.group.forget_beyond(GROUP_ENTRIES_BYTES_MAX);
     }
 
     pub(crate) fn fail_replica(&mut self, shard: ShardId, why: &str) {

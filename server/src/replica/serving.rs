@@ -51,8 +51,7 @@ impl Core {
         if !self.replicas.is_grouped() {
             return false;
         }
-        let behind =
-            |replica: &Replica| replica.group.uncommitted_bytes() > UNCOMMITTED_BYTES_MAX;
+        let behind = |replica: &Replica| replica.group.uncommitted_bytes() > UNCOMMITTED_BYTES_MAX;
         self.replicas.serving == Serving::Waits
             || self.replicas.iter().any(|(_, replica)| behind(replica))
     }
@@ -95,7 +94,7 @@ impl Core {
             ),
             None => "READONLY This node knows of no leader. Send READONLY first to read what it \
                      has"
-                .into(),
+            .into(),
         })
     }
 }

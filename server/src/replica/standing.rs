@@ -43,9 +43,7 @@ impl Core {
                 self.begin_serving(shard, replica);
                 true
             }
-            Standing::Serving { term: served }
-                if !leads || term != served || replica.refused =>
-            {
+            Standing::Serving { term: served } if !leads || term != served || replica.refused => {
                 self.stop_serving(shard, replica);
                 true
             }
@@ -79,6 +77,7 @@ impl Core {
     fn begin_serving(&mut self, shard: ShardId, replica: &mut Replica) {
         let term = replica.group.term();
         replica.standing = Standing::Serving { term };
+        self.replicas.set_executing(shard.0, true);
         replica.refused = false;
         self.follow_index(shard, replica);
         let (core, shard, node) = (self.id, shard.0, self.node.node);
@@ -100,6 +99,7 @@ impl Core {
         let point = self.release.point(shard);
         replica.applied = point;
         replica.refused = false;
+        self.replicas.set_executing(shard.0, false);
         let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
         all.into_iter().for_each(|conn| self.close_connection(conn));
         self.gate.forget_all();
@@ -142,7 +142,11 @@ impl Core {
     }
 
     /// The memory of a shard has been read again.
-    pub(crate) fn on_rebuilt(&mut self, shard: u16, result: Result<Box<engine::keyspace::Shard>, String>) {
+    pub(crate) fn on_rebuilt(
+        &mut self,
+        shard: u16,
+        result: Result<Box<engine::keyspace::Shard>, String>,
+    ) {
         let held = match result {
             Ok(held) => held,
             Err(message) => return self.fail_replica(ShardId(shard), &message),

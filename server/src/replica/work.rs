@@ -19,7 +19,10 @@ impl Core {
         }
         self.write_work(shard, replica, &work);
         for message in &work.messages {
-            self.links.send(message.to, shard, &message.bytes);
+            match message.checkpoint {
+                None => drop(self.links.send(message.to, shard, &message.bytes)),
+                Some(_) => replica.group.on_checkpoint_sent(message.to, false),
+            }
         }
         // Records that call an entry decided stand behind what its members are then.
         if let Some(members) = &work.members

@@ -105,15 +105,15 @@ impl Identity {
             )),
             None => Ok(()),
             Some(_) if !self.is_grouped() => {
-                Err("the directory is that of a node without peers; it cannot join a cluster".into())
+                Err("the directory is that of a node without peers; it cannot join a cluster"
+                    .into())
             }
             Some(cluster) if cluster.id != self.cluster => {
                 Err("the directory belongs to a cluster with another token".into())
             }
-            Some(cluster) if cluster.node.0 != self.node => Err(format!(
-                "the directory is that of node {}, not {}",
-                self.node, cluster.node.0
-            )),
+            Some(cluster) if cluster.node.0 != self.node => {
+                Err(format!("the directory is that of node {}, not {}", self.node, cluster.node.0))
+            }
             Some(_) => Ok(()),
         }
     }
@@ -189,6 +189,8 @@ mod tests {
         assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), first);
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(directory.path().join("core-0")).unwrap();
-        assert!(Identity::load_or_create(directory.path(), 4, None).unwrap_err().contains("missing"));
+        assert!(
+            Identity::load_or_create(directory.path(), 4, None).unwrap_err().contains("missing")
+        );
     }
 }

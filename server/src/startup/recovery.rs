@@ -41,12 +41,13 @@ pub fn recover_directory(
     for directory in &directories {
         remove_leftovers(directory)?;
     }
-    let (replayed, tails) = read_logs(&directories, identity, &bases, Reading::ToRecover, |logs| {
-        let threads_max = std::thread::available_parallelism().map_or(1, usize::from);
-        apply_by_threads(&mut shards, settings, threads_max, |take_effect| {
-            take_in_order(logs, &bases, take_effect)
-        })
-    })?;
+    let (replayed, tails) =
+        read_logs(&directories, identity, &bases, Reading::ToRecover, |logs| {
+            let threads_max = std::thread::available_parallelism().map_or(1, usize::from);
+            apply_by_threads(&mut shards, settings, threads_max, |take_effect| {
+                take_in_order(logs, &bases, take_effect)
+            })
+        })?;
     replayed.resume(&mut shards);
     check_released(&tails, &bases)?;
     for (directory, tail) in directories.iter().zip(&tails) {

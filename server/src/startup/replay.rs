@@ -246,7 +246,7 @@ pub fn take_in_order<L: EntryStream>(
         Rules::Grouped(restart) => {
             let groups = restart.finish();
             let ending = |group: &GroupStart| {
-                let last = Index(group.base.index);
+                let last = group.applied;
                 Ending { last, used: last, void_from: None }
             };
             let endings = groups.iter().map(ending).collect();

@@ -55,6 +55,8 @@ impl Disk {
     fn start(&self) -> GroupStart {
         GroupStart {
             base: self.base.clone(),
+            applied: Index(self.base.index),
+            checkpoint: (self.base.index > 0).then(|| self.base.clone()),
             vote: self.vote,
             committed: Index(0),
             entries: self.entries.iter().cloned().collect(),
