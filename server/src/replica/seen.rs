@@ -37,7 +37,7 @@ impl Core {
     pub fn see_memory(&self, shard: u16) -> Option<(Index, Digest)> {
         let replica = self.replicas.get(shard)?;
         let held = self.shards.get(usize::from(shard))?;
-        let behind = held.open_index() != replica.group.committed().0 + 1;
+        let behind = held.open_index() != replica.applied.0 + 1;
         if replica.executes() && (behind || !held.effects.is_empty()) {
             return None;
         }

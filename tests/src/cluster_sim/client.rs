@@ -26,6 +26,7 @@ pub struct Client {
     pub machine: usize,
     /// It asks READONLY and only reads, on this connection.
     pub reader: bool,
+    pub reads_left: u64,
     /// Its connections so far have numbers up to this, among all of all clients.
     pub connection: u64,
     pub asked: VecDeque<Asked>,

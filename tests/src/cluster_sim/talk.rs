@@ -14,6 +14,8 @@ use crate::sim::node::Waiting;
 /// Clients wait so long for an answer, or less.
 const PATIENCE_NS_MAX: u64 = 2_000_000_000;
 const PIPELINE_MAX: u64 = 3;
+/// Reads of a follower by one connection.
+const READS_MAX: u64 = 30;
 
 impl World {
     pub fn client_step(&mut self, client: usize) {
@@ -22,6 +24,9 @@ impl World {
         if !own.asked.is_empty() || self.left == 0 && !script || !self.connect_client(client) {
             return;
         }
+        if self.clients[client].reads_left == 0 {
+            return self.drop_client(client);
+        }
         let pipeline = if self.rng.below(3) == 0 { self.rng.below(PIPELINE_MAX) } else { 0 };
         for _ in 0..=pipeline {
             let own = &mut self.clients[client];
@@ -29,10 +34,12 @@ impl World {
                 Some(operation) => operation,
                 None if script || self.left == 0 => break,
                 None => {
-                    self.left -= 1;
+                    // Reads of followers do not count: they go on whatever happens.
+                    let reader = own.reader;
+                    self.left -= usize::from(!reader);
+                    own.reads_left -= u64::from(reader && own.reads_left > 0);
                     self.last_value += 1;
-                    let reads = self.clients[client].reader;
-                    Operation::random(&mut self.rng, self.last_value, reads)
+                    Operation::random(&mut self.rng, self.last_value, reader)
                 }
             };
             self.ask(client, operation);
@@ -87,6 +94,7 @@ impl World {
         own.wire = Some(wire);
         own.connection = self.last_connection;
         own.reader = !own.scripted && self.rng.below(4) == 0;
+        own.reads_left = 1 + self.rng.below(READS_MAX);
         if own.reader {
             own.asked.push_back(Asked { record: None, operation: None, replies: Vec::new() });
             self.send_bytes(wire, 0, encode(&["READONLY"]), 0);
@@ -191,6 +199,8 @@ impl World {
         if let Some(text) = refusal(&asked.replies)? {
             self.history.end(number, Ending::Refused);
             self.outcome.refused += 1;
+            let own = &self.clients[client];
+            self.left += usize::from(!own.scripted && !own.reader);
             self.history.note(self.now_ns, || format!("client {client}: {operation:?}: {text}"));
             self.ask_again(client, operation);
             return Ok((!text.contains("MISCONF")).then(|| text.to_owned()));
