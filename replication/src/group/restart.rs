@@ -116,6 +116,8 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
             Content::Members { members, .. } => replica.note_members(index, members),
             // A checkpoint has it.
             _ if index.0 <= replica.base.index => {}
+            // Terms never fall along a log: it was replaced before the checkpoint's last entry came.
+            _ if placed.term.0 < replica.base.term => {}
             _ => replica.hold(placed)?,
         }
         replica.settle(shard, apply)
@@ -256,8 +258,14 @@ mod tests {
     type Ended = (Vec<(u64, u64)>, GroupStart);
 
     fn restart(base: u64, records: Vec<Placed<Vec<u8>>>) -> Result<Ended, Contradiction> {
-        let of_checkpoint = Members::of_voters([NodeId(9)]);
-        let base = Base { index: base, term: u64::from(base > 0), members: of_checkpoint };
+        restart_behind((base, u64::from(base > 0)), records)
+    }
+
+    fn restart_behind(
+        (index, term): (u64, u64),
+        records: Vec<Placed<Vec<u8>>>,
+    ) -> Result<Ended, Contradiction> {
+        let base = Base { index, term, members: Members::of_voters([NodeId(9)]) };
         let mut restart = Restart::new(vec![base]);
         let mut applied = Vec::new();
         for placed in records {
@@ -294,6 +302,23 @@ mod tests {
         let backwards = restart(0, vec![entry(1, 2, 0), entry(2, 1, 0)]);
         assert!(matches!(backwards, Err(Contradiction::Replaces { .. })));
         assert!(matches!(restart(0, vec![entry(2, 1, 0)]), Err(Contradiction::Gap { .. })));
+    }
+
+    /// Entries 3 and 4 of the first leader were replaced; the checkpoint is as of the second one's.
+    #[test]
+    fn what_was_replaced_before_the_checkpoint_is_not_looked_at() {
+        let records = vec![
+            entry(1, 1, 0),
+            entry(2, 1, 1),
+            entry(3, 1, 1),
+            entry(4, 1, 1),
+            entry(2, 2, 1),
+            entry(3, 2, 2),
+            entry(4, 2, 3),
+        ];
+        let (applied, start) = restart_behind((2, 2), records).unwrap();
+        assert_eq!(applied, [(3, 2)]);
+        assert_eq!((start.applied, start.entries.len()), (Index(3), 2));
     }
 
     #[test]

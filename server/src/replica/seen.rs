@@ -14,6 +14,8 @@ pub struct Seen {
     pub term: Term,
     pub committed: Index,
     pub last: Index,
+    /// The first entry that is still in memory for others.
+    pub first: Index,
     pub applied: Index,
     pub standing: Standing,
 }
@@ -27,6 +29,7 @@ impl Core {
             term: group.term(),
             committed: group.committed(),
             last: group.last(),
+            first: group.first(),
             applied: replica.applied,
             standing: replica.standing,
         })

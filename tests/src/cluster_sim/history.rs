@@ -164,7 +164,7 @@ fn check_register(records: &[&Record]) -> Result<(), String> {
                 }
                 **known
             }
-            None => Access { answered_ns: 0, ..read },
+            None => Access { asked_ns: 0, answered_ns: 0, ..read },
         };
         // Their order is known where one was over before the other began.
         if let Some(before) = last.insert(record.connection, written)

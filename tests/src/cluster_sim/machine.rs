@@ -19,6 +19,9 @@ const PEER_PORT: u16 = 20_000;
 const SLOWEST_PER_MILLE: u64 = 976;
 const SPREAD_PER_MILLE: u64 = 48;
 
+/// A run writes less.
+const ROOMY_SEGMENT_BYTES: u64 = 8 << 20;
+
 pub enum State {
     Up(Box<Node>),
     Down(Box<Disk>),
@@ -55,14 +58,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn new(number: usize, count: u64, rng: &mut Rng) -> Machine {
+    /// `roomy`: its log keeps everything, however many checkpoints there are.
+    pub fn new(number: usize, count: u64, roomy: bool, rng: &mut Rng) -> Machine {
         let address = |n: u64| SocketAddr::from(([10, 0, 0, n as u8], PEER_PORT + n as u16 - 1));
         let nodes = (1..=count).map(|n| (NodeId(n), address(n))).collect();
         let node = NodeId(number as u64 + 1);
         let config = Config {
             cores: 1,
             shards: Some(1),
-            log_segment_bytes: SEGMENT_BYTES_MIN * (1 + rng.below(3)),
+            log_segment_bytes: match roomy {
+                true => ROOMY_SEGMENT_BYTES,
+                false => SEGMENT_BYTES_MIN * (1 + rng.below(3)),
+            },
             log_writes_in_flight: 1 + rng.below(3) as usize,
             checkpoint_log_bytes: 500 + rng.below(20_000),
             checkpoint_bytes_per_second: rng.below(2) * 100_000_000,

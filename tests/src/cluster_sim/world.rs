@@ -119,7 +119,9 @@ impl World {
     fn new(plan: Plan) -> Result<World, String> {
         let mut rng = Rng::new(plan.seed);
         let count = plan.nodes as usize;
-        let machines = (0..count).map(|number| Machine::new(number, plan.nodes, &mut rng));
+        // In the others a node that was away may need what the logs have no more.
+        let roomy = rng.below(3) > 0;
+        let machines = (0..count).map(|number| Machine::new(number, plan.nodes, roomy, &mut rng));
         let machines = machines.collect();
         let clients = (0..plan.clients).map(|_| Client::default()).collect();
         let mood = Mood::random(&mut rng);
