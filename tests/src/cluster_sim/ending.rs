@@ -1,5 +1,8 @@
 //! A run from start to verdict.
 
+use replication::group::Role;
+use server::replica::seen::Seen;
+
 use super::operation::Operation;
 use super::world::{Event, World};
 
@@ -52,7 +55,8 @@ impl World {
     /// Whether some node lacks entries that the one with most has no more.
     fn needs_checkpoint(&self) -> bool {
         let seen = || self.machines.iter().filter_map(|own| own.node()?.core(0).see_replica(0));
-        let Some(most) = seen().max_by_key(|seen| (seen.term, seen.last)) else { return false };
+        let rank = |seen: &Seen| (seen.role == Role::Leader, seen.term, seen.last);
+        let Some(most) = seen().max_by_key(rank) else { return false };
         seen().any(|seen| seen.last.0 + 1 < most.first.0)
     }
 
