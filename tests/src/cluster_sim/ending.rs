@@ -52,12 +52,12 @@ impl World {
         self.audit()
     }
 
-    /// Whether some node lacks entries that the one with most has no more.
+    /// Whether some node may lack entries that who leads has no more.
     fn needs_checkpoint(&self) -> bool {
         let seen = || self.machines.iter().filter_map(|own| own.node()?.core(0).see_replica(0));
         let rank = |seen: &Seen| (seen.role == Role::Leader, seen.term, seen.last);
         let Some(most) = seen().max_by_key(rank) else { return false };
-        seen().any(|seen| seen.last.0 + 1 < most.first.0)
+        seen().any(|seen| seen.committed.0 + 1 < most.first.0)
     }
 
     fn wake_clients(&mut self) {

@@ -157,11 +157,16 @@ fn value(reply: &Reply) -> Result<Option<u64>, String> {
 
 /// Why an operation was surely not done, if its replies say so.
 pub fn refusal(replies: &[Reply]) -> Result<Option<&str>, String> {
-    let errors = replies.iter().filter_map(|reply| match reply {
+    let error = |reply: &Reply| matches!(reply, Reply::Error(_));
+    let within = replies.iter().find_map(|reply| match reply {
         Reply::Error(text) => Some(text.as_str()),
+        Reply::Many(parts) if !parts.is_empty() && parts.iter().all(error) => match &parts[0] {
+            Reply::Error(text) => Some(text.as_str()),
+            _ => None,
+        },
         _ => None,
     });
-    let Some(first) = errors.into_iter().next() else { return Ok(None) };
+    let Some(first) = within else { return Ok(None) };
     let known = ["READONLY ", "MISCONF ", "EXECABORT "].iter().any(|word| first.starts_with(word));
     if known { Ok(Some(first)) } else { Err(format!("an error nobody expects: {first}")) }
 }

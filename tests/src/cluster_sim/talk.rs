@@ -221,6 +221,10 @@ impl World {
         if self.calm && operation.writes() && record.asked_ns >= self.calm_since_ns {
             self.written_ns.get_or_insert(self.now_ns);
         }
+        // Until something is written there is no end.
+        if self.calm && self.written_ns.is_none() {
+            self.left += usize::from(!record.stale);
+        }
         Ok(None)
     }
 }
