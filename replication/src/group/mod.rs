@@ -513,6 +513,11 @@ impl Group {
         Index(self.raft.raft.raft_log.last_index())
     }
 
+    /// The first entry in memory: who lacks one before needs a checkpoint.
+    pub fn first(&self) -> Index {
+        Index(self.raft.raft.raft_log.first_index())
+    }
+
     /// The term of an entry, if it is in memory or the last one that is not.
     pub fn term_of(&self, index: Index) -> Option<Term> {
         self.raft.raft.raft_log.term(index.0).ok().map(Term)

@@ -22,7 +22,7 @@ pub const KEPT_BYTES: usize = 64 << 20;
 pub enum Contradiction {
     /// An entry is missing.
     Gap { shard: ShardId, expected: Index, found: Index },
-    /// A record would replace an entry that was decided, or one of a later leader.
+    /// A record would replace an entry that was decided, or follows one of a later term.
     Replaces { shard: ShardId, index: Index, term: Term },
     /// The state is that of a checkpoint that another node sent, which is not here.
     LacksBase { shard: ShardId, index: Index },
@@ -39,8 +39,9 @@ impl std::fmt::Display for Contradiction {
             ),
             Contradiction::Replaces { shard, index, term } => write!(
                 f,
-                "a record of term {} would replace entry {} of shard {}, which had been decided or \
-                 is of a later term; the logs are not of one directory. Nothing was changed",
+                "a record of term {} would replace entry {} of shard {}, which had been decided, \
+                 or follow one of a later term; the logs are not of one directory. Nothing was \
+                 changed",
                 term.0, index.0, shard.0
             ),
             Contradiction::LacksBase { shard, index } => write!(
@@ -114,8 +115,11 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
                 (replica.kept_behind, replica.kept_bytes) = (replica.settled, 0);
             }
             Content::Members { members, .. } => replica.note_members(index, members),
-            // A checkpoint has it.
-            _ if index.0 <= replica.base.index => {}
+            // A checkpoint has it. What stood behind it until then was replaced with it.
+            _ if index.0 <= replica.base.index => replica.held.clear(),
+            // Terms never fall along a log: it was replaced before the checkpoint's last entry
+            // came.
+            _ if placed.term.0 < replica.base.term => {}
             _ => replica.hold(placed)?,
         }
         replica.settle(shard, apply)
@@ -144,10 +148,9 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
 impl<P: Deref<Target = [u8]>> Replica<P> {
     fn hold(&mut self, placed: Placed<P>) -> Result<(), Contradiction> {
         let (shard, index, term) = (placed.shard, placed.index, placed.term);
-        while let Some(last) = self.held.back().filter(|last| last.index >= index) {
-            if last.term > term {
-                return Err(Contradiction::Replaces { shard, index, term });
-            }
+        // Of whatever term: a leader may bring entries of an older term than those that one in
+        // between had left here.
+        while self.held.back().is_some_and(|last| last.index >= index) {
             self.held.pop_back();
         }
         let (last, last_term) =
@@ -256,8 +259,14 @@ mod tests {
     type Ended = (Vec<(u64, u64)>, GroupStart);
 
     fn restart(base: u64, records: Vec<Placed<Vec<u8>>>) -> Result<Ended, Contradiction> {
-        let of_checkpoint = Members::of_voters([NodeId(9)]);
-        let base = Base { index: base, term: u64::from(base > 0), members: of_checkpoint };
+        restart_behind((base, u64::from(base > 0)), records)
+    }
+
+    fn restart_behind(
+        (index, term): (u64, u64),
+        records: Vec<Placed<Vec<u8>>>,
+    ) -> Result<Ended, Contradiction> {
+        let base = Base { index, term, members: Members::of_voters([NodeId(9)]) };
         let mut restart = Restart::new(vec![base]);
         let mut applied = Vec::new();
         for placed in records {
@@ -287,13 +296,42 @@ mod tests {
         let (applied, start) = restart(0, records).unwrap();
         assert_eq!(applied, [(1, 1), (2, 2)]);
         assert_eq!(start.entries.len(), 3);
-        let older = restart(0, vec![entry(1, 2, 0), entry(1, 1, 0)]);
-        assert!(matches!(older, Err(Contradiction::Replaces { .. })));
+        // The third leader had not heard of the second one's.
+        let older = vec![entry(1, 1, 0), entry(2, 2, 0), entry(2, 1, 0), entry(3, 3, 0)];
+        let (_, start) = restart(0, older).unwrap();
+        let terms: Vec<_> = start.entries.iter().map(|entry| entry.term.0).collect();
+        assert_eq!(terms, [1, 1, 3]);
         let decided = restart(0, vec![entry(1, 1, 0), entry(2, 1, 1), entry(1, 2, 1)]);
         assert!(matches!(decided, Err(Contradiction::Replaces { .. })));
         let backwards = restart(0, vec![entry(1, 2, 0), entry(2, 1, 0)]);
         assert!(matches!(backwards, Err(Contradiction::Replaces { .. })));
         assert!(matches!(restart(0, vec![entry(2, 1, 0)]), Err(Contradiction::Gap { .. })));
+    }
+
+    /// Entries 3 and 4 of the first leader were replaced; the checkpoint is as of the second one's.
+    #[test]
+    fn what_was_replaced_before_the_checkpoint_is_not_looked_at() {
+        let records = vec![
+            entry(1, 1, 0),
+            entry(2, 1, 1),
+            entry(3, 1, 1),
+            entry(4, 1, 1),
+            entry(2, 2, 1),
+            entry(3, 2, 2),
+            entry(4, 2, 3),
+        ];
+        let (applied, start) = restart_behind((2, 2), records).unwrap();
+        assert_eq!(applied, [(3, 2)]);
+        assert_eq!((start.applied, start.entries.len()), (Index(3), 2));
+    }
+
+    /// What the second leader had left at 2 and 3 went when the third one brought the first
+    /// one's 2, as of which the checkpoint is.
+    #[test]
+    fn what_stood_behind_an_entry_of_the_checkpoint_went_with_what_it_replaced() {
+        let records = vec![entry(1, 1, 0), entry(2, 2, 1), entry(3, 2, 1), entry(2, 1, 1)];
+        let (_, start) = restart_behind((2, 1), records).unwrap();
+        assert_eq!((start.applied, start.entries.len()), (Index(2), 0));
     }
 
     #[test]

@@ -36,9 +36,7 @@ impl Core {
         let spec = match self.check(connection, args) {
             Ok(spec) => spec,
             Err(CommandError(text)) => {
-                if let Some(transaction) = &mut connection.transaction {
-                    transaction.failed = true;
-                }
+                let text = self.fail_transaction(connection, args, text);
                 self.stats.errors += 1;
                 return self.reply_with(connection, |reply| reply.error(&text));
             }

@@ -1,6 +1,8 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH. A transaction runs in one piece on its client's core with
 //! all of its shards in hand, so it is atomic and isolated whatever the number of cores.
 
+use std::borrow::Cow;
+
 use engine::args::{Args, OwnedArgs};
 use engine::command::call::{Run, ServerCommand};
 use engine::command::spec::CommandSpec;
@@ -14,6 +16,8 @@ use super::route::{ShardSet, add_shard};
 use crate::connection::{Connection, Transaction, WatchedKey};
 use crate::core::Core;
 use crate::core::message::{Message, UnwatchedKey};
+
+const DISCARDED_BECAUSE: &str = "EXECABORT Transaction discarded because of: ";
 
 impl Core {
     pub(crate) fn queue_command(&mut self, connection: &mut Connection, args: Args<'_>) {
@@ -61,6 +65,25 @@ impl Core {
             true => reply.error("ERR MULTI calls can not be nested"),
             false => reply.ok(),
         });
+    }
+
+    /// A command was refused: the transaction that it is part of fails with it, and is over if it
+    /// was EXEC. Returns what is to be said.
+    pub(crate) fn fail_transaction(
+        &mut self,
+        connection: &mut Connection,
+        args: Args<'_>,
+        refusal: Cow<'static, [u8]>,
+    ) -> Cow<'static, [u8]> {
+        let Some(transaction) = &mut connection.transaction else { return refusal };
+        transaction.failed = true;
+        let exec = |spec: &CommandSpec| matches!(spec.run, Run::Server(ServerCommand::Exec));
+        if !find_command(args).is_ok_and(|spec| exec(spec) && spec.arity_fits(args.len())) {
+            return refusal;
+        }
+        connection.transaction = None;
+        self.unwatch_all(connection);
+        [DISCARDED_BECAUSE.as_bytes(), &refusal].concat().into()
     }
 
     pub(crate) fn discard(&mut self, connection: &mut Connection) {
@@ -152,7 +175,7 @@ impl Core {
         if let Some(CommandError(why)) = self.refuse_transaction(&transaction.commands) {
             self.unwatch_all(connection);
             self.stats.errors += 1;
-            let before = b"EXECABORT Transaction discarded because of: ";
+            let before = DISCARDED_BECAUSE.as_bytes();
             return self.reply_with(connection, |reply| reply.error([before, &*why].concat()));
         }
         self.begin_observing(&needed);

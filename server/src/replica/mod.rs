@@ -10,8 +10,10 @@
 //! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
 //! - [`serving`]: what clients may do here meanwhile.
 //! - [`rebuild`]: memory from what is on the disk.
+//! - [`seen`]: what a simulation compares.
 
 pub mod rebuild;
+pub mod seen;
 pub mod serving;
 pub mod standing;
 pub mod work;

@@ -46,9 +46,11 @@ pub fn apply_logs<L: EntryStream>(
     while let Some(start) = logs.iter_mut().filter_map(|log| log.peek()).min() {
         for log in &mut *logs {
             while log.peek() == Some(start)
-                && let Some(entry) = log.next()
+                && let Some(mut entry) = log.next()
             {
                 if entry.shard == *id {
+                    // The log goes on meanwhile, and knows of more than memory is to have.
+                    entry.decided = entry.decided.min(*through);
                     restart.take(entry, &mut apply)?;
                 }
             }

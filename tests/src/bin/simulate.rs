@@ -1,12 +1,13 @@
-//! Runs seeds of the simulator until the time is over; a violation prints the command that repeats
-//! it.
+//! Runs seeds of a simulator until the time is over; a violation prints the command that repeats
+//! it. With --nodes it is that of a cluster, otherwise that of one node.
 
+use std::fmt::{Debug, Display};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use tests::sim::world::{Outcome, Plan, run};
+use tests::{cluster_sim, sim};
 
 /// Runs the real cores on a virtual disk, network and clock, with power cuts.
 #[derive(Parser)]
@@ -20,53 +21,93 @@ struct Options {
     /// Goes on with further seeds for so many seconds.
     #[arg(long)]
     seconds: Option<u64>,
+    /// Nodes of a cluster that is cut apart, paused and killed; one node alone if left out.
+    #[arg(long)]
+    nodes: Option<u64>,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
     operations: usize,
-    /// Power cuts of each run; the seed decides, up to 3, if left out.
+    /// Power cuts of each run of one node; the seed decides, up to 3, if left out.
     #[arg(long)]
     crashes: Option<usize>,
 }
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
+    let (clients, operations) = (options.clients, options.operations);
+    Ok(match options.nodes {
+        Some(nodes) => go(
+            &options,
+            |seed| cluster_sim::plan::Plan { seed, nodes, clients, operations },
+            cluster_sim::world::run,
+            cluster_sim::plan::Outcome::add,
+            |plan| format!("--nodes {}", plan.nodes),
+        )?,
+        None => go(
+            &options,
+            |seed| {
+                let crashes = options.crashes.unwrap_or((seed % 4) as usize);
+                sim::world::Plan { seed, clients, operations, crashes, cut: None }
+            },
+            sim::world::run,
+            sim::world::Outcome::add,
+            |plan| format!("--crashes {}", plan.crashes),
+        )?,
+    })
+}
+
+/// One simulator's seeds. `flags` says what a plan has beyond what all have.
+fn go<P, O>(
+    options: &Options,
+    plan_of: impl Fn(u64) -> P,
+    run: impl Fn(P) -> Result<O, String>,
+    add: impl Fn(&mut O, &O),
+    flags: impl Fn(&P) -> String + Copy + Send + Sync + 'static,
+) -> Result<ExitCode>
+where
+    P: Copy + Debug + Send + Sync + 'static,
+    O: Default + Display,
+{
     let first = match options.seed {
         Some(seed) => seed,
         None => std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_nanos() as u64,
     };
-    let (clients, operations) = (options.clients, options.operations);
     let start = Instant::now();
-    let (mut seeds, mut sum) = (0, Outcome::default());
+    let (mut seeds, mut sum) = (0, O::default());
     let go_on = |seeds| match options.seconds {
         Some(seconds) => start.elapsed() < Duration::from_secs(seconds),
         None => seeds < options.seeds,
     };
     while go_on(seeds) {
         let seed = first.wrapping_add(seeds);
-        let crashes_planned = options.crashes.unwrap_or((seed % 4) as usize);
-        let plan = Plan { seed, clients, operations, crashes: crashes_planned, cut: None };
+        let plan = plan_of(seed);
+        let command = format!(
+            "--seed {seed} --clients {} --operations {} {}",
+            options.clients,
+            options.operations,
+            flags(&plan)
+        );
+        let report = move |violation: &str| {
+            println!("{}", cluster_sim::history::last_lines());
+            println!("VIOLATION with {plan:?}: {violation}");
+            println!("repeat: cargo run --release -p tests --bin simulate -- {command}");
+        };
         // In a release build a panic ends the process; the command must be there before.
-        std::panic::set_hook(Box::new(move |panic| report(plan, &panic.to_string())));
-        let outcome = match run(plan) {
-            Ok(outcome) => outcome,
+        let report_panic = report.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            eprintln!("{}", std::backtrace::Backtrace::capture());
+            report_panic(&panic.to_string());
+        }));
+        match run(plan) {
+            Ok(outcome) => add(&mut sum, &outcome),
             Err(violation) => {
-                report(plan, &violation);
+                report(&violation);
                 return Ok(ExitCode::FAILURE);
             }
-        };
+        }
         seeds += 1;
-        sum.add(&outcome);
     }
     println!("{seeds} seeds from {first}: {sum}; nothing violated");
     Ok(ExitCode::SUCCESS)
-}
-
-fn report(plan: Plan, violation: &str) {
-    let Plan { seed, clients, operations, crashes, cut: _ } = plan;
-    println!("VIOLATION with {plan:?}: {violation}");
-    println!(
-        "repeat: cargo run --release -p tests --bin simulate -- --seed {seed} --clients {clients} \
-         --operations {operations} --crashes {crashes}"
-    );
 }

@@ -187,6 +187,10 @@ impl Disk {
         matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Checkpoint(_)))
     }
 
+    pub fn is_log_write(&self, core: u16, operation: u64) -> bool {
+        matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Write { .. }))
+    }
+
     /// Some bit of what later records call durable.
     pub fn acknowledged_bit(&self, rng: &mut Rng) -> Option<Bit> {
         let core = rng.below(self.logs.len().max(1) as u64) as u16;

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
@@ -34,12 +36,16 @@ use super::disk::{Disk, LogSource, UnderWay};
 
 pub const IDENTITY: LogIdentity = LogIdentity { cluster: 0x51, node: 1, core: 0 };
 
-/// Within a turn no time passes, and there are no files but the logs.
-struct Still;
+/// The monotonic clock as a core sees it in the middle of a turn, set by the world: zero where no
+/// time passes within a turn.
+pub type TurnClock = Arc<AtomicU64>;
+
+/// There are no files but the logs.
+struct Still(TurnClock);
 
 impl Host for Still {
     fn monotonic_ns(&self) -> u64 {
-        0
+        self.0.load(Ordering::Relaxed)
     }
 
     fn thread_cpu_ns(&self) -> u64 {
@@ -57,7 +63,8 @@ impl Host for Still {
     }
 }
 
-const ECONNREFUSED: i32 = 111;
+pub const ECONNREFUSED: i32 = 111;
+const EPIPE: i32 = 32;
 
 /// The wall clock at the start of time.
 const EPOCH_MS: i64 = 1_700_000_000_000;
@@ -65,11 +72,14 @@ const EPOCH_MS: i64 = 1_700_000_000_000;
 /// What waits for a core's next turn.
 pub enum Waiting {
     Accepted(ConnId),
+    /// By the port of other nodes.
+    AcceptedPeer(ConnId),
     Received(ConnId, Vec<u8>),
     Ended(ConnId),
     Sent(ConnId, Vec<u8>),
-    /// A connect to another node failed.
-    Connected(u64),
+    SendFailed(ConnId),
+    /// What became of a connect to another node.
+    Connected(u64, Result<ConnId, OsError>),
     Log(LogDone),
     Shutdown,
 }
@@ -82,6 +92,11 @@ pub enum Effect {
         bytes: Vec<u8>,
     },
     Close(ConnId),
+    /// Connect to another node; only of a node with peers.
+    Connect {
+        attempt: u64,
+        address: SocketAddr,
+    },
     /// Nothing more is to be read of it, or again.
     Pause(ConnId),
     Resume(ConnId),
@@ -113,6 +128,8 @@ pub struct Node {
     pub disk: Disk,
     /// Messages that each core is told to wait for each other because its ring is full.
     pub mesh_waiting: u32,
+    /// There is a network with other nodes: the world connects.
+    has_peers: bool,
 }
 
 struct Entries(std::iter::Peekable<std::vec::IntoIter<Placed<Vec<u8>>>>);
@@ -131,22 +148,52 @@ impl EntryStream for Entries {
 
 impl Node {
     /// Starts from what is on the disk, as the server does.
-    pub fn start(config: &Config, mut disk: Disk, rng: &mut Rng) -> Result<Node, Box<NoStart>> {
-        match Node::recover(config, &mut disk, rng) {
-            Ok(seats) => Ok(Node { seats, disk, mesh_waiting: 0 }),
+    pub fn start(config: &Config, disk: Disk, rng: &mut Rng) -> Result<Node, Box<NoStart>> {
+        Node::start_with(config, disk, rng, TurnClock::default(), false)
+    }
+
+    /// As one of several, with a clock that goes on within a turn.
+    pub fn start_among_peers(
+        config: &Config,
+        disk: Disk,
+        rng: &mut Rng,
+        clock: TurnClock,
+    ) -> Result<Node, Box<NoStart>> {
+        Node::start_with(config, disk, rng, clock, true)
+    }
+
+    fn start_with(
+        config: &Config,
+        mut disk: Disk,
+        rng: &mut Rng,
+        clock: TurnClock,
+        has_peers: bool,
+    ) -> Result<Node, Box<NoStart>> {
+        match Node::recover(config, &mut disk, rng, clock) {
+            Ok(seats) => Ok(Node { seats, disk, mesh_waiting: 0, has_peers }),
             Err(message) => Err(Box::new(NoStart { disk, message })),
         }
     }
 
-    fn recover(config: &Config, disk: &mut Disk, rng: &mut Rng) -> Result<Vec<Seat>, String> {
+    fn recover(
+        config: &Config,
+        disk: &mut Disk,
+        rng: &mut Rng,
+        clock: TurnClock,
+    ) -> Result<Vec<Seat>, String> {
         let hasher = Hasher64::new(std::array::from_fn(|_| rng.next_u64()));
         let recovered = recover_disk(config, disk, hasher)?;
         let identity = log_identity(&identity_of(config), 0);
-        let host = || -> Box<dyn Host> { Box::new(Still) };
+        let host = || -> Box<dyn Host> { Box::new(Still(clock.clone())) };
         let starts = deal_out(config, recovered, Some(identity), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
         Ok(starts.into_iter().map(|start| seat(Core::new(start))).collect())
+    }
+
+    /// A core's logic, to look at.
+    pub fn core(&self, core: u16) -> &Core {
+        &self.seats[usize::from(core)].core
     }
 
     pub fn cores(&self) -> u16 {
@@ -211,9 +258,12 @@ impl Node {
             Output::Close { conn } => Some(Effect::Close(conn)),
             Output::PauseReceive { conn } => Some(Effect::Pause(conn)),
             Output::ResumeReceive { conn } => Some(Effect::Resume(conn)),
+            Output::Connect { attempt, address } if self.has_peers => {
+                Some(Effect::Connect { attempt, address })
+            }
             // There is no other node: nobody listens, and nobody came by the port of peers.
             Output::Connect { attempt, .. } => {
-                self.add(core, Waiting::Connected(attempt));
+                self.add(core, Waiting::Connected(attempt, Err(OsError(ECONNREFUSED))));
                 Some(Effect::Mesh(core))
             }
             Output::HandOver { conn, .. } => Some(Effect::Close(conn)),
@@ -340,9 +390,13 @@ fn deliver(core: &mut Core, input: Waiting) {
         }
         Waiting::Received(conn, bytes) => Input::Received { conn: *conn, bytes },
         Waiting::Ended(conn) => Input::ReceiveEnded { conn: *conn, error: None },
-        Waiting::Connected(attempt) => {
-            Input::Connected { attempt: *attempt, result: Err(OsError(ECONNREFUSED)) }
+        Waiting::AcceptedPeer(conn) => {
+            Input::Accepted { conn: *conn, port: Port::Peer, peer: address, local: address }
         }
+        Waiting::Connected(attempt, result) => {
+            Input::Connected { attempt: *attempt, result: *result }
+        }
+        Waiting::SendFailed(conn) => Input::SendFailed { conn: *conn, error: OsError(EPIPE) },
         Waiting::Shutdown => Input::Shutdown,
         Waiting::Sent(..) | Waiting::Log(_) => {
             return core.on_input(match input {

@@ -1,0 +1,49 @@
+//! What a simulation may see of a replica, to compare it with the others. Nothing else reads it.
+
+use engine::keyspace::digest::{Digest, digest_of_database};
+use replication::group::Role;
+use replication::ids::{Index, Term};
+
+use super::standing::Standing;
+use crate::core::Core;
+
+/// A replica between two turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub role: Role,
+    pub term: Term,
+    pub committed: Index,
+    pub last: Index,
+    /// The first entry that is still in memory for others.
+    pub first: Index,
+    pub applied: Index,
+    pub standing: Standing,
+}
+
+impl Core {
+    pub fn see_replica(&self, shard: u16) -> Option<Seen> {
+        let replica = self.replicas.get(shard)?;
+        let group = &replica.group;
+        Some(Seen {
+            role: group.role(),
+            term: group.term(),
+            committed: group.committed(),
+            last: group.last(),
+            first: group.first(),
+            applied: replica.applied,
+            standing: replica.standing,
+        })
+    }
+
+    /// The digest of a shard's first database, and the entry that it is as of; nothing while memory
+    /// is ahead of what is committed, or away.
+    pub fn see_memory(&self, shard: u16) -> Option<(Index, Digest)> {
+        let replica = self.replicas.get(shard)?;
+        let held = self.shards.get(usize::from(shard))?;
+        let behind = held.open_index() != replica.applied.0 + 1;
+        if replica.executes() && (behind || !held.effects.is_empty()) {
+            return None;
+        }
+        Some((replica.applied, digest_of_database(held, 0)))
+    }
+}

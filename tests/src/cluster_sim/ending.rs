@@ -1,0 +1,95 @@
+//! A run from start to verdict.
+
+use replication::group::Role;
+use server::replica::seen::Seen;
+
+use super::operation::Operation;
+use super::world::{Event, World};
+
+/// Virtual time that clients have under faults.
+const FAULTS_NS_MAX: u64 = 40_000_000_000;
+/// Within this a write must be answered once the faults have ceased: nodes that are down come back
+/// within two seconds, connections are given up within five, then there is an election.
+const PROGRESS_NS_MAX: u64 = 15_000_000_000;
+const SETTLE_NS_MAX: u64 = 15_000_000_000;
+/// Operations after the faults.
+const OPERATIONS_AFTER: usize = 30;
+
+impl World {
+    pub fn live(&mut self) -> Result<(), String> {
+        while self.left > 0 && self.now_ns < FAULTS_NS_MAX {
+            self.step()?;
+        }
+        self.left = 0;
+        self.calm_down()?;
+        self.outcome.virtual_ns = self.now_ns;
+        match self.go_on_in_peace() {
+            // Nobody sends checkpoints.
+            Err(_) if self.needs_checkpoint() => self.outcome.out_of_reach += 1,
+            other => other?,
+        }
+        for machine in &self.machines {
+            let node = machine.node();
+            self.outcome.checkpoints += node.map_or(0, |node| node.disk.files.named());
+        }
+        self.history.check()
+    }
+
+    fn go_on_in_peace(&mut self) -> Result<(), String> {
+        self.left = OPERATIONS_AFTER;
+        self.wake_clients();
+        self.run_until(PROGRESS_NS_MAX, "a write", |world| world.written_ns.is_some())?;
+        self.run_until(SETTLE_NS_MAX, "the last operations", World::is_quiet)?;
+        self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
+        self.audit()?;
+        self.history.note(self.now_ns, || "all start again".into());
+        for machine in 0..self.machines.len() {
+            let back_ns = self.rng.below(1_000_000);
+            self.stop(machine, machine % 2 == 0, back_ns);
+        }
+        self.run_for(2_000_000)?;
+        self.run_until(SETTLE_NS_MAX, "equal replicas after a start", World::are_equal)?;
+        self.audit()
+    }
+
+    /// Whether some node may lack entries that who leads has no more.
+    fn needs_checkpoint(&self) -> bool {
+        let seen = || self.machines.iter().filter_map(|own| own.node()?.core(0).see_replica(0));
+        let rank = |seen: &Seen| (seen.role == Role::Leader, seen.term, seen.last);
+        let Some(most) = seen().max_by_key(rank) else { return false };
+        seen().any(|seen| seen.committed.0 + 1 < most.first.0)
+    }
+
+    fn wake_clients(&mut self) {
+        for client in 0..self.clients.len() {
+            self.after(1, Event::Step { client });
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.left == 0 && self.clients.iter().all(|client| client.asked.is_empty())
+    }
+
+    /// All nodes run, have applied everything there is, and have the same.
+    fn are_equal(&self) -> bool {
+        let mut seen = self.machines.iter().map(|machine| {
+            let core = machine.node()?.core(0);
+            let (replica, memory) = (core.see_replica(0)?, core.see_memory(0)?);
+            let settled = replica.applied == replica.last && replica.committed == replica.last;
+            settled.then_some((replica.term, memory))
+        });
+        let first = seen.next().flatten();
+        first.is_some() && seen.all(|other| other == first)
+    }
+
+    /// Reads of everything from who leads.
+    fn audit(&mut self) -> Result<(), String> {
+        self.left = 0;
+        let client = &mut self.clients[0];
+        client.scripted = true;
+        client.script = Operation::audit().into();
+        let done = self.outcome.done + client.script.len();
+        self.drop_client(0);
+        self.run_until(SETTLE_NS_MAX, "reads of everything", |world| world.outcome.done >= done)
+    }
+}

@@ -1,0 +1,197 @@
+//! What goes wrong, and when.
+
+use engine::rng::Rng;
+
+use super::world::{Event, World};
+
+/// Kinds of troubles, each with its weight in a run.
+const KINDS: usize = 10;
+
+/// How bad a run is.
+pub struct Mood {
+    /// Most time between troubles.
+    period_ns: u64,
+    weights: [u64; KINDS],
+}
+
+impl Mood {
+    /// Some kinds do not come in some runs: what they hide may show.
+    pub fn random(rng: &mut Rng) -> Mood {
+        let period_ns = [300_000_000, 1_000_000_000, 3_000_000_000][rng.below(3) as usize];
+        let weights = std::array::from_fn(|_| rng.below(3).pow(2));
+        Mood { period_ns, weights }
+    }
+
+    fn pick(&self, rng: &mut Rng) -> Option<usize> {
+        let mut left = rng.below(self.weights.iter().sum::<u64>().max(1));
+        self.weights.iter().position(|weight| {
+            let here = left < *weight;
+            left = left.saturating_sub(*weight);
+            here
+        })
+    }
+}
+
+impl World {
+    pub fn trouble(&mut self) -> Result<(), String> {
+        if self.calm {
+            return Ok(());
+        }
+        let delay_ns = self.rng.below(self.mood.period_ns);
+        self.after(delay_ns, Event::Trouble);
+        let machine = self.rng.below(self.plan.nodes) as usize;
+        let Some(kind) = self.mood.pick(&mut self.rng) else { return Ok(()) };
+        let (name, machine_name) = (NAMES[kind], machine + 1);
+        self.history.note(self.now_ns, || format!("trouble at node {machine_name}: {name}"));
+        match kind {
+            0 => self.kill(machine),
+            1 => self.cut_power(machine),
+            2 => self.cut_all_power(),
+            3 | 4 => self.pause(machine, kind == 4),
+            5 => self.part(),
+            6 => self.mend()?,
+            7 => self.hurt_disk(machine),
+            8 => self.hurt_wires(),
+            _ => self.isolate_leader(),
+        }
+        Ok(())
+    }
+
+    fn back_ns(&mut self) -> u64 {
+        // Soon enough for a lease to hold that it has helped to.
+        let most_ns = if self.rng.below(2) == 0 { 10_000_000 } else { 2_000_000_000 };
+        self.rng.below(most_ns)
+    }
+
+    fn kill(&mut self, machine: usize) {
+        self.outcome.kills += usize::from(self.machines[machine].is_up());
+        let back_ns = self.back_ns();
+        self.stop(machine, false, back_ns);
+    }
+
+    fn cut_power(&mut self, machine: usize) {
+        self.outcome.power_cuts += usize::from(self.machines[machine].is_up());
+        let back_ns = self.back_ns();
+        self.stop(machine, true, back_ns);
+    }
+
+    fn cut_all_power(&mut self) {
+        (0..self.machines.len()).for_each(|machine| self.cut_power(machine));
+    }
+
+    /// The process stands still, between turns or in one.
+    fn pause(&mut self, machine: usize, in_turn: bool) {
+        self.outcome.pauses += 1;
+        let for_ns = self.rng.below(1_500_000_000);
+        let own = &mut self.machines[machine];
+        if in_turn {
+            own.stops_in_turn_ns = for_ns;
+        } else {
+            own.paused_until_ns = self.now_ns + for_ns;
+        }
+    }
+
+    /// Some cannot talk to the others, or here and there one does not hear another.
+    fn part(&mut self) {
+        let count = self.machines.len();
+        let apart: Vec<bool> = (0..count).map(|_| self.rng.below(3) == 0).collect();
+        let whole = self.rng.below(3) > 0;
+        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+        let cut: Vec<_> = pairs
+            .filter(|(from, to)| match whole {
+                true => apart[*from] != apart[*to],
+                false => from != to && self.rng.below(4) == 0,
+            })
+            .collect();
+        self.cut(cut);
+    }
+
+    fn isolate_leader(&mut self) {
+        let Some(leader) = self.leaders.values().next_back().copied() else { return };
+        let others = (0..self.machines.len()).filter(|other| *other != leader);
+        let deaf = self.rng.below(3);
+        let cut = others.flat_map(|other| {
+            let (to, from) = ((leader, other), (other, leader));
+            [to, from].into_iter().take(if deaf == 0 { 1 } else { 2 })
+        });
+        self.cut(cut.collect());
+    }
+
+    fn cut(&mut self, pairs: Vec<(usize, usize)>) {
+        self.outcome.partitions += 1;
+        let shown: Vec<_> = pairs.iter().map(|(from, to)| (from + 1, to + 1)).collect();
+        self.history.note(self.now_ns, || format!("cut: {shown:?}"));
+        self.wires.cut = pairs.into_iter().collect();
+        for wire in self.wires.cut_ones() {
+            let delay_ns = 500_000_000 + self.rng.below(4_000_000_000);
+            self.after(delay_ns, Event::TimeOut { wire });
+        }
+        let delay_ns = self.rng.below(4_000_000_000);
+        self.after(delay_ns, Event::Mend);
+    }
+
+    pub fn mend(&mut self) -> Result<(), String> {
+        self.wires.cut.clear();
+        self.let_go()
+    }
+
+    fn hurt_disk(&mut self, machine: usize) {
+        let until_ns = self.now_ns + self.rng.below(2_000_000_000);
+        let kind = self.rng.below(4);
+        let own = &mut self.machines[machine];
+        match kind {
+            0 => own.disk_fails = own.is_up(),
+            1 => {
+                own.disk_full_until_ns = until_ns;
+                self.outcome.disks_full += 1;
+            }
+            _ => own.disk_slow_until_ns = until_ns,
+        }
+    }
+
+    fn hurt_wires(&mut self) {
+        let breaks = self.rng.below(2) == 0;
+        for wire in self.wires.ids() {
+            if self.rng.below(3) > 0 {
+                continue;
+            }
+            if breaks {
+                self.break_wire(wire);
+            } else if let Some(own) = self.wires.get_mut(wire) {
+                own.stalled = true;
+                let delay_ns = self.rng.below(1_000_000_000);
+                self.after(delay_ns, Event::Unstall { wire });
+            }
+        }
+    }
+
+    /// From now on nothing goes wrong; what was wrong is put right.
+    pub fn calm_down(&mut self) -> Result<(), String> {
+        self.calm = true;
+        self.calm_since_ns = self.now_ns;
+        self.history.note(self.now_ns, || "the faults cease".into());
+        for machine in &mut self.machines {
+            machine.disk_fails = false;
+            machine.disk_full_until_ns = 0;
+            machine.disk_slow_until_ns = 0;
+            machine.stops_in_turn_ns = 0;
+        }
+        for wire in self.wires.ids() {
+            self.unstall(wire)?;
+        }
+        self.mend()
+    }
+}
+
+const NAMES: [&str; KINDS] = [
+    "kill",
+    "power cut",
+    "power cut of all",
+    "pause",
+    "pause in a turn",
+    "partition",
+    "partitions end",
+    "disk",
+    "connections",
+    "the leader is cut off",
+];

@@ -1,0 +1,215 @@
+//! What clients asked and what they were told, and whether that can be.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::growth::{self, Step};
+use super::operation::Operation;
+use super::register::{self, Access};
+
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Written,
+    Value(Option<u64>),
+    Length(u64),
+    Elements(Vec<u64>),
+}
+
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// Not yet, or never: a write may be done any time later, once or never.
+    Unknown,
+    /// It was not done.
+    Refused,
+    Done {
+        at_ns: u64,
+        seen: Seen,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub operation: Operation,
+    pub asked_ns: u64,
+    /// Among all connections of all clients.
+    pub connection: u64,
+    /// The connection takes what a follower has.
+    pub stale: bool,
+    pub ending: Ending,
+}
+
+/// Lines that are kept for a report.
+const LINES_MAX: usize = 120;
+
+thread_local! {
+    /// Of this thread's last history: a panic reports them too.
+    static LINES: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// What happened last in this thread's history.
+pub fn last_lines() -> String {
+    LINES.with_borrow(|lines| lines.iter().map(|line| format!("\n{line}")).collect())
+}
+
+pub struct History {
+    records: Vec<Record>,
+}
+
+/// What a key is, with its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Register(u64),
+    Pair(u64),
+    Counter(u64),
+    List(u64),
+}
+
+impl History {
+    pub fn begin() -> History {
+        LINES.with_borrow_mut(VecDeque::clear);
+        History { records: Vec::new() }
+    }
+
+    pub fn note(&mut self, now_ns: u64, line: impl FnOnce() -> String) {
+        LINES.with_borrow_mut(|lines| {
+            if lines.len() == LINES_MAX {
+                lines.pop_front();
+            }
+            lines.push_back(format!("{:>14.6} ms  {}", now_ns as f64 / 1e6, line()));
+        });
+    }
+
+    /// An operation is under way, under the number returned.
+    pub fn ask(&mut self, record: Record) -> usize {
+        self.records.push(record);
+        self.records.len() - 1
+    }
+
+    pub fn end(&mut self, number: usize, ending: Ending) {
+        self.records[number].ending = ending;
+    }
+
+    pub fn get(&self, number: usize) -> &Record {
+        &self.records[number]
+    }
+
+    /// What is known of a value that a client has tried to write.
+    pub fn check(&self) -> Result<(), String> {
+        let mut by_key: BTreeMap<Key, Vec<&Record>> = BTreeMap::new();
+        let counts = |record: &&Record| match record.ending {
+            Ending::Refused => false,
+            Ending::Unknown => record.operation.writes(),
+            Ending::Done { .. } => true,
+        };
+        for record in self.records.iter().filter(counts) {
+            by_key.entry(key_of(&record.operation)).or_default().push(record);
+        }
+        for (key, records) in by_key {
+            let verdict = match key {
+                Key::Register(_) | Key::Pair(_) => check_register(&records),
+                Key::Counter(_) | Key::List(_) => check_growth(&records),
+            };
+            verdict.map_err(|what| format!("{key:?}: {what}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn key_of(operation: &Operation) -> Key {
+    match *operation {
+        Operation::Set { key, .. } | Operation::Get { key } => Key::Register(key),
+        Operation::Increment { key } | Operation::Count { key } => Key::Counter(key),
+        Operation::Push { key, .. } | Operation::Range { key } => Key::List(key),
+        Operation::SetPair { key, .. } | Operation::GetPair { key, .. } => Key::Pair(key),
+    }
+}
+
+fn answered_ns(record: &Record) -> u64 {
+    match record.ending {
+        Ending::Done { at_ns, .. } => at_ns,
+        Ending::Unknown | Ending::Refused => u64::MAX,
+    }
+}
+
+fn access(record: &Record) -> Access {
+    let value = match (record.operation, &record.ending) {
+        (Operation::Set { value, .. } | Operation::SetPair { value, .. }, _) => Some(value),
+        (_, Ending::Done { seen: Seen::Value(value), .. }) => *value,
+        _ => None,
+    };
+    Access {
+        value,
+        writes: record.operation.writes(),
+        asked_ns: record.asked_ns,
+        answered_ns: answered_ns(record),
+    }
+}
+
+fn check_register(records: &[&Record]) -> Result<(), String> {
+    let current: Vec<Access> =
+        records.iter().filter(|record| !record.stale).map(|record| access(record)).collect();
+    register::check(&current)?;
+    let writes = current.iter().filter(|access| access.writes);
+    let writes: BTreeMap<u64, &Access> =
+        writes.filter_map(|access| Some((access.value?, access))).collect();
+    let mut last: BTreeMap<u64, Access> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.stale) {
+        let read = access(record);
+        let written = match read.value {
+            Some(value) => {
+                let known = writes.get(&value).ok_or(format!("{read:?}: nobody wrote that"))?;
+                if known.asked_ns > read.answered_ns {
+                    return Err(format!("{read:?}: written later, {known:?}"));
+                }
+                **known
+            }
+            None => Access { asked_ns: 0, answered_ns: 0, ..read },
+        };
+        // Their order is known where one was over before the other began.
+        if let Some(before) = last.insert(record.connection, written)
+            && before.value != written.value
+            && (written.value.is_none() || written.answered_ns < before.asked_ns)
+        {
+            return Err(format!("a follower goes back from {before:?} to {written:?}: {read:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn check_growth(records: &[&Record]) -> Result<(), String> {
+    let steps: Vec<Step> = records.iter().map(|record| step(record)).collect();
+    growth::check(&steps)?;
+    let mut last: BTreeMap<u64, &Step> = BTreeMap::new();
+    for (record, step) in records.iter().zip(&steps).filter(|(record, _)| record.stale) {
+        if let Some(before) = last.insert(record.connection, step)
+            && step.length < before.length
+        {
+            return Err(format!("a follower goes back from {before:?} to {step:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn step(record: &Record) -> Step {
+    let (length, elements) = match &record.ending {
+        Ending::Done { seen: Seen::Length(length), .. } => (*length, None),
+        Ending::Done { seen: Seen::Elements(elements), .. } => {
+            (elements.len() as u64, Some(elements.clone()))
+        }
+        _ => (0, None),
+    };
+    let element = match record.operation {
+        Operation::Push { value, .. } => Some(value),
+        _ => None,
+    };
+    Step {
+        grows: record.operation.writes(),
+        element,
+        asked_ns: record.asked_ns,
+        answered_ns: answered_ns(record),
+        length,
+        elements,
+        stale: record.stale,
+    }
+}

@@ -1,0 +1,188 @@
+//! A machine: its disk, its clock, and the node that runs on it when it is up.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use engine::rng::Rng;
+use replication::group::NodeId;
+use replication::log::limits::SEGMENT_BYTES_MIN;
+use server::config::Config;
+use server::config::cluster::Cluster;
+use server::core::io::ConnId;
+
+use crate::sim::disk::Disk;
+use crate::sim::node::{Node, TurnClock};
+
+/// Machine `n` has node `n + 1`, and listens to others at this port plus `n`.
+const PEER_PORT: u16 = 20_000;
+/// Clocks differ in speed by 48 thousandths at most: the lease allows for 50.
+const SLOWEST_PER_MILLE: u64 = 976;
+const SPREAD_PER_MILLE: u64 = 48;
+
+/// A run writes less.
+const ROOMY_SEGMENT_BYTES: u64 = 8 << 20;
+
+pub enum State {
+    Up(Box<Node>),
+    Down(Box<Disk>),
+}
+
+/// A place for a connection of a node.
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    wire: Option<u64>,
+}
+
+pub struct Machine {
+    pub number: usize,
+    pub config: Config,
+    pub state: State,
+    /// Starts so far: what was meant for one before is not for this one.
+    pub start: u32,
+    /// When its next turn is.
+    pub turn: Option<(u64, u64)>,
+    /// The process stands still.
+    pub paused_until_ns: u64,
+    /// Its next turn stops for so long, after it has read the clock.
+    pub stops_in_turn_ns: u64,
+    pub in_turn: bool,
+    pub disk_slow_until_ns: u64,
+    pub disk_full_until_ns: u64,
+    /// The next disk operation to end fails.
+    pub disk_fails: bool,
+    clock: TurnClock,
+    rate_per_mille: u64,
+    offset_ns: u64,
+    slots: Vec<Slot>,
+}
+
+impl Machine {
+    /// `roomy`: its log keeps everything, however many checkpoints there are.
+    pub fn new(number: usize, count: u64, roomy: bool, rng: &mut Rng) -> Machine {
+        let address = |n: u64| SocketAddr::from(([10, 0, 0, n as u8], PEER_PORT + n as u16 - 1));
+        let nodes = (1..=count).map(|n| (NodeId(n), address(n))).collect();
+        let node = NodeId(number as u64 + 1);
+        let config = Config {
+            cores: 1,
+            shards: Some(1),
+            log_segment_bytes: match roomy {
+                true => ROOMY_SEGMENT_BYTES,
+                false => SEGMENT_BYTES_MIN * (1 + rng.below(3)),
+            },
+            log_writes_in_flight: 1 + rng.below(3) as usize,
+            checkpoint_log_bytes: 500 + rng.below(20_000),
+            checkpoint_bytes_per_second: rng.below(2) * 100_000_000,
+            cluster: Some(Cluster { id: 0x51, node, nodes }),
+            ..Config::default()
+        };
+        Machine {
+            number,
+            config,
+            state: State::Down(Box::default()),
+            start: 0,
+            turn: None,
+            paused_until_ns: 0,
+            stops_in_turn_ns: 0,
+            in_turn: false,
+            disk_slow_until_ns: 0,
+            disk_full_until_ns: 0,
+            disk_fails: false,
+            clock: TurnClock::default(),
+            rate_per_mille: SLOWEST_PER_MILLE + rng.below(SPREAD_PER_MILLE),
+            offset_ns: 1 + rng.below(1 << 40),
+            slots: Vec::new(),
+        }
+    }
+
+    /// Which machine listens at an address.
+    pub fn at(address: SocketAddr) -> usize {
+        usize::from(address.port() - PEER_PORT)
+    }
+
+    pub fn node(&self) -> Option<&Node> {
+        match &self.state {
+            State::Up(node) => Some(node),
+            State::Down(_) => None,
+        }
+    }
+
+    pub fn node_mut(&mut self) -> Option<&mut Node> {
+        match &mut self.state {
+            State::Up(node) => Some(node),
+            State::Down(_) => None,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.node().is_some()
+    }
+
+    pub fn local_ns(&self, true_ns: u64) -> u64 {
+        true_ns * self.rate_per_mille / 1000 + self.offset_ns
+    }
+
+    /// When its clock will have come to this.
+    pub fn true_ns(&self, local_ns: u64) -> u64 {
+        local_ns.saturating_sub(self.offset_ns) * 1000 / self.rate_per_mille + 1
+    }
+
+    /// What its node reads as the time in the middle of a turn.
+    pub fn set_clock(&self, true_ns: u64) {
+        self.clock.store(self.local_ns(true_ns), Ordering::Relaxed);
+    }
+
+    /// Starts the node from what is on the disk.
+    pub fn boot(&mut self, rng: &mut Rng) -> Result<(), String> {
+        let State::Down(disk) = &mut self.state else { return Ok(()) };
+        let disk = std::mem::take(&mut **disk);
+        let started = Node::start_among_peers(&self.config, disk, rng, self.clock.clone());
+        let node = started.map_err(|no| format!("node {}: {}", self.number + 1, no.message))?;
+        if !node.disk.damaged.is_empty() {
+            return Err(format!("node {}: damaged: {:?}", self.number + 1, node.disk.damaged));
+        }
+        self.state = State::Up(Box::new(node));
+        self.start += 1;
+        self.slots.clear();
+        self.turn = None;
+        self.in_turn = false;
+        Ok(())
+    }
+
+    /// The process is no more, with what the disk has not yet.
+    pub fn stop(&mut self, rng: &mut Rng) {
+        let State::Up(node) = &mut self.state else { return };
+        let mut disk = std::mem::take(&mut node.disk);
+        disk.cut_power(rng, None);
+        self.state = State::Down(Box::new(disk));
+        self.paused_until_ns = 0;
+        self.stops_in_turn_ns = 0;
+        self.disk_fails = false;
+    }
+
+    /// A name for a connection, the lowest place that is free.
+    pub fn take_slot(&mut self) -> ConnId {
+        let free = self.slots.iter().position(|slot| slot.wire.is_none());
+        let place = free.unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[place];
+        slot.generation += 1;
+        slot.wire = Some(0);
+        ConnId { index: place as u32, generation: slot.generation }
+    }
+
+    pub fn set_wire(&mut self, conn: ConnId, wire: u64) {
+        self.slots[conn.index as usize].wire = Some(wire);
+    }
+
+    pub fn wire_of(&self, conn: ConnId) -> Option<u64> {
+        let slot = self.slots.get(conn.index as usize)?;
+        slot.wire.filter(|_| slot.generation == conn.generation)
+    }
+
+    pub fn free_slot(&mut self, conn: ConnId) {
+        self.slots[conn.index as usize].wire = None;
+    }
+}

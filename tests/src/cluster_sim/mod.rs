@@ -1,0 +1,29 @@
+//! The simulator of a whole cluster: real nodes on virtual disks, networks and clocks that drift,
+//! in one thread, from one seed, with clients that move to who leads. A seed that fails is a bug
+//! report: the same seed fails again.
+//!
+//! # Layout
+//! - [`plan`]: what a seed is run with, and what happened.
+//! - [`world`]: events, in order; [`network`] and [`nodes`]: those of each kind; [`faults`]: what
+//!   goes wrong; [`ending`]: the faults cease, and the verdict.
+//! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
+//! - [`client`]: what virtual clients hold; [`talk`]: what they do; [`operation`]: what they ask.
+//! - [`history`]: what was asked and answered, and what must hold of it: [`register`], [`growth`].
+
+pub mod client;
+pub mod ending;
+pub mod faults;
+pub mod growth;
+pub mod history;
+pub mod machine;
+pub mod network;
+pub mod nodes;
+pub mod operation;
+pub mod plan;
+pub mod register;
+pub mod talk;
+pub mod wires;
+pub mod world;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What happens at the machines: turns, disk operations, starts and ends; and what must hold of
+//! the replicas after each turn.
+
+use engine::rng::Rng;
+use replication::group::Role;
+use server::replica::standing::Standing;
+
+use super::machine::{Machine, State};
+use super::wires::Parcel;
+use super::world::{Event, World};
+use crate::sim::node::{Effect, Waiting};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+impl World {
+    pub fn boot(&mut self, machine: usize) -> Result<(), String> {
+        self.machines[machine].boot(&mut self.rng)?;
+        self.history.note(self.now_ns, || format!("node {} starts", machine + 1));
+        self.schedule_turn(machine, self.now_ns);
+        Ok(())
+    }
+
+    /// The process ends; what others hear of that, and when, depends. It comes back after a while.
+    pub fn stop(&mut self, machine: usize, silent: bool, back_after_ns: u64) {
+        if !self.machines[machine].is_up() {
+            return;
+        }
+        let node = self.machines[machine].node();
+        self.outcome.checkpoints += node.map_or(0, |node| node.disk.files.named());
+        for wire in self.wires.of_machine(machine) {
+            let Some(own) = self.wires.get_mut(wire) else { continue };
+            let end = usize::from(own.machine(1) == Some(machine));
+            self.wires.leave(wire, end);
+            if silent {
+                let delay_ns = self.rng.below(4_000_000_000);
+                self.after(delay_ns, Event::Broken { wire, end: 1 - end });
+            } else {
+                self.send_parcel(wire, 1 - end, Parcel::Gone);
+            }
+        }
+        self.machines[machine].stop(&mut self.rng);
+        let start = self.machines[machine].start;
+        self.after(back_after_ns, Event::Boot { machine, start });
+    }
+
+    pub fn schedule_turn(&mut self, machine: usize, at_ns: u64) {
+        let at_ns = at_ns.max(self.now_ns);
+        let own = &self.machines[machine];
+        if own.turn.is_some_and(|(other_ns, _)| other_ns <= at_ns) {
+            return;
+        }
+        let start = own.start;
+        let place = self.at(at_ns, Event::Turn { machine, start });
+        self.machines[machine].turn = Some(place);
+    }
+
+    /// A node has something to do and gets to it soon.
+    pub fn schedule_soon(&mut self, machine: usize) {
+        let delay_ns = self.rng.below(20_000);
+        self.schedule_turn(machine, self.now_ns + delay_ns);
+    }
+
+    pub fn add(&mut self, machine: usize, input: Waiting) {
+        if let Some(node) = self.machines[machine].node_mut() {
+            node.add(0, input);
+            self.schedule_soon(machine);
+        }
+    }
+
+    pub fn on_turn(&mut self, machine: usize, start: u32, place: (u64, u64)) -> Result<(), String> {
+        let own = &mut self.machines[machine];
+        if own.start != start || own.turn != Some(place) {
+            return Ok(());
+        }
+        own.turn = None;
+        if !own.is_up() || own.in_turn {
+            return Ok(());
+        }
+        if own.paused_until_ns > self.now_ns {
+            let until_ns = own.paused_until_ns;
+            self.schedule_turn(machine, until_ns);
+            return Ok(());
+        }
+        let began_ns = own.local_ns(self.now_ns);
+        let stop_ns = std::mem::take(&mut own.stops_in_turn_ns);
+        if stop_ns > 0 {
+            own.in_turn = true;
+            self.after(stop_ns, Event::Rest { machine, start, began_ns });
+            return Ok(());
+        }
+        self.turn(machine, began_ns)
+    }
+
+    pub fn on_rest(&mut self, machine: usize, start: u32, began_ns: u64) -> Result<(), String> {
+        let own = &mut self.machines[machine];
+        if own.start != start || !own.is_up() {
+            return Ok(());
+        }
+        own.in_turn = false;
+        self.turn(machine, began_ns)?;
+        self.schedule_soon(machine);
+        Ok(())
+    }
+
+    fn turn(&mut self, machine: usize, began_ns: u64) -> Result<(), String> {
+        let own = &mut self.machines[machine];
+        own.set_clock(self.now_ns);
+        let Some(node) = own.node_mut() else { return Ok(()) };
+        let rebuilding = is_rebuilding(node.core(0).see_replica(0).map(|seen| seen.standing));
+        let effects = node.turn(0, began_ns);
+        let after = is_rebuilding(node.core(0).see_replica(0).map(|seen| seen.standing));
+        self.outcome.rebuilds += usize::from(after && !rebuilding);
+        let took_ns = 1_000 + self.rng.below(10_000);
+        for effect in effects {
+            self.carry_out(machine, effect, took_ns);
+        }
+        self.look_at(machine)
+    }
+
+    fn carry_out(&mut self, machine: usize, effect: Effect, took_ns: u64) {
+        let start = self.machines[machine].start;
+        match effect {
+            Effect::Send { conn, bytes } => {
+                if let Some((wire, end)) = self.find_wire(machine, conn) {
+                    self.send_bytes(wire, end, bytes, took_ns);
+                }
+            }
+            Effect::Close(conn) => {
+                if let Some((wire, end)) = self.find_wire(machine, conn) {
+                    self.close_end(wire, end);
+                }
+                self.machines[machine].free_slot(conn);
+            }
+            Effect::Connect { attempt, address } => {
+                let delay_ns = took_ns + self.delay_ns();
+                let to = Machine::at(address);
+                self.after(delay_ns, Event::Dial { machine, start, attempt, to });
+            }
+            Effect::Pause(_) | Effect::Resume(_) => {}
+            Effect::Mesh(_) => unreachable!("a node of a cluster has one core"),
+            Effect::Disk(operation) => {
+                let slow = self.machines[machine].disk_slow_until_ns > self.now_ns;
+                let most_ns = match (slow, self.rng.below(20)) {
+                    (true, _) => 150_000_000,
+                    (false, 0) => 20_000_000,
+                    _ => 300_000,
+                };
+                let delay_ns = took_ns + 20_000 + self.rng.below(most_ns);
+                self.after(delay_ns, Event::Disk { machine, start, operation });
+            }
+            Effect::Wake(local_ns) => {
+                let at_ns = self.machines[machine].true_ns(local_ns);
+                self.schedule_turn(machine, at_ns.max(self.now_ns + took_ns));
+            }
+            Effect::Fail(message) => {
+                self.history.note(self.now_ns, || format!("node {}: {message}", machine + 1));
+                self.outcome.disk_failures += 1;
+                if !message.contains("log of core") {
+                    self.unexplained.get_or_insert(message);
+                }
+                let back_ns = self.rng.below(1_000_000_000);
+                self.stop(machine, false, back_ns);
+            }
+        }
+    }
+
+    pub fn on_disk(&mut self, machine: usize, start: u32, operation: u64) {
+        let full = self.machines[machine].disk_full_until_ns > self.now_ns;
+        let own = &mut self.machines[machine];
+        if own.start != start {
+            return;
+        }
+        let fails = own.disk_fails;
+        let State::Up(node) = &mut own.state else { return };
+        let rng: &mut Rng = &mut self.rng;
+        if fails && node.disk.is_log_write(0, operation) {
+            own.disk_fails = false;
+            node.fail_disk(0, operation, EIO, rng);
+        } else if full && node.disk.is_preparation(0, operation) {
+            node.fail_disk(0, operation, ENOSPC, rng);
+        } else {
+            node.finish_disk(0, operation);
+        }
+        self.schedule_soon(machine);
+    }
+
+    /// What must hold of a replica and the others' at any time.
+    fn look_at(&mut self, machine: usize) -> Result<(), String> {
+        if let Some(message) = self.unexplained.take() {
+            return Err(format!("node {} stopped: {message}", machine + 1));
+        }
+        let Some(node) = self.machines[machine].node() else { return Ok(()) };
+        let core = node.core(0);
+        let Some(seen) = core.see_replica(0) else {
+            return Err("a node of a cluster without a replica".into());
+        };
+        self.outcome.terms = self.outcome.terms.max(seen.term.0);
+        if seen.role == Role::Leader {
+            let leader = *self.leaders.entry(seen.term.0).or_insert(machine);
+            if leader != machine {
+                return Err(format!("nodes {} and {} lead: {seen:?}", leader + 1, machine + 1));
+            }
+        }
+        if let Some((index, digest)) = core.see_memory(0) {
+            let known = *self.digests.entry(index.0).or_insert(digest);
+            if known != digest {
+                return Err(format!(
+                    "node {} has {digest} as of entry {}, another had {known}: {seen:?}",
+                    machine + 1,
+                    index.0
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_rebuilding(standing: Option<Standing>) -> bool {
+    matches!(standing, Some(Standing::Rebuilding { .. }))
+}

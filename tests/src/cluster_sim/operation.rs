@@ -1,0 +1,172 @@
+//! What clients ask: every value once, few keys.
+
+use engine::rng::Rng;
+
+use super::history::Seen;
+use crate::harness::client::encode;
+use crate::sim::client::Reply;
+
+pub const REGISTERS: u64 = 3;
+pub const COUNTERS: u64 = 2;
+pub const LISTS: u64 = 2;
+pub const PAIRS: u64 = 2;
+
+/// Most filler behind a value: the log is to grow.
+const FILLER_BYTES_MAX: u64 = 600;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Set {
+        key: u64,
+        value: u64,
+    },
+    Get {
+        key: u64,
+    },
+    Increment {
+        key: u64,
+    },
+    Count {
+        key: u64,
+    },
+    Push {
+        key: u64,
+        value: u64,
+    },
+    Range {
+        key: u64,
+    },
+    /// Both halves of a pair get the value, in one command or a transaction.
+    SetPair {
+        key: u64,
+        value: u64,
+        transaction: bool,
+    },
+    GetPair {
+        key: u64,
+        transaction: bool,
+    },
+}
+
+impl Operation {
+    pub fn random(rng: &mut Rng, value: u64, only_reads: bool) -> Operation {
+        let transaction = rng.below(2) == 0;
+        let write = !only_reads && rng.below(2) == 0;
+        match (rng.below(8), write) {
+            (0..=2, true) => Operation::Set { key: rng.below(REGISTERS), value },
+            (0..=2, false) => Operation::Get { key: rng.below(REGISTERS) },
+            (3, true) => Operation::Increment { key: rng.below(COUNTERS) },
+            (3, false) => Operation::Count { key: rng.below(COUNTERS) },
+            (4 | 5, true) => Operation::Push { key: rng.below(LISTS), value },
+            (4 | 5, false) => Operation::Range { key: rng.below(LISTS) },
+            (_, true) => Operation::SetPair { key: rng.below(PAIRS), value, transaction },
+            (_, false) => Operation::GetPair { key: rng.below(PAIRS), transaction },
+        }
+    }
+
+    /// Reads of everything.
+    pub fn audit() -> Vec<Operation> {
+        let gets = (0..REGISTERS).map(|key| Operation::Get { key });
+        let counts = (0..COUNTERS).map(|key| Operation::Count { key });
+        let ranges = (0..LISTS).map(|key| Operation::Range { key });
+        let pairs = (0..PAIRS).map(|key| Operation::GetPair { key, transaction: false });
+        gets.chain(counts).chain(ranges).chain(pairs).collect()
+    }
+
+    pub fn writes(&self) -> bool {
+        matches!(
+            self,
+            Operation::Set { .. }
+                | Operation::Increment { .. }
+                | Operation::Push { .. }
+                | Operation::SetPair { .. }
+        )
+    }
+
+    pub fn encode(&self, rng: &mut Rng) -> Vec<u8> {
+        let filler = "x".repeat(rng.below(FILLER_BYTES_MAX) as usize);
+        let words = match *self {
+            Operation::Set { key, value } => format!("SET r{key} {value}:{filler}"),
+            Operation::Get { key } => format!("GET r{key}"),
+            Operation::Increment { key } => format!("INCR c{key}"),
+            Operation::Count { key } => format!("GET c{key}"),
+            Operation::Push { key, value } => format!("RPUSH l{key} {value}"),
+            Operation::Range { key } => format!("LRANGE l{key} 0 -1"),
+            Operation::SetPair { key, value, transaction: false } => {
+                format!("MSET a{key} {value} b{key} {value}")
+            }
+            Operation::GetPair { key, transaction: false } => format!("MGET a{key} b{key}"),
+            Operation::SetPair { key, value, transaction: true } => {
+                format!("MULTI;SET a{key} {value};SET b{key} {value};EXEC")
+            }
+            Operation::GetPair { key, transaction: true } => {
+                format!("MULTI;GET a{key};GET b{key};EXEC")
+            }
+        };
+        let command = |words: &str| encode(&words.split(' ').collect::<Vec<_>>());
+        words.split(';').flat_map(command).collect()
+    }
+
+    pub fn reply_count(&self) -> usize {
+        match self {
+            Operation::SetPair { transaction: true, .. }
+            | Operation::GetPair { transaction: true, .. } => 4,
+            _ => 1,
+        }
+    }
+
+    /// What its last reply says; no reply is an error here.
+    pub fn read(&self, reply: &Reply) -> Result<Seen, String> {
+        let wrong = || Err(format!("{self:?} was answered {reply:?}"));
+        match (self, reply) {
+            (Operation::Set { .. }, Reply::Simple(_)) => Ok(Seen::Written),
+            (Operation::SetPair { transaction: false, .. }, Reply::Simple(_)) => Ok(Seen::Written),
+            (Operation::SetPair { transaction: true, .. }, Reply::Many(parts)) => {
+                let all = parts.iter().all(|part| matches!(part, Reply::Simple(_)));
+                if all && parts.len() == 2 { Ok(Seen::Written) } else { wrong() }
+            }
+            (Operation::Get { .. }, _) => Ok(Seen::Value(value(reply)?)),
+            (Operation::Increment { .. } | Operation::Push { .. }, Reply::Integer(length)) => {
+                Ok(Seen::Length(*length as u64))
+            }
+            (Operation::Count { .. }, _) => Ok(Seen::Length(value(reply)?.unwrap_or(0))),
+            (Operation::Range { .. }, Reply::Many(items)) => {
+                let elements = items.iter().map(|item| value(item)?.ok_or("no element".into()));
+                Ok(Seen::Elements(elements.collect::<Result<_, String>>()?))
+            }
+            (Operation::GetPair { .. }, Reply::Many(halves)) => match &halves[..] {
+                [left, right] if value(left)? == value(right)? => Ok(Seen::Value(value(left)?)),
+                _ => Err(format!("half a pair: {reply:?}")),
+            },
+            _ => wrong(),
+        }
+    }
+}
+
+fn value(reply: &Reply) -> Result<Option<u64>, String> {
+    match reply {
+        Reply::Null => Ok(None),
+        Reply::Bulk(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            let number = text.split(':').next().and_then(|number| number.parse().ok());
+            number.map(Some).ok_or_else(|| format!("not a value: {text}"))
+        }
+        other => Err(format!("not a value: {other:?}")),
+    }
+}
+
+/// Why an operation was surely not done, if its replies say so.
+pub fn refusal(replies: &[Reply]) -> Result<Option<&str>, String> {
+    let error = |reply: &Reply| matches!(reply, Reply::Error(_));
+    let within = replies.iter().find_map(|reply| match reply {
+        Reply::Error(text) => Some(text.as_str()),
+        Reply::Many(parts) if !parts.is_empty() && parts.iter().all(error) => match &parts[0] {
+            Reply::Error(text) => Some(text.as_str()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let Some(first) = within else { return Ok(None) };
+    let known = ["READONLY ", "MISCONF ", "EXECABORT "].iter().any(|word| first.starts_with(word));
+    if known { Ok(Some(first)) } else { Err(format!("an error nobody expects: {first}")) }
+}

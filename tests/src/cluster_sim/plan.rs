@@ -1,0 +1,84 @@
+//! What a seed is run with, and what happened.
+
+use std::fmt;
+
+/// Everything else comes from the seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub nodes: u64,
+    pub clients: usize,
+    pub operations: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub done: usize,
+    pub refused: usize,
+    pub unknown: usize,
+    /// Reads that followers answered.
+    pub follower_reads: usize,
+    pub kills: usize,
+    pub power_cuts: usize,
+    pub disk_failures: usize,
+    pub pauses: usize,
+    pub partitions: usize,
+    pub wires_broken: usize,
+    pub disks_full: usize,
+    pub terms: u64,
+    pub checkpoints: usize,
+    pub rebuilds: usize,
+    /// Runs that ended with a node that needs a checkpoint of another.
+    pub out_of_reach: usize,
+    pub virtual_ns: u64,
+    /// Of everything that the clients heard, and when: the same for the same seed.
+    pub digest: u64,
+}
+
+impl Outcome {
+    pub fn add(&mut self, other: &Outcome) {
+        self.done += other.done;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.follower_reads += other.follower_reads;
+        self.kills += other.kills;
+        self.power_cuts += other.power_cuts;
+        self.disk_failures += other.disk_failures;
+        self.pauses += other.pauses;
+        self.partitions += other.partitions;
+        self.wires_broken += other.wires_broken;
+        self.disks_full += other.disks_full;
+        self.terms += other.terms;
+        self.checkpoints += other.checkpoints;
+        self.rebuilds += other.rebuilds;
+        self.out_of_reach += other.out_of_reach;
+        self.virtual_ns += other.virtual_ns;
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
+             power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
+             connections, {} terms, {} checkpoints, {} rebuilds, {} out of reach, {:.1} s of virtual time",
+            self.done,
+            self.refused,
+            self.unknown,
+            self.follower_reads,
+            self.kills,
+            self.power_cuts,
+            self.disk_failures,
+            self.disks_full,
+            self.pauses,
+            self.partitions,
+            self.wires_broken,
+            self.terms,
+            self.checkpoints,
+            self.rebuilds,
+            self.out_of_reach,
+            self.virtual_ns as f64 / 1e9
+        )
+    }
+}

@@ -1,0 +1,242 @@
+//! What clients do: ask, wait, lose patience, go where they are told to.
+
+use engine::rng::Rng;
+
+use super::client::Asked;
+use super::history::{Ending, Record, Seen};
+use super::operation::{Operation, refusal};
+use super::wires::End;
+use super::world::{Event, World};
+use crate::harness::client::encode;
+use crate::sim::client::Reply;
+use crate::sim::node::Waiting;
+
+/// Clients wait so long for an answer, or less.
+const PATIENCE_NS_MAX: u64 = 2_000_000_000;
+const PIPELINE_MAX: u64 = 3;
+/// Reads of a follower by one connection.
+const READS_MAX: u64 = 30;
+
+impl World {
+    pub fn client_step(&mut self, client: usize) {
+        let own = &self.clients[client];
+        let script = !own.script.is_empty();
+        if !own.asked.is_empty() || self.left == 0 && !script || !self.connect_client(client) {
+            return;
+        }
+        if self.clients[client].reads_left == 0 {
+            return self.drop_client(client);
+        }
+        let pipeline = if self.rng.below(3) == 0 { self.rng.below(PIPELINE_MAX) } else { 0 };
+        for _ in 0..=pipeline {
+            let own = &mut self.clients[client];
+            let operation = match own.script.pop_front() {
+                Some(operation) => operation,
+                None if script || self.left == 0 => break,
+                None => {
+                    // Reads of followers do not count: they go on whatever happens.
+                    let reader = own.reader;
+                    self.left -= usize::from(!reader);
+                    own.reads_left -= u64::from(reader && own.reads_left > 0);
+                    self.last_value += 1;
+                    Operation::random(&mut self.rng, self.last_value, reader)
+                }
+            };
+            self.ask(client, operation);
+        }
+        self.await_answers(client);
+    }
+
+    fn await_answers(&mut self, client: usize) {
+        let own = &self.clients[client];
+        let (connection, answers) = (own.connection, own.answers);
+        let delay_ns = PATIENCE_NS_MAX / 10 + self.rng.below(PATIENCE_NS_MAX);
+        self.after(delay_ns, Event::Patience { client, connection, answers });
+    }
+
+    fn ask(&mut self, client: usize, operation: Operation) {
+        let now_ns = self.now_ns;
+        let own = &mut self.clients[client];
+        let (connection, stale, machine) = (own.connection, own.reader, own.machine);
+        let Some(wire) = own.wire else { return };
+        let record =
+            Record { operation, asked_ns: now_ns, connection, stale, ending: Ending::Unknown };
+        let record = self.history.ask(record);
+        own.asked.push_back(Asked {
+            record: Some(record),
+            operation: Some(operation),
+            replies: Vec::new(),
+        });
+        let bytes = operation.encode(&mut self.rng);
+        self.send_bytes(wire, 0, bytes, 0);
+        self.history.note(now_ns, || {
+            let reader = if stale { " (reader)" } else { "" };
+            format!("client {client}{reader} asks node {}: {operation:?}", machine + 1)
+        });
+    }
+
+    /// Whether it is connected, perhaps just now. Otherwise it tries another machine in a while.
+    fn connect_client(&mut self, client: usize) -> bool {
+        if self.clients[client].wire.is_some() {
+            return true;
+        }
+        let machine = self.clients[client].machine;
+        if !self.machines[machine].is_up() {
+            self.move_client(client, None);
+            return false;
+        }
+        let (conn, there) = self.new_end(machine);
+        let wire = self.wires.join([End::Client(client), there]);
+        self.machines[machine].set_wire(conn, wire);
+        self.add(machine, Waiting::Accepted(conn));
+        self.last_connection += 1;
+        let own = &mut self.clients[client];
+        own.wire = Some(wire);
+        own.connection = self.last_connection;
+        own.reader = !own.scripted && self.rng.below(4) == 0;
+        own.reads_left = 1 + self.rng.below(READS_MAX);
+        if own.reader {
+            own.asked.push_back(Asked { record: None, operation: None, replies: Vec::new() });
+            self.send_bytes(wire, 0, encode(&["READONLY"]), 0);
+        }
+        true
+    }
+
+    /// It goes to that machine, or any.
+    fn move_client(&mut self, client: usize, to: Option<usize>) {
+        let machine = to.unwrap_or_else(|| self.rng.below(self.plan.nodes) as usize);
+        self.clients[client].machine = machine.min(self.machines.len() - 1);
+        let delay_ns = self.rng.below(30_000_000);
+        self.after(delay_ns, Event::Step { client });
+    }
+
+    /// Its connection is no more: of what it has asked nothing is known.
+    fn lose_client(&mut self, client: usize) {
+        for asked in self.clients[client].forget() {
+            if let Some(operation) = asked.operation {
+                self.outcome.unknown += 1;
+                self.ask_again(client, operation);
+            }
+        }
+    }
+
+    /// What a client must know is asked again.
+    fn ask_again(&mut self, client: usize, operation: Operation) {
+        if self.clients[client].scripted {
+            self.clients[client].script.push_back(operation);
+        }
+    }
+
+    pub fn on_client_dropped(&mut self, client: usize, wire: u64) {
+        self.wires.leave(wire, 0);
+        if self.clients[client].wire != Some(wire) {
+            return;
+        }
+        self.history.note(self.now_ns, || format!("client {client} is cut off"));
+        self.lose_client(client);
+        self.move_client(client, None);
+    }
+
+    pub fn on_patience(&mut self, client: usize, connection: u64, answers: u64) {
+        let own = &self.clients[client];
+        if own.connection != connection || own.answers != answers || own.asked.is_empty() {
+            return;
+        }
+        self.history.note(self.now_ns, || format!("client {client} has waited long enough"));
+        self.leave_node(client, None);
+    }
+
+    /// It begins anew, elsewhere perhaps.
+    pub fn drop_client(&mut self, client: usize) {
+        self.leave_node(client, None);
+    }
+
+    fn leave_node(&mut self, client: usize, to: Option<usize>) {
+        if let Some(wire) = self.clients[client].wire {
+            self.close_end(wire, 0);
+        }
+        self.lose_client(client);
+        self.move_client(client, to);
+    }
+
+    pub fn on_client_bytes(
+        &mut self,
+        client: usize,
+        wire: u64,
+        bytes: &[u8],
+    ) -> Result<(), String> {
+        if self.clients[client].wire != Some(wire) {
+            return Ok(());
+        }
+        for byte in bytes.iter().chain(&self.now_ns.to_le_bytes()) {
+            self.outcome.digest =
+                (self.outcome.digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        let mut elsewhere = None;
+        for asked in self.clients[client].on_bytes(bytes)? {
+            if let Some(text) = self.on_answer(client, &asked)? {
+                elsewhere = Some(named_node(&text));
+            }
+        }
+        if let Some(to) = elsewhere {
+            self.leave_node(client, to);
+        } else if self.clients[client].asked.is_empty() {
+            let think_ns = think_ns(&mut self.rng);
+            self.after(think_ns, Event::Step { client });
+        } else {
+            self.await_answers(client);
+        }
+        Ok(())
+    }
+
+    /// Returns why it was refused, if that is because of where it was asked.
+    fn on_answer(&mut self, client: usize, asked: &Asked) -> Result<Option<String>, String> {
+        let (Some(number), Some(operation)) = (asked.record, asked.operation) else {
+            let said = &asked.replies[0];
+            let fine = matches!(said, Reply::Simple(_));
+            return fine.then_some(None).ok_or(format!("READONLY was answered {said:?}"));
+        };
+        if let Some(text) = refusal(&asked.replies)? {
+            self.history.end(number, Ending::Refused);
+            self.outcome.refused += 1;
+            let own = &self.clients[client];
+            self.left += usize::from(!own.scripted && !own.reader);
+            self.history.note(self.now_ns, || format!("client {client}: {operation:?}: {text}"));
+            self.ask_again(client, operation);
+            return Ok((!text.contains("MISCONF")).then(|| text.to_owned()));
+        }
+        let last = asked.replies.last().ok_or("no reply")?;
+        let seen = operation.read(last)?;
+        self.history.note(self.now_ns, || {
+            let shown = match &seen {
+                Seen::Elements(elements) => format!("{} elements", elements.len()),
+                other => format!("{other:?}"),
+            };
+            format!("client {client}: {operation:?}: {shown}")
+        });
+        self.history.end(number, Ending::Done { at_ns: self.now_ns, seen });
+        self.outcome.done += 1;
+        let record = self.history.get(number);
+        self.outcome.follower_reads += usize::from(record.stale);
+        if self.calm && operation.writes() && record.asked_ns >= self.calm_since_ns {
+            self.written_ns.get_or_insert(self.now_ns);
+        }
+        // Until something is written there is no end.
+        if self.calm && self.written_ns.is_none() {
+            self.left += usize::from(!record.stale);
+        }
+        Ok(None)
+    }
+}
+
+fn think_ns(rng: &mut Rng) -> u64 {
+    let most_ns = if rng.below(10) == 0 { 300_000_000 } else { 10_000_000 };
+    rng.below(most_ns)
+}
+
+/// `READONLY This node follows node 2. …`: the machine that is.
+fn named_node(text: &str) -> Option<usize> {
+    let (_, rest) = text.split_once("follows node ")?;
+    let number: usize = rest.split(['.', ' ']).next()?.parse().ok()?;
+    number.checked_sub(1)
+}
