@@ -3,7 +3,6 @@
 // JUSTIFICATION: the runtime gives a buffer's address to the kernel, which only the buffer's type
 // can promise to keep.
 
-use engine::keyspace::Shard;
 use replication::checkpoint::FileOperation;
 use replication::log::{BlockBuffer, LogOperation};
 
@@ -12,6 +11,7 @@ use crate::core::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
 use crate::runtime::Drives;
 use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, SideOperation, Write};
+use crate::startup::checkpoint_files::read_piece;
 use crate::startup::rebuild_files::rebuild_shard;
 
 // SAFETY: the bytes lie in a heap allocation that is neither moved nor changed while the buffer is
@@ -31,7 +31,12 @@ impl Drives for Core {
             StorageOperation::Checkpoint(operation) => Operation::Side(side_operation(operation)),
             StorageOperation::Rebuild(order) => Operation::Job(Box::new(move || {
                 let result = rebuild_shard(&order).map_err(|error| error.to_string());
-                Box::new(Rebuilt { shard: order.shard.0, result })
+                let shard = order.shard.0;
+                Box::new(LogDone::Rebuilt { shard, result })
+            })),
+            StorageOperation::ReadPiece(order) => Operation::Job(Box::new(move || {
+                let piece = read_piece(&order).map_err(|error| error.to_string());
+                Box::new(LogDone::Piece { order, piece })
             })),
         }
     }
@@ -44,19 +49,13 @@ impl Drives for Core {
             Done::SegmentReady { number, result } => LogDone::SegmentReady { number, result },
             Done::SegmentRemoved { number, result } => LogDone::SegmentRemoved { number, result },
             Done::Side { result } => LogDone::Checkpoint { result },
-            Done::Job(done) => match done.downcast::<Rebuilt>() {
-                Ok(done) => LogDone::Rebuilt { shard: done.shard, result: done.result },
-                Err(_) => unreachable!("there is one kind of jobs"),
+            Done::Job(done) => match done.downcast::<LogDone>() {
+                Ok(done) => *done,
+                Err(_) => unreachable!("jobs give what the core is told"),
             },
             Done::Synced { .. } => unreachable!("the log never asks for a separate sync"),
         }
     }
-}
-
-/// What a job gives.
-struct Rebuilt {
-    shard: u16,
-    result: Result<Box<Shard>, String>,
 }
 
 fn log_operation(operation: LogOperation) -> Operation<BlockBuffer> {

@@ -201,3 +201,11 @@ pub const GROUP_ENTRIES_BYTES_MAX: usize = replication::group::restart::KEPT_BYT
 /// no heartbeat does, and 64 MB (a value of 32) take a tenth of a second at 10 Gbit/s.
 pub const MEMBER_ENTRY: EntryLimits =
     EntryLimits { closed_bytes: 4 << 20, words_bytes_max: 64 << 20, copied_bytes_max: 64 << 20 };
+
+/// Bytes of a checkpoint that go to another node at once: the next ones once these are
+/// written there.
+pub const TRANSFER_PIECE_BYTES: usize = 256 << 10;
+
+/// When a piece of which nothing is heard is sent again, and when the whole is given up.
+pub const TRANSFER_RETRY_NS: u64 = 1_000_000_000;
+pub const TRANSFER_SILENCE_NS: u64 = 20_000_000_000;

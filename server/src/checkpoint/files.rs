@@ -27,6 +27,10 @@ impl Files {
         self.there.sort_unstable();
     }
 
+    pub fn has(&self, index: Index) -> bool {
+        self.there.iter().any(|(known, _)| *known == index)
+    }
+
     /// Up to here the log is not needed.
     pub fn covered(&self) -> Index {
         let older = self.there.len().checked_sub(KEPT);

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use replication::checkpoint::{FileOperation, Outcome};
 use replication::fault::{Fault, is_planted};
+use replication::group::Base;
 use replication::ids::{Incarnation, Index, ShardId, Term};
 use replication::log::LogWriter;
 
@@ -62,6 +63,8 @@ pub struct CheckpointStats {
     /// Seconds since 1970 when the last one was there.
     pub last_unix_s: i64,
     pub done: u64,
+    /// Those that came from other nodes.
+    pub received: u64,
     pub failed: u64,
     pub last_failed: bool,
     pub bytes: u64,
@@ -76,6 +79,7 @@ impl CheckpointStats {
         self.keys_total += other.keys_total;
         self.last_unix_s = self.last_unix_s.max(other.last_unix_s);
         self.done += other.done;
+        self.received += other.received;
         self.failed += other.failed;
         self.last_failed |= other.last_failed;
         self.bytes += other.bytes;
@@ -151,6 +155,24 @@ impl Checkpoints {
     }
 }
 
+impl Checkpoints {
+    /// Whether a checkpoint of this index is there.
+    pub fn has(&self, shard: u16, index: Index) -> bool {
+        self.files.get(usize::from(shard)).is_some_and(|files| files.has(index))
+    }
+
+    /// Whether an operation on a file of checkpoints may be under way.
+    pub fn uses_directory(&self) -> bool {
+        self.round.is_some() || self.removing
+    }
+
+    /// A checkpoint of another node is there.
+    pub fn add_received(&mut self, shard: u16, index: Index, bytes: u64) {
+        self.stats.received += 1;
+        self.files[usize::from(shard)].add(index, bytes);
+    }
+}
+
 impl Core {
     /// Goes on with the checkpoint under way, or begins one. Once a turn, behind its entries.
     pub(crate) fn do_checkpoints(&mut self) {
@@ -196,6 +218,7 @@ impl Core {
         let Some(shard) = checkpoints.next_shard() else { return false };
         if checkpoints.starting > 0
             || checkpoints.removing
+            || self.replicas.receiving.is_some()
             || self.now.mono_ns < checkpoints.not_before_ns
         {
             return false;
@@ -255,6 +278,12 @@ impl Core {
                 if !round.end(held, &self.settings.encoding) {
                     self.checkpoints.round = Some(round);
                     return;
+                }
+                if let (Outcome::Catalogued { .. }, Some(members)) = (&outcome, &round.members) {
+                    let identity = round.writer.identity();
+                    let (index, term) = (identity.index.0, identity.term.0);
+                    let members = members.clone();
+                    self.note_checkpoint(round.shard(), Base { index, term, members });
                 }
                 self.end_checkpoint(round.shard(), round.index(), outcome);
             }
@@ -317,7 +346,8 @@ impl Core {
     }
 
     fn remove_old_checkpoint(&mut self) {
-        if self.checkpoints.removing || self.replicas.is_rebuilding() {
+        let needed = self.replicas.is_rebuilding() || self.replicas.is_sending();
+        if self.checkpoints.removing || needed || self.replicas.receiving.is_some() {
             return;
         }
         let mut shards = self.checkpoints.files.iter_mut().enumerate();
@@ -331,6 +361,9 @@ impl Core {
 
     /// The file operation of a checkpoint ended.
     pub(crate) fn on_checkpoint_done(&mut self, result: Result<(), OsError>) {
+        if self.replicas.receiving.is_some() {
+            return self.on_receiving_done(result);
+        }
         match &mut self.checkpoints.round {
             Some(round) if !self.checkpoints.removing => {
                 round.writer.on_done(result.map_err(|e| e.0));
@@ -342,6 +375,14 @@ impl Core {
                     tracing::warn!(core, "cannot remove an old checkpoint: {error:?}");
                 }
             }
+        }
+    }
+
+    /// A checkpoint of one shard, for another node.
+    pub(crate) fn ask_checkpoint_of(&mut self, shard: u16) {
+        let round = self.checkpoints.round.as_ref().map(Round::shard);
+        if round != Some(shard) && !self.checkpoints.asked.contains(&shard) {
+            self.checkpoints.asked.push_back(shard);
         }
     }
 

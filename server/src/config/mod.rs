@@ -77,6 +77,8 @@ pub struct Config {
     pub peer_port: u16,
     /// The cluster that the node is part of.
     pub cluster: Option<Cluster>,
+    /// Bytes of a group's entries kept in memory for replicas that lack them.
+    pub group_entries_bytes_max: usize,
     pub bind: Vec<IpAddr>,
     pub dir: PathBuf,
     pub cores: usize,
@@ -130,6 +132,7 @@ impl Default for Config {
             port: 6379,
             peer_port: 16379,
             cluster: None,
+            group_entries_bytes_max: crate::limits::GROUP_ENTRIES_BYTES_MAX,
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: PathBuf::from("quoring-data"),
             cores: 1,

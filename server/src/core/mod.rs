@@ -167,8 +167,8 @@ impl Core {
         let replicas = replicas_of(&mut start);
         let links = links_of(&start);
         let shards = hold(start.shard_count, start.hasher, start.shards);
-        let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
         let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);
+        let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
         let account = Account::new(start.shard_count, cores, start.config.maxmemory_bytes);
         let mut core = Core {
             id: start.id,

@@ -1,6 +1,7 @@
 //! What a core asks of its files: its log, and the checkpoint that it writes.
 
 use crate::replica::rebuild::RebuildOrder;
+use crate::replica::transfer::PieceOrder;
 use replication::checkpoint::FileOperation;
 use replication::log::LogOperation;
 
@@ -11,4 +12,6 @@ pub enum StorageOperation {
     Checkpoint(FileOperation),
     /// Read a shard's memory again; one at a time for each shard.
     Rebuild(Box<RebuildOrder>),
+    /// Read a piece of a checkpoint's file.
+    ReadPiece(Box<PieceOrder>),
 }

@@ -5,6 +5,7 @@ use replication::log::BlockBuffer;
 
 use crate::core::Core;
 use crate::core::io::OsError;
+use crate::replica::transfer::{Piece, PieceOrder};
 
 /// How a log operation ended.
 pub enum LogDone {
@@ -25,6 +26,11 @@ pub enum LogDone {
     Rebuilt {
         shard: u16,
         result: Result<Box<Shard>, String>,
+    },
+    /// A piece of a checkpoint's file was read.
+    Piece {
+        order: Box<PieceOrder>,
+        piece: Piece,
     },
     /// The operation on a checkpoint's file.
     Checkpoint {
@@ -51,6 +57,7 @@ impl Core {
                 return log.on_segment_removed();
             }
             LogDone::Checkpoint { result } => return self.on_checkpoint_done(result),
+            LogDone::Piece { order, piece } => return self.on_piece_read(&order, piece),
             LogDone::Rebuilt { shard, result } => return self.on_rebuilt(shard, result),
         };
         let lacks_space = log.lacks_space();

@@ -10,26 +10,29 @@
 //! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
 //! - [`serving`]: what clients may do here meanwhile.
 //! - [`rebuild`]: memory from what is on the disk.
+//! - [`transfer`]: checkpoints that go to another node, and come from one.
 //! - [`seen`]: what a simulation compares.
 
 pub mod rebuild;
 pub mod seen;
 pub mod serving;
 pub mod standing;
+pub mod transfer;
 pub mod work;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use replication::group::{Entry, Group, GroupConfig, GroupError, GroupStart, NodeId};
+use replication::group::{Base, Entry, Group, GroupConfig, GroupError, GroupStart, NodeId};
 use replication::ids::{Index, Lsn, ShardId};
 
 use crate::core::Core;
 use crate::limits::{
-    GROUP_ELECTION_TICKS, GROUP_ENTRIES_BYTES_MAX, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
+    GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
     GROUP_MESSAGES_IN_FLIGHT_MAX, GROUP_TICK_NS,
 };
 use standing::Standing;
+use transfer::{OF_GROUP, Receiving, Sending};
 
 /// One shard's replica on this node.
 pub struct Replica {
@@ -43,6 +46,10 @@ pub struct Replica {
     pending: VecDeque<Entry>,
     /// An entry that was executed could not be appended.
     refused: bool,
+    /// The newest checkpoint that was made since the start.
+    offered: Option<Base>,
+    /// Checkpoints on their way to other nodes.
+    sending: Vec<Sending>,
 }
 
 impl Replica {
@@ -72,6 +79,8 @@ pub struct Replicas {
     /// which is taken out while its group is driven.
     executing: Vec<bool>,
     next_tick_ns: u64,
+    /// A checkpoint that comes from another node.
+    pub(crate) receiving: Option<Receiving>,
     /// What clients may do in this turn.
     pub(crate) serving: serving::Serving,
 }
@@ -97,6 +106,8 @@ impl Replicas {
                 applied,
                 pending: VecDeque::new(),
                 refused: false,
+                offered: None,
+                sending: Vec::new(),
             }));
         }
         let executing = vec![false; by_shard.len()];
@@ -143,6 +154,11 @@ impl Replicas {
         self.is_grouped().then_some(self.next_tick_ns)
     }
 
+    /// Whether checkpoints are on their way to other nodes.
+    pub fn is_sending(&self) -> bool {
+        self.iter().any(|(_, replica)| !replica.sending.is_empty())
+    }
+
     /// Whether memory is being read again, so that nothing on the disk may go.
     pub fn is_rebuilding(&self) -> bool {
         self.iter().any(|(_, replica)| matches!(replica.standing, Standing::Rebuilding { .. }))
@@ -162,7 +178,10 @@ const CONFIG: GroupConfig = GroupConfig {
 impl Core {
     /// A message of another node for the group of a shard that is at home on this core, if there is
     /// one. Its checksum held: what cannot be read is another program's.
-    pub(crate) fn on_group_message(&mut self, from: NodeId, shard: u16, bytes: &[u8]) {
+    pub(crate) fn on_group_message(&mut self, from: NodeId, shard: u16, message: &[u8]) {
+        let Some((&OF_GROUP, bytes)) = message.split_last() else {
+            return self.on_transfer_message(from, ShardId(shard), message);
+        };
         let Some(replica) = self.replicas.get_mut(shard) else {
             self.stats.group_messages_unknown += 1;
             return;
@@ -203,6 +222,7 @@ impl Core {
             let id = ShardId(shard as u16);
             if tick {
                 replica.group.tick(self.now.mono_ns);
+                self.tend_transfers(id, &mut replica);
             }
             self.drive_group(id, &mut replica);
             self.replicas.by_shard[shard] = Some(replica);
@@ -223,7 +243,11 @@ impl Core {
                 break;
             }
         }
-        replica.group.forget_beyond(GROUP_ENTRIES_BYTES_MAX);
+        self.offer_checkpoint(shard, replica);
+        // What stands behind a checkpoint that is on its way is needed once it is there.
+        if replica.sending.is_empty() {
+            replica.group.forget_beyond(self.config.group_entries_bytes_max);
+        }
     }
 
     pub(crate) fn fail_replica(&mut self, shard: ShardId, why: &str) {

@@ -18,6 +18,8 @@ pub struct Seen {
     pub first: Index,
     pub applied: Index,
     pub standing: Standing,
+    /// Checkpoints that came from other nodes since the start.
+    pub checkpoints_received: u64,
 }
 
 impl Core {
@@ -32,6 +34,7 @@ impl Core {
             first: group.first(),
             applied: replica.applied,
             standing: replica.standing,
+            checkpoints_received: self.checkpoints.stats.received,
         })
     }
 

@@ -7,7 +7,7 @@
 //!           └ otherwise → Rebuilding ─ memory read again → Following
 //! ```
 
-use replication::group::Role;
+use replication::group::{Base, Role};
 use replication::ids::{Index, Lsn, ShardId, Term};
 
 use super::Replica;
@@ -128,6 +128,21 @@ impl Core {
         replica.standing = Standing::Rebuilding { after, ordered: false };
     }
 
+    /// The shard's state becomes that of a checkpoint that another node has sent: memory is read
+    /// from it, once the log says so.
+    pub(super) fn install(&mut self, shard: ShardId, replica: &mut Replica, base: &Base) {
+        let (index, term) = (Index(base.index), Term(base.term));
+        let Some(log) = &mut self.log else { return };
+        log.append_members(shard, (term, index), &base.members, true);
+        let after = log.appended();
+        replica.pending.clear();
+        replica.applied = index;
+        self.release.reset(shard, index);
+        self.throw_away(shard, index);
+        replica.standing = Standing::Rebuilding { after, ordered: false };
+        tracing::info!(core = self.id, shard = shard.0, index = base.index, "a checkpoint came");
+    }
+
     /// A shard's memory goes, in slices; what rests on it ends.
     fn throw_away(&mut self, shard: ShardId, point: Index) {
         if let Some(round) = &mut self.checkpoints.round
@@ -154,7 +169,11 @@ impl Core {
             Err(message) => return self.fail_replica(ShardId(shard), &message),
         };
         let Some(replica) = self.replicas.get_mut(shard) else { return };
-        assert_eq!(held.released(), replica.applied.0, "read as far as was asked for");
+        let Standing::Rebuilding { .. } = replica.standing else { return };
+        if held.released() != replica.applied.0 {
+            // A checkpoint came meanwhile, and what is in it is being read.
+            return;
+        }
         replica.standing = Standing::Following;
         self.shards.put(held);
         tracing::info!(core = self.id, shard, "the shard's memory is read again");

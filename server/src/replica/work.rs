@@ -3,25 +3,28 @@
 
 use engine::effect::apply::apply_batch;
 use replication::group::payload::{content, to_record};
-use replication::group::{Entry, EntryKind, Work};
+use replication::group::{Entry, EntryKind, Envelope, Work};
 use replication::ids::{Index, ShardId};
 use replication::release::resolve::Content;
 
 use super::Replica;
+use super::transfer::OF_GROUP;
 use crate::core::Core;
 use crate::limits::APPLIED_BYTES_PER_TURN_MAX;
 
 impl Core {
-    pub(super) fn carry_out(&mut self, shard: ShardId, replica: &mut Replica, work: Work) {
-        if work.install.is_some() {
-            // Nobody offers one.
-            return self.fail_replica(shard, "another node sends a checkpoint unasked");
+    pub(super) fn carry_out(&mut self, shard: ShardId, replica: &mut Replica, mut work: Work) {
+        if let Some(base) = &work.install {
+            self.install(shard, replica, base);
         }
         self.write_work(shard, replica, &work);
-        for message in &work.messages {
-            match message.checkpoint {
-                None => drop(self.links.send(message.to, shard, &message.bytes)),
-                Some(_) => replica.group.on_checkpoint_sent(message.to, false),
+        for Envelope { to, mut bytes, checkpoint } in work.messages.drain(..) {
+            match checkpoint {
+                None => {
+                    bytes.push(OF_GROUP);
+                    self.links.send(to, shard, &bytes);
+                }
+                Some(index) => self.send_checkpoint(shard, replica, (to, index), bytes),
             }
         }
         // Records that call an entry decided stand behind what its members are then.

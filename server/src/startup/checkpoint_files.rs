@@ -19,6 +19,8 @@ use super::identity::Identity;
 use super::progress::Progress;
 use super::replay::Bases;
 use crate::checkpoint::files::Files;
+use crate::limits::TRANSFER_PIECE_BYTES;
+use crate::replica::transfer::PieceOrder;
 use crate::runtime::disk::{FileReader, list_files, remove_file};
 
 /// Where checkpoints lie in a data directory.
@@ -112,6 +114,16 @@ pub fn with_checkpoints<T>(
     let names = list_files(&directory)?;
     let progress = Progress::begin("checkpoints", newest_bytes(&names));
     read(&Directory { path: &directory, progress: &progress }, &names)
+}
+
+/// A piece of a checkpoint's file, and the length of all of it. Blocks.
+pub fn read_piece(order: &PieceOrder) -> Result<(u64, Vec<u8>), StartError> {
+    let reader = FileReader::open(&order.directory.join(DIRECTORY).join(&order.name))?;
+    let size = reader.size_bytes();
+    let left = size.checked_sub(order.offset).ok_or("the file is shorter than it was")?;
+    let mut piece = vec![0; left.min(TRANSFER_PIECE_BYTES as u64) as usize];
+    reader.read_at(order.offset, &mut piece)?;
+    Ok((size, piece))
 }
 
 /// The checkpoints of a directory, by shard: each is read, none is kept in memory. Changes nothing.

@@ -104,7 +104,9 @@ impl LoadPlan<'_> {
         let read = |message| FileError::Read { offset: 0, message };
         let reader = CheckpointReader::open(directory.open(name).map_err(read)?)?;
         let found = &reader.summary().identity;
-        check_identity(name, found, self.identity.cluster, self.identity.node)?;
+        // A replica may have been sent another node's.
+        let node = if self.identity.is_grouped() { found.node } else { self.identity.node };
+        check_identity(name, found, self.identity.cluster, node)?;
         Ok(reader)
     }
 

@@ -73,6 +73,7 @@ impl Machine {
             log_writes_in_flight: 1 + rng.below(3) as usize,
             checkpoint_log_bytes: 500 + rng.below(20_000),
             checkpoint_bytes_per_second: rng.below(2) * 100_000_000,
+            group_entries_bytes_max: 1_000 << rng.below(10),
             cluster: Some(Cluster { id: 0x51, node, nodes }),
             ..Config::default()
         };

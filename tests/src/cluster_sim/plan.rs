@@ -28,8 +28,8 @@ pub struct Outcome {
     pub terms: u64,
     pub checkpoints: usize,
     pub rebuilds: usize,
-    /// Runs that ended with a node that needs a checkpoint of another.
-    pub out_of_reach: usize,
+    /// Checkpoints that came from other nodes, to those that were up at the end, since their start.
+    pub received: u64,
     pub virtual_ns: u64,
     /// Of everything that the clients heard, and when: the same for the same seed.
     pub digest: u64,
@@ -51,7 +51,7 @@ impl Outcome {
         self.terms += other.terms;
         self.checkpoints += other.checkpoints;
         self.rebuilds += other.rebuilds;
-        self.out_of_reach += other.out_of_reach;
+        self.received += other.received;
         self.virtual_ns += other.virtual_ns;
     }
 }
@@ -62,7 +62,7 @@ impl fmt::Display for Outcome {
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
              power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
-             connections, {} terms, {} checkpoints, {} rebuilds, {} out of reach, {:.1} s of virtual time",
+             connections, {} terms, {} checkpoints, {} rebuilds, {} received, {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,
@@ -77,7 +77,7 @@ impl fmt::Display for Outcome {
             self.terms,
             self.checkpoints,
             self.rebuilds,
-            self.out_of_reach,
+            self.received,
             self.virtual_ns as f64 / 1e9
         )
     }

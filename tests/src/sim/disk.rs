@@ -8,6 +8,7 @@ use replication::checkpoint::FileOperation;
 use replication::log::{BlockBuffer, LogOperation, SegmentSource};
 use server::core::storage::StorageOperation;
 use server::replica::rebuild::RebuildOrder;
+use server::replica::transfer::PieceOrder;
 
 use super::files::Files;
 
@@ -37,6 +38,8 @@ pub enum UnderWay {
     Checkpoint(FileOperation),
     /// A shard is read again: from what is there when it ends.
     Rebuild(Box<RebuildOrder>),
+    /// A piece of a checkpoint is read.
+    ReadPiece(Box<PieceOrder>),
 }
 
 #[derive(Default)]
@@ -119,6 +122,7 @@ impl Disk {
             }
             StorageOperation::Checkpoint(operation) => UnderWay::Checkpoint(operation),
             StorageOperation::Rebuild(order) => UnderWay::Rebuild(order),
+            StorageOperation::ReadPiece(order) => UnderWay::ReadPiece(order),
         };
         self.under_way.insert((core, self.last_operation), under_way);
         self.last_operation
@@ -150,7 +154,7 @@ impl Disk {
                 self.log(core).remove(number);
             }
             UnderWay::Checkpoint(operation) => self.files.finish(core, operation),
-            UnderWay::Rebuild(_) => {}
+            UnderWay::Rebuild(_) | UnderWay::ReadPiece(_) => {}
         }
         ended
     }
@@ -238,7 +242,7 @@ impl Disk {
                         self.log(core).remove(&number);
                     }
                 }
-                UnderWay::Rebuild(_) => {}
+                UnderWay::Rebuild(_) | UnderWay::ReadPiece(_) => {}
                 UnderWay::Checkpoint(operation) => {
                     if damage != Damage::Lost {
                         self.files.finish(core, &operation);

@@ -6,6 +6,9 @@ use engine::rng::Rng;
 use replication::checkpoint::{CheckpointSource, FileOperation};
 use server::startup::checkpoints::CheckpointDirectory;
 
+/// Bytes of a piece: some blocks, so that even small files go in several.
+const PIECE_BYTES: usize = 8192;
+
 #[derive(Clone, Debug, Default)]
 struct File {
     bytes: Vec<u8>,
@@ -101,6 +104,13 @@ impl Files {
     pub fn list(&self) -> Vec<(String, u64)> {
         let sized = |(name, file): (&String, &File)| (name.clone(), file.bytes.len() as u64);
         self.there.iter().map(sized).collect()
+    }
+
+    /// The length of a file, and some bytes of it.
+    pub fn piece(&self, name: &str, offset: u64) -> Result<(u64, Vec<u8>), String> {
+        let bytes = &self.there.get(name).ok_or("no such file")?.bytes;
+        let rest = bytes.get(offset as usize..).ok_or("past the end")?;
+        Ok((bytes.len() as u64, rest[..rest.len().min(PIECE_BYTES)].to_vec()))
     }
 
     /// The bytes of a file that is there.

@@ -374,6 +374,11 @@ fn log_done(disk: &mut Disk, ended: UnderWay, result: Result<(), OsError>) -> Lo
         UnderWay::Prepare { number, .. } => LogDone::SegmentReady { number, result },
         UnderWay::Remove { number } => LogDone::SegmentRemoved { number, result },
         UnderWay::Checkpoint(_) => LogDone::Checkpoint { result },
+        UnderWay::ReadPiece(order) => {
+            let piece = result.map_err(|error| format!("{error:?}"));
+            let piece = piece.and_then(|()| disk.files.piece(&order.name, order.offset));
+            LogDone::Piece { order, piece }
+        }
         UnderWay::Rebuild(order) => {
             let result = result.map_err(|error| format!("{error:?}"));
             let result = result.and_then(|()| rebuild(disk, &order));

@@ -1,0 +1,336 @@
+//! A checkpoint on its way to a replica that lacks more than is in memory: its file goes in pieces,
+//! each once the one before is written there; then the group's message that tells of it.
+//!
+//! Messages between nodes end with a byte that says what they are. Little-endian:
+//!
+//! | kind | what | bytes before it |
+//! | --- | --- | --- |
+//! | 0 | of the group | the `raft` crate's |
+//! | 1 | piece of a checkpoint | index u64, length of the file u64, offset u64, the piece |
+//! | 2 | how far that has come | index u64, next offset u64; `u64::MAX`: the file has its name |
+
+use replication::checkpoint::FileOperation;
+use replication::checkpoint::catalogue::{file_name, temporary_name};
+use replication::group::{Base, NodeId, Role};
+use replication::ids::{Index, ShardId};
+use replication::log::BlockBuffer;
+
+use super::Replica;
+use crate::core::Core;
+use crate::core::io::{OsError, Output};
+use crate::core::storage::StorageOperation;
+use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS};
+
+pub const OF_GROUP: u8 = 0;
+const PIECE: u8 = 1;
+const PROGRESS: u8 = 2;
+const NAMED: u64 = u64::MAX;
+
+/// A piece of a checkpoint's file, to be read beside the core.
+#[derive(Clone, Debug)]
+pub struct PieceOrder {
+    pub shard: ShardId,
+    pub index: Index,
+    pub to: NodeId,
+    pub offset: u64,
+    pub name: String,
+    pub directory: std::path::PathBuf,
+}
+
+/// What was read: the file's length and the piece.
+pub type Piece = Result<(u64, Vec<u8>), String>;
+
+/// The leader's side.
+pub struct Sending {
+    to: NodeId,
+    index: Index,
+    /// The message that tells of it.
+    envelope: Vec<u8>,
+    offset: u64,
+    asked_ns: u64,
+    progressed_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Create,
+    Write,
+    /// Waits for the next piece.
+    Between,
+    Sync,
+    Rename,
+    SyncDirectory,
+    Remove,
+}
+
+/// The other side: one at a time on a core, and no checkpoint of its own beside it.
+pub struct Receiving {
+    shard: ShardId,
+    from: NodeId,
+    index: Index,
+    size: u64,
+    offset: u64,
+    piece: Vec<u8>,
+    step: Step,
+    heard_ns: u64,
+}
+
+impl Core {
+    /// A message that is none of the group's.
+    pub(super) fn on_transfer_message(&mut self, from: NodeId, shard: ShardId, message: &[u8]) {
+        let Some((kind, body)) = message.split_last() else { return };
+        let number = |at: usize| body.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+        match (*kind, number(0), number(8), number(16)) {
+            (PIECE, Some(index), Some(size), Some(offset)) => {
+                self.on_piece(from, shard, Index(index), (size, offset), &body[24..]);
+            }
+            (PROGRESS, Some(index), Some(offset), _) => {
+                self.on_progress(from, shard, Index(index), offset);
+            }
+            _ => self.stats.group_messages_unknown += 1,
+        }
+    }
+
+    /// A replica lacks what is not in memory any more: it is offered the newest checkpoint, or one
+    /// is made.
+    pub(super) fn offer_checkpoint(&mut self, shard: ShardId, replica: &mut Replica) {
+        let wanted = replica.group.wanting_checkpoint().count() > 0;
+        let first = replica.group.first();
+        let reaches = |base: &Base| base.index + 1 >= first.0;
+        if wanted && !replica.offered.as_ref().is_some_and(reaches) {
+            self.ask_checkpoint_of(shard.0);
+        }
+    }
+
+    /// A checkpoint of a shard has its name.
+    pub(crate) fn note_checkpoint(&mut self, shard: u16, base: Base) {
+        if let Some(replica) = self.replicas.get_mut(shard) {
+            replica.group.offer(base.clone());
+            replica.offered = Some(base);
+        }
+    }
+
+    /// The group wants a checkpoint to go to a node, and then this message.
+    pub(super) fn send_checkpoint(
+        &mut self,
+        shard: ShardId,
+        replica: &mut Replica,
+        (to, index): (NodeId, Index),
+        envelope: Vec<u8>,
+    ) {
+        let now_ns = self.now.mono_ns;
+        replica.sending.retain(|sending| sending.to != to);
+        let sending =
+            Sending { to, index, envelope, offset: 0, asked_ns: now_ns, progressed_ns: now_ns };
+        self.read_piece(shard, &sending);
+        replica.sending.push(sending);
+        tracing::info!(core = self.id, shard = shard.0, node = to.0, "a checkpoint goes to a node");
+    }
+
+    fn read_piece(&mut self, shard: ShardId, sending: &Sending) {
+        let Sending { to, index, offset, .. } = *sending;
+        let (name, directory) = (file_name(shard, index), self.config.dir.clone());
+        let order = Box::new(PieceOrder { shard, index, to, offset, name, directory });
+        self.outputs.push(Output::Log(StorageOperation::ReadPiece(order)));
+    }
+
+    /// A piece was read.
+    pub(crate) fn on_piece_read(&mut self, order: &PieceOrder, piece: Piece) {
+        let PieceOrder { shard, index, to, offset, .. } = *order;
+        let Some(replica) = self.replicas.get_mut(shard.0) else { return };
+        let current = |s: &&mut Sending| (s.to, s.index, s.offset) == (to, index, offset);
+        if replica.sending.iter_mut().find(current).is_none() {
+            return;
+        }
+        match piece {
+            Ok((size, piece)) => {
+                let mut message = Vec::with_capacity(piece.len() + 25);
+                for number in [index.0, size, offset] {
+                    message.extend_from_slice(&number.to_le_bytes());
+                }
+                message.extend_from_slice(&piece);
+                message.push(PIECE);
+                self.links.send(to, shard, &message);
+            }
+            Err(error) => {
+                tracing::warn!(core = self.id, shard = shard.0, "reading a checkpoint: {error}");
+                replica.sending.retain(|sending| sending.to != to);
+                replica.group.on_checkpoint_sent(to, false);
+            }
+        }
+    }
+
+    fn on_progress(&mut self, from: NodeId, shard: ShardId, index: Index, offset: u64) {
+        let now_ns = self.now.mono_ns;
+        let Some(replica) = self.replicas.get_mut(shard.0) else { return };
+        let current = |sending: &Sending| sending.to == from && sending.index == index;
+        let Some(place) = replica.sending.iter().position(current) else { return };
+        if offset == NAMED {
+            let mut sending = replica.sending.swap_remove(place);
+            replica.group.on_checkpoint_sent(from, true);
+            sending.envelope.push(OF_GROUP);
+            self.links.send(from, shard, &sending.envelope);
+            return;
+        }
+        // Further than it was; or back at the beginning, if the other side had to start again.
+        if offset == replica.sending[place].offset {
+            return;
+        }
+        let mut sending = replica.sending.swap_remove(place);
+        (sending.offset, sending.asked_ns, sending.progressed_ns) = (offset, now_ns, now_ns);
+        self.read_piece(shard, &sending);
+        if let Some(replica) = self.replicas.get_mut(shard.0) {
+            replica.sending.push(sending);
+        }
+    }
+
+    /// Once a tick: what was lost on the way is sent again, and what leads nowhere is given up.
+    pub(super) fn tend_transfers(&mut self, shard: ShardId, replica: &mut Replica) {
+        let now_ns = self.now.mono_ns;
+        // A group that leads no more has forgotten whom it wanted to have one.
+        if replica.group.role() != Role::Leader {
+            replica.sending.clear();
+        }
+        let mut kept = Vec::new();
+        for mut sending in std::mem::take(&mut replica.sending) {
+            if now_ns > sending.progressed_ns + TRANSFER_SILENCE_NS {
+                replica.group.on_checkpoint_sent(sending.to, false);
+                continue;
+            }
+            if now_ns > sending.asked_ns + TRANSFER_RETRY_NS {
+                sending.asked_ns = now_ns;
+                self.read_piece(shard, &sending);
+            }
+            kept.push(sending);
+        }
+        replica.sending = kept;
+        if let Some(receiving) = &mut self.replicas.receiving
+            && receiving.step == Step::Between
+            && now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS
+        {
+            receiving.step = Step::Remove;
+            self.push_receiving();
+        }
+    }
+
+    fn on_piece(
+        &mut self,
+        from: NodeId,
+        shard: ShardId,
+        index: Index,
+        (size, offset): (u64, u64),
+        piece: &[u8],
+    ) {
+        if self.checkpoints.has(shard.0, index) {
+            return self.say_progress(from, shard, index, NAMED);
+        }
+        let whole = size.is_multiple_of(4096) && piece.len().is_multiple_of(4096);
+        let fits = whole && !piece.is_empty() && offset + piece.len() as u64 <= size;
+        let behind = self.replicas.get(shard.0).is_some_and(|replica| replica.applied < index);
+        if !fits || !behind || self.replicas.executes(shard.0) {
+            return;
+        }
+        let now_ns = self.now.mono_ns;
+        match &mut self.replicas.receiving {
+            // An operation of the directory is under way: the piece comes again.
+            None if self.checkpoints.uses_directory() => {}
+            None if offset == 0 => {
+                let piece = piece.to_vec();
+                self.replicas.receiving = Some(Receiving {
+                    shard,
+                    from,
+                    index,
+                    size,
+                    offset: 0,
+                    piece,
+                    step: Step::Create,
+                    heard_ns: now_ns,
+                });
+                self.push_receiving();
+            }
+            // What came before went with a restart.
+            None => self.say_progress(from, shard, index, 0),
+            Some(receiving)
+                if (receiving.shard, receiving.index, receiving.size) == (shard, index, size)
+                    && receiving.step == Step::Between =>
+            {
+                (receiving.from, receiving.heard_ns) = (from, now_ns);
+                if offset != receiving.offset {
+                    let offset = receiving.offset;
+                    return self.say_progress(from, shard, index, offset);
+                }
+                receiving.piece = piece.to_vec();
+                receiving.step = Step::Write;
+                self.push_receiving();
+            }
+            _ => {}
+        }
+    }
+
+    fn say_progress(&mut self, to: NodeId, shard: ShardId, index: Index, offset: u64) {
+        let mut message = index.0.to_le_bytes().to_vec();
+        message.extend_from_slice(&offset.to_le_bytes());
+        message.push(PROGRESS);
+        self.links.send(to, shard, &message);
+    }
+
+    /// Begins the operation of the present step.
+    fn push_receiving(&mut self) {
+        let Some(receiving) = &mut self.replicas.receiving else { return };
+        let Receiving { shard, index, offset, .. } = *receiving;
+        let operation = match receiving.step {
+            Step::Between => return,
+            Step::Create => FileOperation::Create { name: temporary_name(shard, index) },
+            Step::Write => {
+                let mut buffer = BlockBuffer::with_capacity(receiving.piece.len());
+                buffer.extend(&receiving.piece);
+                FileOperation::Write { offset, buffer }
+            }
+            Step::Sync => FileOperation::Sync,
+            Step::Rename => FileOperation::Rename {
+                from: temporary_name(shard, index),
+                to: file_name(shard, index),
+            },
+            Step::SyncDirectory => FileOperation::SyncDirectory,
+            Step::Remove => FileOperation::Remove { name: temporary_name(shard, index) },
+        };
+        self.outputs.push(Output::Log(StorageOperation::Checkpoint(operation)));
+    }
+
+    /// The operation on the file that is being received ended.
+    pub(crate) fn on_receiving_done(&mut self, result: Result<(), OsError>) {
+        let Some(receiving) = &mut self.replicas.receiving else { return };
+        if let Err(error) = result
+            && receiving.step != Step::Remove
+        {
+            tracing::warn!(core = self.id, "writing another node's checkpoint: {error:?}");
+            receiving.step = Step::Remove;
+            return self.push_receiving();
+        }
+        let Receiving { shard, from, index, size, .. } = *receiving;
+        receiving.step = match receiving.step {
+            Step::Create => Step::Write,
+            Step::Write => {
+                receiving.offset += std::mem::take(&mut receiving.piece).len() as u64;
+                if receiving.offset == size { Step::Sync } else { Step::Between }
+            }
+            Step::Sync => Step::Rename,
+            Step::Rename => Step::SyncDirectory,
+            Step::Between => Step::Between,
+            Step::SyncDirectory => {
+                self.replicas.receiving = None;
+                self.checkpoints.add_received(shard.0, index, size);
+                return self.say_progress(from, shard, index, NAMED);
+            }
+            Step::Remove => {
+                self.replicas.receiving = None;
+                return;
+            }
+        };
+        let (step, offset) = (receiving.step, receiving.offset);
+        if step == Step::Between {
+            return self.say_progress(from, shard, index, offset);
+        }
+        self.push_receiving();
+    }
+}
