@@ -263,7 +263,12 @@ impl Core {
                 receiving.step = Step::Write;
                 self.push_receiving();
             }
-            _ => {}
+            // Another one comes instead: what is here of this goes first.
+            Some(receiving) if receiving.step == Step::Between => {
+                receiving.step = Step::Remove;
+                self.push_receiving();
+            }
+            Some(_) => {}
         }
     }
 
