@@ -18,6 +18,20 @@ pub const EMBSTR_BYTES_MAX: usize = 44;
 /// build a longer one is refused.
 pub const STRING_BYTES_MAX: usize = 512 * 1024 * 1024;
 
+/// Bytes of effects at which a shard's entry ends before its turn does: as much as may wait for the
+/// log. The next operation begins another entry, and clients wait for the log.
+pub const ENTRY_CLOSED_BYTES: usize = 16 * 1024 * 1024;
+
+/// Effects that the words of one command, or of all in a transaction, may leave at most (each word
+/// twice and some bytes): twice the default of `client-query-buffer-limit`. With more it is
+/// refused. See the server's `adr/0009`.
+pub const ENTRY_WORDS_BYTES_MAX: usize = 2 << 30;
+
+/// Size of an entry up to which effects are appended that no word brings: values copied, moved or
+/// stored, members popped. A command that would go beyond is refused and changes nothing. What
+/// words leave may come on top, so no entry is longer than this and `ENTRY_WORDS_BYTES_MAX`.
+pub const ENTRY_COPIED_BYTES_MAX: usize = 2 << 30;
+
 /// Buckets of the table that remembers, per hash of a key, the last entry that changed it. 1,024
 /// of 8 bytes: with 100 keys written but not yet released, a read of another key waits in vain
 /// with a chance of one in ten; 8 KiB stay in the first cache.

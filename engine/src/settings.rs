@@ -1,5 +1,7 @@
 //! What an operator can set about the keyspace; each core holds a copy.
 
+use crate::error::{CommandError, CommandResult};
+use crate::limits::{ENTRY_CLOSED_BYTES, ENTRY_COPIED_BYTES_MAX, ENTRY_WORDS_BYTES_MAX};
 use crate::value::limits::EncodingLimits;
 
 #[derive(Clone, Debug)]
@@ -10,6 +12,54 @@ pub struct Settings {
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
     pub eviction: Eviction,
+    pub entry: EntryLimits,
+}
+
+/// How large a shard's entry in the log may become; see `limits.rs`. Tests lower it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryLimits {
+    pub closed_bytes: usize,
+    pub words_bytes_max: usize,
+    pub copied_bytes_max: usize,
+}
+
+impl Default for EntryLimits {
+    fn default() -> EntryLimits {
+        EntryLimits {
+            closed_bytes: ENTRY_CLOSED_BYTES,
+            words_bytes_max: ENTRY_WORDS_BYTES_MAX,
+            copied_bytes_max: ENTRY_COPIED_BYTES_MAX,
+        }
+    }
+}
+
+impl EntryLimits {
+    /// No entry is longer.
+    pub fn bytes_max(&self) -> usize {
+        self.copied_bytes_max.max(self.closed_bytes) + self.words_bytes_max
+    }
+
+    /// Refuses words that may leave too much.
+    pub fn check_words(&self, effect_bytes: usize) -> CommandResult {
+        if effect_bytes <= self.words_bytes_max {
+            return Ok(());
+        }
+        let most = self.words_bytes_max;
+        Err(CommandError::from_text(format!(
+            "ERR too much to change at once: {effect_bytes} bytes of the log, which takes {most}"
+        )))
+    }
+
+    /// Refuses more effects than an entry of `len` bytes takes.
+    pub fn check_copied(&self, len: usize, effect_bytes: usize) -> CommandResult {
+        let (wanted, most) = (len.saturating_add(effect_bytes), self.copied_bytes_max);
+        if wanted <= most {
+            return Ok(());
+        }
+        Err(CommandError::from_text(format!(
+            "ERR too much to change at once: {wanted} bytes of the log, which takes {most}"
+        )))
+    }
 }
 
 impl Default for Settings {
@@ -19,6 +69,7 @@ impl Default for Settings {
             string_bytes_max: crate::limits::STRING_BYTES_MAX,
             active_expire: true,
             eviction: Eviction::default(),
+            entry: EntryLimits::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The server's bounds, each with its reason and what happens at it. Where a client can see one,
-//! it is Redis's. Those that a core keeps for itself are filled by `tests/src/sim/bounds.rs`.
+//! it is Redis's. Those that a core keeps for itself are filled by `tests/src/sim/bounds.rs` and
+//! `log_bounds.rs`.
 
 /// Longest inline command, and longest line that announces a count or a length; a longer one is a
 /// protocol error, which closes the connection.
@@ -104,7 +105,8 @@ pub const COMMAND_NS: u64 = 500;
 /// cache misses in flight for, some two times over.
 pub const COMMANDS_AHEAD_MAX: usize = 32;
 
-/// Elements of discarded collections freed a turn: some 200 µs. The rest is for the next turns.
+/// Elements of discarded collections freed a turn, and the rest of a table's segment: some 200 µs.
+/// What is left is for the next turns.
 pub const FREED_PER_TURN_MAX: usize = 4096;
 
 /// Keys whose time is over deleted a turn: some 300 µs. The rest is for the next turns; whoever
@@ -119,7 +121,8 @@ pub const EVICTED_PER_TURN_MAX: usize = 512;
 /// can bring in, so that what is over becomes less.
 pub const EVICTED_PER_COMMAND: usize = 2;
 
-/// Elements of garbage freed before such a command while memory is short: some 3 µs.
+/// Elements of garbage freed before such a command while memory is short, some 3 µs, or what a
+/// table's segment holds.
 pub const FREED_PER_COMMAND_MAX: usize = 64;
 
 /// Bytes over `maxmemory` that eviction has yet to free, at which clients' commands wait: large
@@ -153,8 +156,8 @@ pub const EXPECTED_ANSWERS_MAX: usize = 64;
 /// Bytes of commands collected for another core in a turn that are sent on at once.
 pub const FORWARDED_BYTES_MAX: usize = 1024 * 1024;
 
-/// Connections on the peers' port whose other side has not said yet who it is, on each core; one more
-/// is closed. Nodes say so at once: some hundred cores of them may come at the same time.
+/// Connections on the peers' port whose other side has not said yet who it is, on each core; one
+/// more is closed. Nodes say so at once: some hundred cores of them may come at the same time.
 pub const LINK_HELLOS_MAX: usize = 256;
 
 /// How long the other side may take to say who it is: as a connect, and some long turns.
@@ -188,6 +191,6 @@ pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 /// Bytes of entries that a follower applies in one turn; the rest waits for the next.
 pub const APPLIED_BYTES_PER_TURN_MAX: usize = 1 << 20;
 
-/// Bytes of a group's entries that are kept in memory for replicas that lack them, beside those that
-/// are not applied: some seconds of writes.
+/// Bytes of a group's entries that are kept in memory for replicas that lack them, beside those
+/// that are not applied: some seconds of writes.
 pub const GROUP_ENTRIES_BYTES_MAX: usize = replication::group::restart::KEPT_BYTES;

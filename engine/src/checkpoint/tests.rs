@@ -12,7 +12,10 @@ use crate::command::testing::{Contents as State, contents};
 use crate::effect::apply::apply;
 use crate::hash::Hasher64;
 use crate::keyspace::{Shards, Space};
-use crate::limits::DATABASE_COUNT;
+use crate::limits::{
+    CHECKPOINT_BLOCK_BYTES, CHECKPOINT_PIECE_BYTES, CHECKPOINT_WAITING_BYTES_MAX,
+    CHECKPOINT_WHOLE_BYTES_MAX, DATABASE_COUNT,
+};
 use crate::reply::{Protocol, Reply};
 use crate::rng::Rng;
 use crate::settings::Settings;
@@ -396,4 +399,61 @@ fn records_are_as_the_format_says() {
     assert_eq!(contents.encode(), expected);
     assert!(Contents::decode(b"\x02\0").is_err(), "a newer version");
     assert!(Contents::decode(b"\x01\x05\0").is_err(), "too short");
+}
+
+/// A world whose shard has so many strings of `len` bytes, and a checkpoint that has begun.
+fn begun(keys: usize, len: usize) -> World {
+    let mut world = World::new(1, 3);
+    let text = "x".repeat(len);
+    (0..keys).for_each(|n| world.run(0, &format!("SET k{n} {text}")));
+    world.shard().begin_checkpoint();
+    world
+}
+
+#[test]
+fn the_walk_stops_while_its_blocks_wait_and_changes_force_out_few_keys() {
+    const LEN: usize = CHECKPOINT_WHOLE_BYTES_MAX - 20;
+    let mut world = begun(400, LEN);
+    let limits = world.settings.encoding;
+    assert_eq!(world.shard().walk_checkpoint(&limits, usize::MAX), Progress::Full);
+    let waiting = world.shard().checkpoint_waiting_bytes();
+    // A chunk of the table is looked at as a whole.
+    let chunk = 14 * (CHECKPOINT_WHOLE_BYTES_MAX + 20);
+    let most = CHECKPOINT_WAITING_BYTES_MAX + chunk;
+    assert!((CHECKPOINT_WAITING_BYTES_MAX..most).contains(&waiting), "{waiting} bytes wait");
+    assert_eq!(world.shard().walk_checkpoint(&limits, usize::MAX), Progress::Full);
+    assert_eq!(world.shard().checkpoint_waiting_bytes(), waiting, "it waits");
+    let block = world.shard().take_checkpoint_block().expect("some wait");
+    let most = CHECKPOINT_BLOCK_BYTES + CHECKPOINT_WHOLE_BYTES_MAX + 20;
+    assert!((CHECKPOINT_BLOCK_BYTES..most).contains(&block.len()), "{} bytes", block.len());
+    // Keys that the walk has not come to: the table is what it was, so none is split.
+    let mut forced = 0;
+    for n in 0..400 {
+        let before = world.shard().checkpoint_waiting_bytes();
+        world.run(0, &format!("SET k{n} {}", "y".repeat(LEN)));
+        let more = world.shard().checkpoint_waiting_bytes() - before;
+        assert!(more <= chunk, "a change forced out {more} bytes");
+        forced = forced.max(more);
+    }
+    assert!(forced > CHECKPOINT_WHOLE_BYTES_MAX, "changes force out neighbours: {forced} bytes");
+}
+
+#[test]
+fn a_value_is_whole_up_to_a_size_and_beyond_it_in_pieces() {
+    for (len, pieces) in [(CHECKPOINT_WHOLE_BYTES_MAX, false), (3 * CHECKPOINT_PIECE_BYTES, true)] {
+        let mut world = begun(1, len);
+        let limits = world.settings.encoding;
+        let (mut steps, mut most) = (0, 0);
+        loop {
+            let before = world.shard().checkpoint_waiting_bytes();
+            let progress = world.shard().walk_checkpoint(&limits, 1);
+            let more = world.shard().checkpoint_waiting_bytes() - before;
+            if progress == Progress::Done {
+                break;
+            }
+            (steps, most) = (steps + usize::from(more >= 100), most.max(more));
+        }
+        assert!(most <= CHECKPOINT_PIECE_BYTES + 20, "{most} bytes in a step of {len}");
+        assert_eq!(steps, if pieces { 3 } else { 1 }, "{len} bytes in so many steps");
+    }
 }

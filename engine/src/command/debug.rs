@@ -135,6 +135,7 @@ pub fn populate(call: &mut Call<'_, '_>) -> CommandResult {
         }
         let mut value = format!("value:{n}").into_bytes();
         value.resize(size.unwrap_or(value.len()), 0);
+        call.space.check_room(&key, value.len())?;
         call.space.set_string(&key, &value, Expiry::Clear);
     }
     call.reply.ok();

@@ -55,7 +55,7 @@ pub fn rename(call: &mut Call<'_, '_>) -> CommandResult {
         if !call.space.contains(from) {
             return Err(NO_SUCH_KEY);
         }
-    } else if !call.space.rename(from, to) {
+    } else if !call.space.rename(from, to)? {
         return Err(NO_SUCH_KEY);
     }
     call.reply.ok();
@@ -69,7 +69,7 @@ pub fn renamenx(call: &mut Call<'_, '_>) -> CommandResult {
     }
     let free = from != to && !call.space.contains(to);
     if free {
-        call.space.rename(from, to);
+        call.space.rename(from, to)?;
     }
     call.reply.flag(free);
     Ok(())
@@ -101,6 +101,7 @@ pub fn copy(call: &mut Call<'_, '_>) -> CommandResult {
     let mut target = call.space.in_database(db);
     let free = replace || !target.contains(to);
     if free {
+        target.check_room_for(to, value.view())?;
         target.put(to, value, at_ms);
     }
     call.reply.flag(free);
@@ -115,6 +116,7 @@ pub fn move_(call: &mut Call<'_, '_>) -> CommandResult {
     }
     let moved = call.space.contains(key) && !call.space.in_database(db).contains(key);
     if moved {
+        call.space.check_room_for_that_of(key, key)?;
         call.space.move_to_database(key, db);
     }
     call.reply.flag(moved);

@@ -152,6 +152,7 @@ pub fn hincrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
             None => Extended::ZERO,
         };
         let sum = old.plus(by).ok_or(NAN_OR_INFINITY)?.print();
+        hash.check_room(field.len() + sum.len())?;
         hash.set(field, sum.as_bytes());
         Ok::<String, CommandError>(sum)
     })?;

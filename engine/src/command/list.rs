@@ -1,5 +1,6 @@
 //! Lists: pushing, popping, ranges, positions. Moves and blocking commands are in `list_move`.
 
+use crate::effect::EFFECT_BYTES;
 use crate::error::{
     CommandError, CommandResult, INDEX_OUT_OF_RANGE, NO_SUCH_KEY, NOT_POSITIVE, SYNTAX,
 };
@@ -208,6 +209,7 @@ fn equal_places<'l>(
 fn remove_places(call: &mut Call<'_, '_>, key: &[u8], mut places: Vec<usize>) -> CommandResult {
     places.sort_unstable();
     let removed = places.len();
+    call.space.check_room(key, removed * EFFECT_BYTES)?;
     call.space.update(key, Missing::Skip, |list: &mut ListUpdate<'_>| {
         places.iter().rev().for_each(|at| {
             list.remove_range(*at, 1);

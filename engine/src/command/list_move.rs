@@ -80,6 +80,7 @@ fn move_element(call: &mut Call<'_, '_>, from: End, to: End) -> Result<bool, Com
     let taken = ends(list, from, 1);
     let Some(element) = taken.first() else { return Ok(false) };
     call.space.list(target)?;
+    call.space.check_room(target, element.len())?;
     if source == target {
         // In one update, so that a list of one element is not deleted in between. The element is
         // taken first, as in Redis: the list must not look longer than it ever is.

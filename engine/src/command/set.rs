@@ -94,14 +94,18 @@ fn spop_one(call: &mut Call<'_, '_>) -> CommandResult {
     let random = call.rng.next_u64();
     let popped = call.space.update(call.args.at(1), Missing::Skip, |set| {
         let set: &mut Update<'_, Set> = set;
-        let member = set.random(random)?.to_vec();
+        let Some(member) = set.random(random).map(|member| member.to_vec()) else {
+            return Ok(None);
+        };
+        set.check_room(member.len())?;
         set.remove(&member);
-        Some(member)
+        Ok(Some(member))
     })?;
-    call.reply.bulk_or_null(popped.flatten().as_deref());
+    call.reply.bulk_or_null(popped.transpose()?.flatten().as_deref());
     Ok(())
 }
 
+/// Pops no more members than the log takes at once: the count is no promise to give as many.
 fn spop_count(call: &mut Call<'_, '_>) -> CommandResult {
     let key = call.args.at(1);
     let count = positive_count(call.args.at(2))?;
@@ -115,23 +119,30 @@ fn spop_count(call: &mut Call<'_, '_>) -> CommandResult {
         call.space.delete(key);
         return Ok(());
     }
-    call.reply.set(count);
     // Where few are left, Redis makes a new set of them.
     let repacks = (set.len() - count) * REPACK_RATIO <= count;
-    let (rng, reply) = (&mut *call.rng, &mut call.reply);
-    call.space.update(key, Missing::Skip, |set| {
+    let rng = &mut *call.rng;
+    let popped = call.space.update(key, Missing::Skip, |set| {
         let set: &mut Update<'_, Set> = set;
-        for _ in 0..count {
+        let mut popped: Vec<Vec<u8>> = Vec::new();
+        while popped.len() < count {
             let Some(member) = set.random(rng.next_u64()).map(|member| member.to_vec()) else {
                 unreachable!("the set holds more members than are popped")
             };
+            if !set.has_room(member.len()) {
+                break;
+            }
             set.remove(&member);
-            reply.bulk(&member);
+            popped.push(member);
         }
         if repacks && count > 0 {
             set.repack();
         }
+        popped
     })?;
+    let popped = popped.unwrap_or_default();
+    call.reply.set(popped.len());
+    popped.iter().for_each(|member| call.reply.bulk(member));
     Ok(())
 }
 

@@ -81,11 +81,7 @@ fn store_combined(call: &mut Call<'_, '_>, operation: Operation) -> CommandResul
     let target = call.args.at(1);
     let result = combine(call, 2, operation)?;
     let len = result.len();
-    if len == 0 {
-        call.space.delete(target);
-    } else {
-        call.space.put(target, Value::Set(result), None);
-    }
+    call.space.store(target, (len > 0).then_some(Value::Set(result)))?;
     call.reply.count(len);
     Ok(())
 }

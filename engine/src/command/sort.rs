@@ -38,7 +38,7 @@ fn run(call: &mut Call<'_, '_>, may_store: bool) -> CommandResult {
     let elements = &elements[window];
     match options.store {
         None => reply_with(call, &options, elements),
-        Some(target) => store(call, &options, elements, target),
+        Some(target) => store(call, &options, elements, target)?,
     }
     Ok(())
 }
@@ -310,28 +310,37 @@ fn reply_with(call: &mut Call<'_, '_>, options: &Options<'_>, elements: &[Elemen
     }
 }
 
-/// Puts the result under the target as a list; an empty result deletes it.
-fn store(call: &mut Call<'_, '_>, options: &Options<'_>, elements: &[Element], target: &[u8]) {
+/// Puts the result under the target as a list; an empty result deletes it. One that grows beyond
+/// what the log takes, as GET can repeat a value for every element, is given up at once.
+fn store(
+    call: &mut Call<'_, '_>,
+    options: &Options<'_>,
+    elements: &[Element],
+    target: &[u8],
+) -> CommandResult {
     let limits = call.space.settings.encoding;
     let mut list = List::new();
-    let mut push = |item: &[u8]| list.push(End::Tail, item, &limits);
+    let mut bytes = 0;
+    let mut push = |space: &mut Space<'_>, item: &[u8]| {
+        bytes += item.len();
+        list.push(End::Tail, item, &limits);
+        space.check_room(target, bytes)
+    };
     let patterns: Vec<Pattern<'_>> = options.gets.iter().map(|text| Pattern::parse(text)).collect();
     for element in elements {
         if patterns.is_empty() {
-            push(element);
+            push(&mut call.space, element)?;
         }
         for pattern in &patterns {
             // A list holds no null: what is absent is stored as an empty text.
-            push(&pattern.look_up(&mut call.space, element).unwrap_or_default());
+            let value = pattern.look_up(&mut call.space, element).unwrap_or_default();
+            push(&mut call.space, &value)?;
         }
     }
     let len = list.len();
-    if len == 0 {
-        call.space.delete(target);
-    } else {
-        call.space.put(target, Value::List(list), None);
-    }
+    call.space.store(target, (len > 0).then_some(Value::List(list)))?;
     call.reply.count(len);
+    Ok(())
 }
 
 #[cfg(test)]

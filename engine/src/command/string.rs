@@ -264,6 +264,7 @@ pub fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
     };
     let by = extended(call.args.at(2))?;
     let sum = old.plus(by).ok_or(NAN_OR_INFINITY)?.print();
+    call.space.check_room(key, sum.len())?;
     call.space.set_text(key, sum.as_bytes(), Expiry::Keep);
     call.reply.bulk(sum.as_bytes());
     Ok(())

@@ -52,6 +52,10 @@ impl Fixture {
         }
     }
 
+    pub fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
     pub fn advance_ms(&mut self, ms: i64) {
         self.now_ms += ms;
     }

@@ -1,6 +1,7 @@
 //! Taking the lowest or highest members out, from one sorted set or the first of several that has
 //! some, and waiting for it.
 
+use crate::effect::EFFECT_BYTES;
 use crate::error::{CommandError, CommandResult, NOT_POSITIVE, SYNTAX};
 use crate::keyspace::Missing;
 use crate::number::parse_i64;
@@ -32,13 +33,15 @@ fn pop(
     side: Side,
     count: usize,
 ) -> Result<Option<Popped>, CommandError> {
-    call.space.update(key, Missing::Skip, |zset: &mut ZSetUpdate<'_>| {
+    let popped = call.space.update(key, Missing::Skip, |zset: &mut ZSetUpdate<'_>| {
         let popped = peek(zset, side, count);
+        zset.check_room(popped.iter().map(|(member, _)| member.len() + EFFECT_BYTES).sum())?;
         popped.iter().for_each(|(member, _)| {
             zset.remove(member);
         });
-        popped
-    })
+        Ok(popped)
+    })?;
+    popped.transpose()
 }
 
 pub fn zpopmin(call: &mut Call<'_, '_>) -> CommandResult {

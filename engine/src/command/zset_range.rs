@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, Range};
 
+use crate::effect::EFFECT_BYTES;
 use crate::error::{CommandError, CommandResult, MIN_OR_MAX_NOT_A_FLOAT, SYNTAX};
 use crate::keyspace::{Missing, Value};
 use crate::number::parse_f64_leniently;
@@ -206,19 +207,15 @@ pub fn zrangestore(call: &mut Call<'_, '_>) -> CommandResult {
             stored.set(member, score, &limits, &hasher);
         }
     }
-    store(call, target, stored);
-    Ok(())
+    store(call, target, stored)
 }
 
 /// Puts a result under its key, or deletes the key where there is none, and replies its length.
-pub(super) fn store(call: &mut Call<'_, '_>, target: &[u8], result: ZSet) {
+pub(super) fn store(call: &mut Call<'_, '_>, target: &[u8], result: ZSet) -> CommandResult {
     let len = result.len();
-    if len == 0 {
-        call.space.delete(target);
-    } else {
-        call.space.put(target, Value::ZSet(result), None);
-    }
+    call.space.store(target, (len > 0).then_some(Value::ZSet(result)))?;
     call.reply.count(len);
+    Ok(())
 }
 
 pub fn zcount(call: &mut Call<'_, '_>) -> CommandResult {
@@ -256,9 +253,10 @@ fn remove(call: &mut Call<'_, '_>, by: By) -> CommandResult {
             let ranks = wanted.ranks(zset, false);
             let members: Vec<Vec<u8>> =
                 zset.range(ranks).map(|(member, _)| member.to_vec()).collect();
-            members.iter().filter(|member| zset.remove(member)).count()
+            zset.check_room(members.iter().map(|member| member.len() + EFFECT_BYTES).sum())?;
+            Ok(members.iter().filter(|member| zset.remove(member)).count())
         })?;
-    call.reply.count(removed.unwrap_or(0));
+    call.reply.count(removed.transpose()?.unwrap_or(0));
     Ok(())
 }
 

@@ -89,8 +89,7 @@ fn store_combined(call: &mut Call<'_, '_>, operation: Operation, name: &str) -> 
     for (member, score) in &result {
         zset.set(member, *score, &limits, &hasher);
     }
-    store(call, call.args.at(1), zset);
-    Ok(())
+    store(call, call.args.at(1), zset)
 }
 
 struct Options<'a> {

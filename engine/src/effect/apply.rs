@@ -173,7 +173,7 @@ fn apply_to_key(space: &mut Space<'_>, key: &[u8], change: &Change<'_>) -> Optio
             Some(())
         }
         Change::Rename { to } => (space.shards.shard_of(key) == space.shards.shard_of(to)
-            && space.rename(key, to))
+            && space.rename(key, to) == Ok(true))
         .then_some(()),
         Change::HashSet { field, value } => {
             create(space, key, |hash: &mut Update<'_, Hash>| hash.set(field, value))

@@ -103,3 +103,20 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::EFFECT_BUFFER_KEPT_BYTES_MAX;
+
+    #[test]
+    fn a_usual_turns_buffer_is_kept_and_a_large_one_given_back() {
+        let mut log = EffectLog::default();
+        for (len, kept) in [(1_000, true), (EFFECT_BUFFER_KEPT_BYTES_MAX, false)] {
+            log.begin(Kind::SetString, 0, b"key").bytes(&vec![b'x'; len]);
+            assert!(log.memory_bytes() >= len);
+            log.clear();
+            assert_eq!((log.memory_bytes() > 0, log.is_empty()), (kept, true), "{len} bytes");
+        }
+    }
+}

@@ -10,6 +10,8 @@ pub mod log;
 
 pub use log::EffectLog;
 
+use crate::args::Args;
+
 pub const FORMAT_VERSION: u8 = 1;
 
 /// Set in the head byte when database and key are those of the effect before.
@@ -44,6 +46,18 @@ pub enum Kind {
     SetRemove = 33,
     SortedSetAdd = 40,
     SortedSetRemove = 41,
+}
+
+/// What the effect of a small change takes beside the bytes that it names.
+pub(crate) const EFFECT_BYTES: usize = 32;
+
+/// Effects of any command whose size does not depend on its words: FLUSHALL.
+const COMMAND_BYTES: usize = 128;
+
+/// The most that a command's words leave in the entry of a shard: a key whose time is over is
+/// deleted before it is set, and SMOVE's member is in two effects.
+pub fn bytes_of_words(args: Args<'_>) -> usize {
+    2 * args.span_bytes() + EFFECT_BYTES * args.len() + COMMAND_BYTES
 }
 
 #[cfg(test)]

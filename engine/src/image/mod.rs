@@ -16,10 +16,35 @@ pub(crate) const SET: u8 = 3;
 pub(crate) const HASH: u8 = 4;
 pub(crate) const SORTED_SET: u8 = 5;
 
+/// Of a number that says how long something is, and of an integer's text.
+const LENGTH_BYTES_MAX: usize = 10;
+const INTEGER_DIGITS_MAX: usize = 20;
+
 /// Appends the image of a value.
 pub fn write(value: ValueRef<'_>, out: &mut Vec<u8>) {
     out.push(kind_of(value));
     write_content(value, out);
+}
+
+/// How long the image of a value is; of a small collection no less than that.
+pub(crate) fn bytes_max(value: ValueRef<'_>, small_bytes: usize) -> usize {
+    let text_bytes = |text: &[u8]| text.len() + LENGTH_BYTES_MAX;
+    let (memory_bytes, exact): (usize, &dyn Fn() -> usize) = match &value {
+        ValueRef::Integer(_) => return LENGTH_BYTES_MAX + INTEGER_DIGITS_MAX,
+        ValueRef::Embedded(text) => return text_bytes(text),
+        ValueRef::Raw(text) => return text_bytes(text),
+        ValueRef::List(list) => (list.memory_bytes(), &|| list.iter().map(text_bytes).sum()),
+        ValueRef::Set(set) => (set.memory_bytes(), &|| set.iter().map(|m| text_bytes(&m)).sum()),
+        ValueRef::Hash(hash) => (hash.memory_bytes(), &|| {
+            hash.iter().map(|(field, value)| text_bytes(field) + text_bytes(value)).sum()
+        }),
+        ValueRef::ZSet(zset) => (zset.memory_bytes(), &|| {
+            zset.iter().map(|(member, _)| size_of::<f64>() + text_bytes(member)).sum()
+        }),
+    };
+    // A packed element takes two bytes or more, and its image that and less than thirty.
+    let bound = memory_bytes.saturating_mul(16);
+    LENGTH_BYTES_MAX + if bound <= small_bytes { bound } else { exact() }
 }
 
 /// The type that an image of this value begins with.

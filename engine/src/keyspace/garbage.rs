@@ -119,3 +119,55 @@ fn drain(value: &mut Value, max: usize) -> bool {
         Value::Integer(_) | Value::Raw(_) => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::shard::Shard;
+    use super::*;
+    use crate::hash::Hasher64;
+    use crate::value::Set;
+    use crate::value::limits::EncodingLimits;
+
+    fn set(len: usize) -> Value {
+        let (limits, hasher) = (EncodingLimits::default(), Hasher64::new([1, 2, 3, 4]));
+        let mut set = Set::new();
+        (0..len).for_each(|n| {
+            set.add(format!("member:{n}").as_bytes(), &limits, &hasher);
+        });
+        Value::Set(set)
+    }
+
+    #[test]
+    fn what_is_small_goes_at_once_and_the_rest_in_slices() {
+        let mut garbage = Garbage::default();
+        garbage.add_value(set(FREED_AT_ONCE_MAX));
+        garbage.add_entry(Entry::new(b"key", set(FREED_AT_ONCE_MAX), None));
+        assert!(garbage.is_empty(), "these are gone");
+        garbage.add_value(set(FREED_AT_ONCE_MAX + 1));
+        garbage.add_entry(Entry::new(b"key", set(5 * FREED_AT_ONCE_MAX), None));
+        assert_eq!(garbage.len(), 2);
+        let mut slices = 0;
+        while !garbage.is_empty() {
+            let done = garbage.free_slice(FREED_AT_ONCE_MAX);
+            assert!(done <= FREED_AT_ONCE_MAX * 3 / 2, "{done} elements in a slice");
+            slices += 1;
+        }
+        assert!((4..9).contains(&slices), "six times as much in {slices} slices");
+        assert_eq!(garbage.bytes(), 0);
+    }
+
+    #[test]
+    fn of_a_flushed_database_only_small_collections_go_with_the_table() {
+        for (len, waiting) in [(FREED_WITH_TABLE_MAX, 0), (FREED_WITH_TABLE_MAX + 1, 1)] {
+            let mut shard = Shard::new(0, Hasher64::new([1, 2, 3, 4]));
+            let hash = shard.table(0).hash(b"key");
+            shard.insert_entry(0, hash, Entry::new(b"key", set(len), None));
+            let mut garbage = Garbage::default();
+            garbage.add_database(shard.take_database(0));
+            // One step drains the table, which has one key.
+            garbage.free_slice(1);
+            let values = garbage.waiting.iter().filter(|w| matches!(w, Discarded::Value(_)));
+            assert_eq!(values.count(), waiting, "a set of {len}");
+        }
+    }
+}

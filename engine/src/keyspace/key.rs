@@ -1,11 +1,12 @@
 //! Mutators of keys whatever their value: deletion, expiry, renaming, whole databases.
 
-use crate::effect::Kind;
+use crate::effect::{EFFECT_BYTES, Kind};
+use crate::error::{CommandError, CommandResult};
 use crate::image;
 use crate::limits::EMBEDDED_STRING_BYTES_MAX;
 
 use super::access::AccessClock;
-use super::entry::{Entry, Value};
+use super::entry::{Entry, Value, ValueRef};
 use super::shard::Shard;
 use super::space::Space;
 
@@ -50,6 +51,43 @@ impl Space<'_> {
         true
     }
 
+    /// Refuses effects on a key that name so many bytes, if no word brought them and the entry of
+    /// its shard has no room: asked before anything changes. See `limits.rs`.
+    pub fn check_room(&mut self, key: &[u8], bytes: usize) -> CommandResult {
+        let entry = self.settings.entry;
+        let (shard, _) = self.shards.of_key(key);
+        entry.check_copied(shard.effects.len(), key.len() + bytes + 2 * EFFECT_BYTES)
+    }
+
+    /// As [`Space::check_room`] for a whole value.
+    pub fn check_room_for(&mut self, key: &[u8], value: ValueRef<'_>) -> CommandResult {
+        let small_bytes = self.settings.entry.copied_bytes_max / 2;
+        self.check_room(key, image::bytes_max(value, small_bytes))
+    }
+
+    /// As [`Space::check_room`] for the value of another key, which goes to `key` of a database.
+    pub fn check_room_for_that_of(&mut self, from: &[u8], key: &[u8]) -> CommandResult {
+        let (db, small_bytes) = (self.db(), self.settings.entry.copied_bytes_max / 2);
+        let (shard, hash) = self.shard_of(from);
+        let entry = shard.table(db).get(hash, from);
+        let bytes = entry.map_or(0, |entry| image::bytes_max(entry.value(), small_bytes));
+        self.check_room(key, bytes)
+    }
+
+    /// What a command has made of several keys: under a key, or that deleted where it is `None`.
+    pub fn store(&mut self, key: &[u8], value: Option<Value>) -> CommandResult {
+        match value {
+            None => {
+                self.delete(key);
+            }
+            Some(value) => {
+                self.check_room_for(key, value.view())?;
+                self.put(key, value, None);
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a whole value under a key, whatever was there: RESTORE, the `…STORE` commands, a key
     /// that comes from another shard or database. A time that is over leaves the key absent.
     pub fn put(&mut self, key: &[u8], value: Value, expires_at_ms: Option<i64>) {
@@ -81,14 +119,15 @@ impl Space<'_> {
     }
 
     /// Moves a key under another name, over what is there. False if the key is absent.
-    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<bool, CommandError> {
         let (db, clock) = (self.db(), self.access_clock());
         if self.shards.shard_of(from) != self.shards.shard_of(to) {
-            return self.rename_across_shards(from, to);
+            self.check_room_for_that_of(from, to)?;
+            return Ok(self.rename_across_shards(from, to));
         }
         let to_hash = self.shards.hash(to);
         let (shard, hash) = self.shard_of(from);
-        let Some(entry) = shard.remove_entry(db, hash, from) else { return false };
+        let Some(entry) = shard.remove_entry(db, hash, from) else { return Ok(false) };
         if let Some(old) = shard.remove_entry(db, to_hash, to) {
             shard.discard_entry(db, old);
         }
@@ -103,7 +142,7 @@ impl Space<'_> {
         shard.key_changed(db, hash, from);
         shard.key_changed(db, to_hash, to);
         shard.waiters.signal(db, to);
-        true
+        Ok(true)
     }
 
     fn rename_across_shards(&mut self, from: &[u8], to: &[u8]) -> bool {

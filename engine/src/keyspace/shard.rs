@@ -5,7 +5,7 @@ use crate::checkpoint::walker::{Left, Walker};
 use crate::effect::EffectLog;
 use crate::effect::Kind as EffectKind;
 use crate::hash::Hasher64;
-use crate::limits::DATABASE_COUNT;
+use crate::limits::{DATABASE_COUNT, ENTRY_CLOSED_BYTES};
 use crate::rng::Rng;
 use crate::table::Table;
 use crate::value::limits::EncodingLimits;
@@ -368,7 +368,8 @@ impl Shard {
             return 0;
         }
         let mut work = 0;
-        while work < max {
+        // Names may be long: an entry takes only so many bytes of them.
+        while work < max && self.effects.len() < ENTRY_CLOSED_BYTES {
             let database = &mut self.databases[place];
             let (found, next) =
                 database.table.find_due(now_ms - 1, database.expiry_cursor, max - work);
@@ -376,9 +377,12 @@ impl Shard {
             let Some(view) = found else { break };
             let (hash, mut next_ms) = (view.hash(), i64::MAX);
             let mut due: Vec<Box<[u8]>> = Vec::new();
+            let mut due_bytes = 0;
             for entry in view.iter() {
+                let room = due.len() < max - work && due_bytes < ENTRY_CLOSED_BYTES;
                 match entry.expires_at_ms() {
-                    Some(at_ms) if now_ms > at_ms && due.len() < max - work => {
+                    Some(at_ms) if now_ms > at_ms && room => {
+                        due_bytes += entry.key().len();
                         due.push(entry.key().into());
                     }
                     Some(at_ms) => next_ms = next_ms.min(at_ms),

@@ -2,9 +2,10 @@
 //! nothing is left in it. The mutators of each type are in the files named after the types.
 
 use crate::effect::log::Arguments;
-use crate::effect::{EffectLog, Kind};
-use crate::error::{CommandError, WRONG_TYPE};
+use crate::effect::{EFFECT_BYTES, EffectLog, Kind};
+use crate::error::{CommandError, CommandResult, WRONG_TYPE};
 use crate::hash::Hasher64;
+use crate::settings::EntryLimits;
 use crate::value::limits::EncodingLimits;
 
 use super::entry::{Entry, Value, ValueMut};
@@ -37,6 +38,7 @@ pub struct Update<'a, V> {
     pub(super) limits: &'a EncodingLimits,
     pub(super) hasher: &'a Hasher64,
     effects: &'a mut EffectLog,
+    entry: EntryLimits,
     db: u16,
     key: &'a [u8],
     changes: u64,
@@ -56,6 +58,17 @@ impl<V> Update<'_, V> {
     /// Fails the transactions that watch the key, even if nothing changes: some commands do.
     pub fn touch(&mut self) {
         self.touched = true;
+    }
+
+    /// Refuses effects that name so many bytes, if no word brought them and the entry has no room:
+    /// asked before anything changes. See `limits.rs`.
+    pub fn check_room(&self, bytes: usize) -> CommandResult {
+        self.entry.check_copied(self.effects.len(), self.key.len() + bytes + 2 * EFFECT_BYTES)
+    }
+
+    /// Whether one more effect that names so many bytes has room.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.check_room(bytes).is_ok()
     }
 
     /// Appends an effect on this key; called once for each change made.
@@ -85,7 +98,7 @@ impl Space<'_> {
         change: impl FnOnce(&mut Update<'_, V>) -> R,
     ) -> Result<Option<R>, CommandError> {
         let (db, clock) = (self.db(), self.access_clock());
-        let limits = &self.settings.encoding;
+        let (limits, entry) = (&self.settings.encoding, self.settings.entry);
         let hasher = self.shards.hasher();
         let (db_index, now_ms) = (usize::from(db), self.now_ms());
         let (shard, hash) = self.shards.of_key(key);
@@ -104,14 +117,15 @@ impl Space<'_> {
         }
         shard.before_change(db, hash, key);
         let Shard { databases, effects, dice, .. } = shard;
-        let Some(entry) = databases[db_index].table.get_mut(hash, key) else { return Ok(None) };
+        let Some(found) = databases[db_index].table.get_mut(hash, key) else { return Ok(None) };
         if known {
-            entry.note_use(clock, dice);
+            found.note_use(clock, dice);
         }
-        let value = V::of(entry.value_mut()).ok_or(WRONG_TYPE)?;
+        let value = V::of(found.value_mut()).ok_or(WRONG_TYPE)?;
         let before = value.memory_bytes() as isize;
+        let (changes, touched, hasher) = (0, false, &hasher);
         let mut update =
-            Update { value, limits, hasher: &hasher, effects, db, key, changes: 0, touched: false };
+            Update { value, limits, hasher, effects, entry, db, key, changes, touched };
         let result = change(&mut update);
         let Update { changes, touched, .. } = update;
         let (empty, after) = (update.value.is_empty(), update.value.memory_bytes() as isize);

@@ -12,8 +12,11 @@
 //! - [`lease`]: until when a leader may answer reads alone.
 //! - [`payload`]: what an entry's bytes say, and how it stands in the core's log.
 //! - [`restart`]: what a node's logs have of its groups.
+//! - `chance`: election timeouts. `changes`: of members.
 //! - `storage`: what the crate reads of the log.
 
+mod chance;
+mod changes;
 pub mod entry;
 mod lease;
 pub mod payload;
@@ -27,13 +30,14 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{
-    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, EntryType, HardState,
-    Message, MessageType,
+    ConfChangeTransition, ConfChangeV2, EntryType, HardState, Message, MessageType,
 };
 use raft::{RawNode, Ready, SnapshotStatus, StateRole};
 
 use crate::fault::{Fault, is_planted};
 use crate::ids::{Index, Term};
+use chance::Chance;
+use changes::changes;
 pub use entry::{Base, Entry, EntryKind, Members, Vote};
 pub use lease::DRIFT_PER_MILLE;
 use lease::Lease;
@@ -586,36 +590,4 @@ fn context(kind: u8, number: u64) -> Vec<u8> {
     let mut context = vec![kind];
     context.extend_from_slice(&number.to_le_bytes());
     context
-}
-
-/// What turns one set of members into another.
-fn changes(now: &Members, voters: &[NodeId], learners: &[NodeId]) -> Vec<ConfChangeSingle> {
-    let single = |kind, node: &NodeId| {
-        let mut change = ConfChangeSingle::default();
-        change.set_change_type(kind);
-        change.node_id = node.0;
-        change
-    };
-    let added = |new: &[NodeId], old: &[NodeId], kind| -> Vec<_> {
-        new.iter().filter(|node| !old.contains(node)).map(|node| single(kind, node)).collect()
-    };
-    let gone = now.voters.iter().chain(&now.learners);
-    let gone = gone.filter(|node| !voters.contains(node) && !learners.contains(node));
-    let mut changes = added(voters, &now.voters, ConfChangeType::AddNode);
-    changes.extend(added(learners, &now.learners, ConfChangeType::AddLearnerNode));
-    changes.extend(gone.map(|node| single(ConfChangeType::RemoveNode, node)));
-    changes
-}
-
-/// A source of election timeouts: SplitMix64 (Steele, Lea, Flood 2014).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end.max(1)
-    }
 }

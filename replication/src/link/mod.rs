@@ -19,16 +19,20 @@ mod tests;
 /// Versions of the protocol that this program speaks.
 pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=1;
 
-/// Longest payload of a frame. Groups cut what they send to a fraction of it; what claims to be
-/// longer is damage or no frame.
+/// Longest payload of a frame: what claims to be longer is damage or no frame. Groups cut what they
+/// send to a fraction of it where they can; an entry that is longer goes in parts.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes that wait on a link or are being sent; a message beyond them is dropped, and the group
+/// Longest message: one entry as long as the log takes, and what is around it.
+pub const MESSAGE_BYTES_MAX: usize = crate::log::limits::PAYLOAD_BYTES_MAX + FRAME_BYTES_MAX;
+
+/// Bytes that wait on a link or are being sent; a message beyond them is dropped, unless nothing
+/// else waits (it may be longer than this), and the group
 /// hears that its peer is slow by getting no answer.
 pub const LINK_BYTES_MAX: usize = 32 << 20;
 
-/// Most cores of a node: what says otherwise is no node. Between two nodes there are as many links as
-/// the larger has cores, link k between core k modulo its number of cores of each.
+/// Most cores of a node: what says otherwise is no node. Between two nodes there are as many links
+/// as the larger has cores, link k between core k modulo its number of cores of each.
 pub const CORES_MAX: u16 = 1024;
 
 /// Why a link was given up. All of it is the other side's doing, or the network's.

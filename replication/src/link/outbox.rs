@@ -23,7 +23,7 @@ impl Outbox {
     /// was added.
     pub fn push(&mut self, frame: Frame<'_>) -> bool {
         let bytes = self.bytes() + FRAME_HEAD_BYTES + frame.payload.len();
-        if bytes > LINK_BYTES_MAX {
+        if bytes > LINK_BYTES_MAX && self.bytes() > 0 {
             self.dropped += 1;
             return false;
         }

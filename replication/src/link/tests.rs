@@ -59,7 +59,8 @@ fn strangers_are_refused() {
     }
 }
 
-/// Bytes written by hand from the table; the checksum is CRC32C of the first 60, by another program.
+/// Bytes written by hand from the table; the checksum is CRC32C of the first 60, by another
+/// program.
 #[test]
 fn a_hello_lies_as_its_table_says() {
     let mut bytes = Vec::new();
@@ -147,6 +148,21 @@ fn a_length_beyond_the_bound_is_refused_before_it_is_waited_for() {
     let mut reader = FrameReader::new(5);
     reader.receive(&[0xff; 16]);
     assert_eq!(reader.read(), Err(LinkError::TooLong { bytes: u32::MAX as usize }));
+}
+
+/// An entry may be longer than a frame, and than what otherwise waits on a link.
+#[test]
+fn a_long_message_goes_in_parts() {
+    let long: Vec<u8> = (0..LINK_BYTES_MAX + FRAME_BYTES_MAX / 2).map(|n| (n >> 7) as u8).collect();
+    let mut outbox = Outbox::new(5);
+    assert!(outbox.push(Frame { shard: ShardId(3), payload: &long }));
+    assert!(!outbox.push(Frame { shard: ShardId(3), payload: b"no room" }));
+    let bytes = outbox.take().unwrap();
+    outbox.on_sent(Vec::new());
+    assert!(outbox.push(Frame { shard: ShardId(4), payload: b"next" }));
+    let bytes = [bytes, outbox.take().unwrap()].concat();
+    let got = read_all(&mut FrameReader::new(5), &bytes, 1 << 20).unwrap();
+    assert!(got == [(3, long), (4, b"next".to_vec())]);
 }
 
 #[test]

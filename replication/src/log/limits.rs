@@ -31,9 +31,13 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 /// Those that wait for a slow disk are bounded by who appends: the server's `LOG_QUEUED_BYTES_MAX`.
 pub const SPARE_BUFFERS_MAX: usize = WRITES_IN_FLIGHT_DEFAULT + 2;
 
-/// Longest payload that recovery puts together from fragments: a command's effects are bounded by
-/// the query buffer (1 GiB), a turn's by a few of those.
-pub const PAYLOAD_BYTES_MAX: usize = 8 << 30;
+/// Names of a transaction's parts in a payload: some ten bytes for each of up to 65,535 shards.
+pub const TRANSACTION_BYTES_MAX: usize = 1 << 20;
+
+/// Longest payload that recovery puts together from fragments, and so the longest that may be
+/// appended: the engine's two bounds of an entry, 2 GiB each, and the names. Who appends sees to
+/// it; a longer one ends the process before it is acknowledged.
+pub const PAYLOAD_BYTES_MAX: usize = (4 << 30) + TRANSACTION_BYTES_MAX;
 
 /// Bytes read at once by recovery: two of the longest records, so that looking for one at every
 /// block reads no byte more than some two times.

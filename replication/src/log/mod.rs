@@ -2,7 +2,8 @@
 //! own: [`LogWriter`] says what to write, [`recover`] reads through [`SegmentSource`].
 //!
 //! - `FORMAT.md`: the bytes. [`record`], [`segment`]: encode and decode them.
-//! - [`writer`]: what to write, and what is durable; [`buffer`]: the buffers it fills.
+//! - [`writer`]: what to write, and what is durable; [`buffer`]: the buffers it fills; `entries`:
+//!   what is appended.
 //! - [`recovery`]: the records of a log, and where it ends. [`assembler`]: payloads from their
 //!   fragments. [`walk`]: what lies in a segment, whether it belongs to the log or not.
 //! - [`uses`]: which entries a segment holds, and whether it is needed.
@@ -10,6 +11,7 @@
 
 pub mod assembler;
 pub mod buffer;
+mod entries;
 pub mod limits;
 pub mod record;
 pub mod recovery;

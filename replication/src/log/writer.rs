@@ -9,16 +9,17 @@ use crate::fault::{Fault, is_planted};
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::buffer::BlockBuffer;
+use super::entries::Subject;
+pub use super::entries::{EntryRef, GroupEntryRef};
 use super::limits::{
-    BLOCK_BYTES, FRAGMENT_BYTES_MIN, SEGMENT_BYTES_MIN, SPARE_BUFFERS_MAX, WRITE_BUFFER_BYTES,
-    WRITES_IN_FLIGHT_DEFAULT,
+    BLOCK_BYTES, FRAGMENT_BYTES_MIN, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MIN, SPARE_BUFFERS_MAX,
+    WRITE_BUFFER_BYTES, WRITES_IN_FLIGHT_DEFAULT,
 };
 use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::Tail;
 use super::segment::{LogIdentity, SegmentHeader};
 use super::uses::{self, SegmentUse};
 use crate::group::{Members, Vote};
-use crate::release::Transaction;
 
 /// errno of a full disk or quota.
 const ENOSPC: i32 = 28;
@@ -60,54 +61,6 @@ impl std::fmt::Display for LogFailed {
 }
 
 impl std::error::Error for LogFailed {}
-
-/// One entry to append.
-#[derive(Clone, Copy, Debug)]
-pub struct EntryRef<'a> {
-    pub shard: ShardId,
-    pub term: Term,
-    pub index: Index,
-    /// Up to here the shard's entries are decided.
-    pub decided: Index,
-    /// The transaction over several shards of which the entry is a part.
-    pub transaction: Option<&'a Transaction>,
-    pub payload: &'a [u8],
-}
-
-/// One entry of a group, as `group::payload` takes it apart.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupEntryRef<'a> {
-    pub shard: ShardId,
-    pub term: Term,
-    pub index: Index,
-    /// Up to here the shard's entries are committed and decided.
-    pub decided: Index,
-    /// Entry, void or change.
-    pub kind: RecordKind,
-    pub participants: u16,
-    /// With the transaction, if it is part of one.
-    pub payload: &'a [u8],
-}
-
-/// What a record says beside its payload and its place in the log.
-#[derive(Clone, Copy)]
-struct Subject {
-    kind: RecordKind,
-    shard: ShardId,
-    term: Term,
-    index: Index,
-    decided: Index,
-    participants: u16,
-}
-
-impl Subject {
-    /// Of a record that concerns no shard.
-    fn of_log(kind: RecordKind) -> Subject {
-        let (shard, term) = (ShardId(0), Term(0));
-        let (index, decided) = (Index(0), Index(0));
-        Subject { kind, shard, term, index, decided, participants: 0 }
-    }
-}
 
 struct InFlight {
     id: u64,
@@ -167,7 +120,10 @@ pub struct LogWriter {
     waiting_bytes: usize,
     in_flight: VecDeque<InFlight>,
     writes_in_flight_max: usize,
+    payload_bytes_max: usize,
     last_write: u64,
+    written_bytes: u64,
+    payload_bytes: u64,
     spare: Vec<BlockBuffer>,
     /// Where an entry's transaction is encoded.
     named: Vec<u8>,
@@ -209,7 +165,10 @@ impl LogWriter {
             waiting_bytes: 0,
             in_flight: VecDeque::new(),
             writes_in_flight_max: WRITES_IN_FLIGHT_DEFAULT,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
             last_write: 0,
+            written_bytes: 0,
+            payload_bytes: 0,
             spare: Vec::new(),
             named: Vec::new(),
             spare_lasts: Vec::new(),
@@ -222,6 +181,12 @@ impl LogWriter {
     pub fn set_writes_in_flight_max(&mut self, count: usize) {
         assert!(count > 0);
         self.writes_in_flight_max = count;
+    }
+
+    /// Takes no longer payloads than this, which is less than recovery would.
+    pub fn set_payload_bytes_max(&mut self, bytes: usize) {
+        assert!(bytes <= PAYLOAD_BYTES_MAX, "recovery must read what is written");
+        self.payload_bytes_max = bytes;
     }
 
     /// Highest number given to a record.
@@ -237,6 +202,16 @@ impl LogWriter {
     /// Bytes appended but not handed out for writing.
     pub fn queued_bytes(&self) -> usize {
         self.waiting_bytes
+    }
+
+    /// Bytes handed out for writing so far, with headers and what fills up blocks.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Bytes of entries' payloads appended so far.
+    pub fn payload_bytes(&self) -> u64 {
+        self.payload_bytes
     }
 
     /// There was no space for the next segment, and what is left of this one is kept for what was
@@ -259,6 +234,9 @@ impl LogWriter {
     }
 
     /// Appends an entry; it is durable once [`LogWriter::durable`] has reached the result.
+    ///
+    /// # Panics
+    /// If recovery would not take it: better no acknowledgement than one that a start refuses.
     pub fn append(&mut self, entry: EntryRef<'_>) -> Lsn {
         let EntryRef { shard, term, index, decided, transaction, payload } = entry;
         let participants = transaction.map_or(0, |transaction| transaction.participants.len());
@@ -270,6 +248,9 @@ impl LogWriter {
         if let Some(transaction) = transaction {
             transaction.encode(&mut named);
         }
+        let (len, most) = (named.len() + payload.len(), self.payload_bytes_max);
+        assert!(len <= most, "an entry of {len} bytes, of which the log takes {most}");
+        self.payload_bytes += payload.len() as u64;
         let lsn = self.append_record(subject, [&named, payload]);
         self.named = named;
         lsn
@@ -420,6 +401,7 @@ impl LogWriter {
         buffer.pad();
         let (segment, offset) = (self.segment, self.offset);
         self.offset += len;
+        self.written_bytes += len;
         self.last_write += 1;
         let id = self.last_write;
         self.in_flight.push_back(InFlight { id, segment, offset, last_lsn, done: false });
@@ -577,3 +559,6 @@ impl LogWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use engine::keyspace::Shard;
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 use engine::reply::Protocol;
+use replication::log::LogWriter;
 
 use super::client_filter::ClientFilter;
 use super::debug::DebugSetting;
@@ -199,12 +200,7 @@ impl Core {
                 let figures = Figures::of(&sum_of(answers), &self.config);
                 write_memory(reply, &figures, *view);
             }
-            Purpose::Role => {
-                reply.array(3);
-                reply.bulk(b"master");
-                reply.integer(sum_of(answers).log_records as i64);
-                reply.array(0);
-            }
+            Purpose::Role => self.role(reply, &sum_of(answers)),
             Purpose::BgSave => reply.simple("Background saving started"),
             Purpose::Save if count > 0 => reply.error("ERR a checkpoint failed; see the log"),
             Purpose::Save => reply.ok(),
@@ -212,7 +208,7 @@ impl Core {
             Purpose::WaitAof => {
                 reply.array(2);
                 reply.flag(self.log.is_some());
-                reply.integer(0);
+                reply.integer(self.replicas.certain_acknowledgements() as i64);
             }
         })
     }
@@ -309,6 +305,8 @@ impl Core {
             databases,
             log_records: self.log.as_ref().map_or(0, |log| log.appended().0),
             log_durable: self.log.as_ref().map_or(0, |log| log.durable().0),
+            log_written_bytes: self.log.as_ref().map_or(0, LogWriter::written_bytes),
+            log_payload_bytes: self.log.as_ref().map_or(0, LogWriter::payload_bytes),
             used_bytes: self.account.own_bytes(),
             used_peak_bytes: self.account.peak_bytes(),
             empty_bytes: self.homes.iter().filter(|home| **home == self.id).count() as u64

@@ -46,7 +46,7 @@ impl Core {
                 "persistence" => self.info_persistence(sum),
                 "stats" => info_stats(sum),
                 "turns" => sum.turns.info(),
-                "replication" => "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into(),
+                "replication" => self.info_replication(),
                 "cpu" => info_cpu(),
                 _ => info_keyspace(sum),
             })
@@ -82,12 +82,15 @@ impl Core {
     fn info_persistence(&self, sum: &Snapshot) -> String {
         format!(
             "# Persistence\r\nloading:0\r\naof_enabled:{}\r\ndurability:{}\r\n\
-             rdb_changes_since_last_save:{}\r\nlog_records:{}\r\nlog_records_durable:{}\r\n",
+             rdb_changes_since_last_save:{}\r\nlog_records:{}\r\nlog_records_durable:{}\r\n\
+             log_bytes_written:{}\r\nlog_payload_bytes:{}\r\n",
             u8::from(self.log.is_some()),
             self.config.durability.name(),
             sum.shards.changes,
             sum.log_records,
-            sum.log_durable
+            sum.log_durable,
+            sum.log_written_bytes,
+            sum.log_payload_bytes,
         ) + &self.info_checkpoints(sum)
     }
 }

@@ -51,6 +51,12 @@ pub struct Measures {
 }
 
 impl Measures {
+    pub fn new(config: &Config) -> Measures {
+        let mut measures = Measures::default();
+        measures.configure(config);
+        measures
+    }
+
     /// Takes what CONFIG says; called at the start and after every CONFIG SET.
     pub fn configure(&mut self, config: &Config) {
         self.slower_than_us = config.slowlog_slower_than_us;

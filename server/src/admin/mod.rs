@@ -8,6 +8,7 @@
 //! - [`debug`]: DEBUG; [`memory_command`]: MEMORY, with [`memory_figures`]; [`wait`]: WAIT and
 //!   WAITAOF; [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
 //! - [`everywhere`]: questions that every core must answer.
+//! - [`replication`]: what INFO and ROLE say of other nodes.
 //! - [`stats`]: what a core counts; [`turns`]: how long its turns take.
 
 pub mod client;
@@ -28,6 +29,7 @@ pub mod memory_command;
 pub mod memory_figures;
 pub mod pause;
 pub mod redact;
+pub mod replication;
 pub mod save;
 pub mod session;
 pub mod slowlog;

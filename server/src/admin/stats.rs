@@ -33,6 +33,9 @@ pub struct Snapshot {
     pub databases: [(usize, usize); DATABASE_COUNT],
     pub log_records: u64,
     pub log_durable: u64,
+    /// Bytes of log writes begun, and of the effects in them.
+    pub log_written_bytes: u64,
+    pub log_payload_bytes: u64,
     /// What data and clients take now, and the most that they ever took.
     pub used_bytes: u64,
     pub used_peak_bytes: u64,
@@ -74,6 +77,8 @@ impl Snapshot {
         self.blocked += other.blocked;
         self.log_records += other.log_records;
         self.log_durable += other.log_durable;
+        self.log_written_bytes += other.log_written_bytes;
+        self.log_payload_bytes += other.log_payload_bytes;
         self.client_bytes += other.client_bytes;
         self.used_bytes += other.used_bytes;
         self.used_peak_bytes += other.used_peak_bytes;

@@ -1,5 +1,7 @@
-//! WAIT and WAITAOF, and what they say of replication: there are no replicas. A WAITAOF asks every
-//! core, each of which answers when its log is durable as far as it is written now.
+//! WAIT and WAITAOF. Replies leave in order, so that theirs come behind what the connection wrote
+//! and are released after it: by then a majority of the group's nodes has that on stable storage,
+//! and that many they count. They do not wait for more. A WAITAOF asks every core, each of which
+//! answers when its log is durable as far as it is written now.
 
 use engine::args::Args;
 use engine::number::parse_i64;
@@ -9,6 +11,7 @@ use super::everywhere::{Answer, Purpose, Question};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::core::message::Message;
+use crate::replica::serving::Serving;
 
 /// Who is told once a log is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,16 +28,17 @@ pub struct DurableWaits {
 }
 
 impl Core {
-    /// WAIT replicas milliseconds. Replies leave in order, so that this one comes behind what the
-    /// connection wrote; no replica will ever have it, so it is not waited for.
+    /// WAIT replicas milliseconds.
     pub(crate) fn wait(&mut self, connection: &mut Connection, args: Args<'_>) {
         let error = match parse_i64(args.at(1)) {
             None => Some("ERR value is not an integer or out of range"),
             Some(_) => timeout_error(args.at(2)),
         };
+        let count = self.replicas.certain_acknowledgements();
+        let error = error.or(self.refuse_waiting());
         self.reply_with(connection, |reply| match error {
             Some(error) => reply.error(error),
-            None => reply.integer(0),
+            None => reply.integer(count as i64),
         });
     }
 
@@ -44,6 +48,14 @@ impl Core {
             return self.reply_with(connection, |reply| reply.error(error));
         }
         self.ask_everywhere(connection, Question::Durable, Purpose::WaitAof);
+    }
+
+    fn refuse_waiting(&self) -> Option<&'static str> {
+        matches!(self.replicas.serving, Serving::AsReplica(_)).then_some(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis \
+             4.0 if a replica is configured to be writable (which is not the default) writes to \
+             replicas are just local and are not propagated.",
+        )
     }
 
     fn check_waitaof(&self, args: Args<'_>) -> Result<(), &'static str> {

@@ -404,3 +404,24 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_the_log_outgrows_is_hurried() {
+        let files = vec![Files::found(vec![(Index(1), 5_000)]), Files::default()];
+        let mut checkpoints = Checkpoints::new(1, Incarnation(1), files, Vec::new());
+        // As much as the last one had, or as the setting says.
+        for (shard, most) in [(0, 5_000), (1, 1_000)] {
+            checkpoints.note_logged(shard, most, 1_000);
+            assert_eq!(checkpoints.pace(shard, 100), 100);
+            checkpoints.note_logged(shard, 1, 1_000);
+            assert_eq!(checkpoints.pace(shard, 100), 100 * CHECKPOINT_HURRY);
+        }
+        assert_eq!(checkpoints.next_shard(), Some(0));
+        checkpoints.stopping = true;
+        assert_eq!(checkpoints.pace(0, 100), 0, "a stop knows no limit");
+    }
+}

@@ -147,15 +147,79 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
+    use engine::hash::Hasher64;
+    use engine::keyspace::{Expiry, Shards, Space};
+    use engine::settings::Settings;
+
     use super::*;
+
+    const RATE: u64 = 64 << 20;
+    const SLICE: u64 = CHECKPOINT_SLICE_BYTES as u64;
+
+    fn round(contents: &Contents, now_ns: u64) -> Round {
+        let node = LogIdentity { cluster: 1, node: 1, core: 0 };
+        Round::new(node, 0, (Term(1), Index(1)), 1, None, contents, now_ns)
+    }
+
+    /// A shard with 2 MB of keys, and its checkpoint begun.
+    fn begun() -> (Box<Shard>, Contents) {
+        let mut shards = Shards::new(1, Hasher64::new([1, 2, 3, 4]));
+        shards.put(Box::new(Shard::new(0, shards.hasher())));
+        let settings = Settings::default();
+        let mut space = Space::new(&mut shards, &settings, 0, 1);
+        for n in 0..10_000 {
+            space.set_string(format!("key:{n}").as_bytes(), &[b'x'; 200], Expiry::Clear);
+        }
+        let mut shard = shards.take(0).expect("it is there");
+        shard.close_entry();
+        let (_, contents) = shard.begin_checkpoint();
+        (shard, contents)
+    }
+
+    #[test]
+    fn a_turn_does_one_slice_and_the_rate_says_when_the_next() {
+        let (mut shard, contents) = begun();
+        let mut round = round(&contents, 0);
+        let limits = EncodingLimits::default();
+        round.walk(&mut shard, &limits, 0, RATE);
+        assert_eq!(shard.checkpoint_waiting_bytes(), 0, "nothing is allowed yet");
+        let next_ns = SLICE * 1_000_000_000 / RATE;
+        assert_eq!(round.wake_ns(0), Some(next_ns));
+        // 2 ms later: a slice, and no second one in the same moment.
+        for (now_ns, bytes) in [(next_ns + 1, SLICE), (next_ns + 2, SLICE)] {
+            round.walk(&mut shard, &limits, now_ns, RATE);
+            let waiting = shard.checkpoint_waiting_bytes() as u64;
+            assert!((bytes / 2..bytes * 3 / 2).contains(&waiting), "{waiting} bytes");
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_of_the_rate_is_kept_for_a_short_time() {
+        let (_, contents) = begun();
+        let mut round = round(&contents, 0);
+        // Over a second of turns no more than the rate.
+        let mut used = 0;
+        for ms in 1..=1_000 {
+            round.count_allowance(ms * 1_000_000, RATE);
+            while round.allowance_bytes >= SLICE {
+                round.allowance_bytes -= SLICE;
+                used += SLICE;
+            }
+        }
+        assert!(used <= RATE && used > RATE - 2 * SLICE, "{used} bytes in a second");
+        round.count_allowance(60_000_000_000, RATE);
+        assert_eq!(round.allowance_bytes, RATE / CHECKPOINT_SLICES_PER_SECOND_MIN);
+        // A rate so low that this is less than a slice lets one through.
+        round.count_allowance(200_000_000_000, SLICE);
+        assert_eq!(round.allowance_bytes, SLICE);
+    }
 
     #[test]
     fn what_changes_forced_is_paid_for_before_the_walk_goes_on() {
-        let slice = CHECKPOINT_SLICE_BYTES as u64;
+        let slice = SLICE;
         let rate = 100 * slice;
         let ns_of = |slices: u64| slices * 10_000_000;
-        let node = LogIdentity { cluster: 1, node: 1, core: 0 };
-        let mut round = Round::new(node, 0, Index(0), 0, &Contents::default(), 0);
+        let mut round = round(&Contents::default(), 0);
         round.owed_bytes = 3 * slice;
         round.count_allowance(ns_of(2), rate);
         assert_eq!((round.allowance_bytes, round.owed_bytes), (0, slice));

@@ -9,6 +9,7 @@ use replication::log::EntryRef;
 use replication::release::Transaction;
 
 use crate::core::Core;
+use crate::dispatch::route::ShardSet;
 
 impl Core {
     /// Notes that a shard of this core has something for its entry.
@@ -41,6 +42,29 @@ impl Core {
                 self.close_one_entry(part.shard.0);
             }
         }
+    }
+
+    /// Ends the entries of these shards that have grown large: an operation is over. What is linked
+    /// to a foreign shard goes on to its trip's end, which comes soon
+    /// ([`Core::holds_large_entry`]).
+    #[inline]
+    pub(crate) fn close_large_entries(&mut self, shards: &ShardSet) {
+        for &shard in shards {
+            if self.is_large_entry(shard) && self.is_home(shard.into()) && !self.links_foreign() {
+                self.close_entry(shard);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_large_entry(&self, shard: u16) -> bool {
+        let held = self.shards.get(usize::from(shard));
+        held.is_some_and(|held| held.effects.len() > self.config.entry.closed_bytes)
+    }
+
+    /// Whether an operation that needs one of these shards should find new entries.
+    pub(crate) fn holds_large_entry(&self, shards: &ShardSet) -> bool {
+        shards.iter().any(|shard| self.is_large_entry(*shard))
     }
 
     fn close_one_entry(&mut self, shard: u16) {

@@ -340,6 +340,17 @@ mod tests {
     }
 
     #[test]
+    fn log_writes_in_flight_are_one_to_some() {
+        let count = |count: usize| from_flags(&["--log-writes-in-flight", &count.to_string()]);
+        let taken = count(LOG_WRITES_IN_FLIGHT_MAX).unwrap();
+        assert_eq!(taken.log_writes_in_flight, LOG_WRITES_IN_FLIGHT_MAX);
+        for wrong in [0, LOG_WRITES_IN_FLIGHT_MAX + 1] {
+            let error = count(wrong).unwrap_err();
+            assert_eq!(error, format!("log-writes-in-flight is 1 to 16, not {wrong}"));
+        }
+    }
+
+    #[test]
     fn a_file_takes_the_same_names() {
         let (settings, named) = parse_file(
             "port = 7\nhz = 10\nlatency-tracking = true\nclient-query-buffer-limit = \"2mb\"\n",

@@ -18,7 +18,7 @@ pub mod rewrite;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use engine::settings::{Eviction, Settings};
+use engine::settings::{EntryLimits, Eviction, Settings};
 use engine::value::limits::EncodingLimits;
 
 use crate::limits::{CLIENTS_MAX, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX};
@@ -105,6 +105,8 @@ pub struct Config {
     /// Memory that data and clients may take on all cores together; 0 any amount.
     pub maxmemory_bytes: u64,
     pub eviction: Eviction,
+    /// No setting of an operator's.
+    pub entry: EntryLimits,
     /// Microseconds from which on a command is in SLOWLOG; 0 every command, negative none.
     pub slowlog_slower_than_us: i64,
     pub slowlog_entries_max: usize,
@@ -150,6 +152,7 @@ impl Default for Config {
             output_limits: OutputLimits::default(),
             maxmemory_bytes: 0,
             eviction: Eviction::default(),
+            entry: EntryLimits::default(),
             slowlog_slower_than_us: 10_000,
             slowlog_entries_max: SLOWLOG_ENTRIES_MAX,
             latency_threshold_ms: 0,
@@ -174,6 +177,7 @@ impl Config {
             string_bytes_max: self.proto_max_bulk_len,
             active_expire: self.active_expire,
             eviction: self.eviction,
+            entry: self.entry,
         }
     }
 }

@@ -167,6 +167,13 @@ mod tests {
         account.set_limit(0);
         account.set_limit(64 << 20);
         assert!(account.next_report().is_some(), "a new limit is told anew");
+        // A thousandth of a small limit would be less than a command.
+        account.set_limit(1 << 20);
+        account.next_report().unwrap();
+        account.note_shard(0, (10 << 20) + MEMORY_STEP_BYTES_MIN as usize - 1, 0);
+        assert_eq!(account.next_report(), None);
+        account.note_shard(0, (10 << 20) + MEMORY_STEP_BYTES_MIN as usize, 0);
+        assert!(account.next_report().is_some());
     }
 
     #[test]

@@ -6,8 +6,9 @@
 
 use std::net::SocketAddr;
 
-/// A connection of one core, with a client or another node. An index is used again only with another
-/// generation, so that a late completion or a late reply is never taken for a newer connection's.
+/// A connection of one core, with a client or another node. An index is used again only with
+/// another generation, so that a late completion or a late reply is never taken for a newer
+/// connection's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     pub index: u32,

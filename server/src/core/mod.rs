@@ -163,29 +163,20 @@ pub struct CoreStart {
 }
 
 impl Core {
-    pub fn new(start: CoreStart) -> Core {
+    pub fn new(mut start: CoreStart) -> Core {
+        let replicas = replicas_of(&mut start);
         let links = links_of(&start);
-        let mut shards = Shards::new(start.shard_count, start.hasher);
-        for shard in start.shards {
-            shards.put(shard);
-        }
+        let shards = hold(start.shard_count, start.hasher, start.shards);
         let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
-        // The parts of a start were checked by recovery.
-        let node = NodeId(start.node.node);
-        let replicas = Replicas::new(node, start.shard_count, start.groups, start.seed)
-            .expect("a group starts from what recovery made of the logs");
         let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);
-        let mut measures = Measures::default();
-        measures.configure(&start.config);
         let account = Account::new(start.shard_count, cores, start.config.maxmemory_bytes);
         let mut core = Core {
             id: start.id,
             settings: start.config.engine_settings(),
             homes: (0..start.shard_count).map(|s| home_of(s, start.shard_count, cores)).collect(),
+            measures: Measures::new(&start.config),
             config: start.config,
-            released: (0..start.shard_count)
-                .map(|shard| shards.get(shard).map_or(0, Shard::released))
-                .collect(),
+            released: released_of(&shards),
             connections: Connections::default(),
             gate: Gate::default(),
             transactions: Transactions::new(start.id, start.node.node, start.incarnation, count),
@@ -206,7 +197,6 @@ impl Core {
             serving: false,
             asked: Default::default(),
             host: start.host,
-            measures,
             turn_meter: TurnMeter::default(),
             pause: Pause::default(),
             durable_waits: DurableWaits::default(),
@@ -284,6 +274,12 @@ impl Core {
     }
 }
 
+fn hold(shard_count: usize, hasher: Hasher64, own: Vec<Box<Shard>>) -> Shards {
+    let mut shards = Shards::new(shard_count, hasher);
+    own.into_iter().for_each(|shard| shards.put(shard));
+    shards
+}
+
 /// The links of a core with the other nodes that it starts knowing of.
 fn links_of(start: &CoreStart) -> Links {
     let place = Place {
@@ -299,6 +295,18 @@ fn links_of(start: &CoreStart) -> Links {
         links.set_peers(&cluster.others());
     }
     links
+}
+
+fn released_of(shards: &Shards) -> Vec<u64> {
+    let released = |shard| shards.get(shard).map_or(0, Shard::released);
+    (0..shards.count()).map(released).collect()
+}
+
+fn replicas_of(start: &mut CoreStart) -> Replicas {
+    let (node, groups) = (NodeId(start.node.node), std::mem::take(&mut start.groups));
+    // The parts of a start were checked by recovery.
+    Replicas::new(node, start.shard_count, groups, start.seed)
+        .expect("a group starts from what recovery made of the logs")
 }
 
 /// Everything that the shards begin with is decided.

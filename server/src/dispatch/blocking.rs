@@ -140,6 +140,7 @@ impl Core {
         self.hold_reply(&mut connection, start, &needed);
         self.forget(connection.db, &blocked);
         self.settle(connection);
+        self.close_large_entries(&needed);
         self.serve_ready(&needed);
     }
 

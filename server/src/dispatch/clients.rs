@@ -99,7 +99,8 @@ impl Core {
                 connection.receive_paused = true;
                 self.outputs.push(Output::PauseReceive { conn });
             }
-        } else if connection.receive_paused && !pressed {
+        } else if connection.receive_paused && (!pressed || connection.query.is_empty()) {
+            // Whoever has nothing left to run is not among those that are resumed later.
             connection.receive_paused = false;
             self.outputs.push(Output::ResumeReceive { conn });
         }

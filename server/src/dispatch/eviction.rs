@@ -4,8 +4,11 @@
 //! A core evicts from its own shards alone, and only those that are here: before a command that
 //! may need memory, and between turns. What goes is in the log as a deletion.
 
+use engine::args::OwnedArgs;
 use engine::command::spec::CommandSpec;
-use engine::command::spec::flag::DENYOOM;
+use engine::command::spec::flag::{DENYOOM, WRITE};
+use engine::effect::bytes_of_words;
+use engine::error::CommandError;
 
 use crate::core::Core;
 use crate::core::message::Message;
@@ -16,6 +19,9 @@ use crate::limits::{
 };
 
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+
+pub const DISK_FULL: &str = "MISCONF The log cannot grow because the disk is full. Writes are \
+                             refused until there is space again; reads go on.";
 
 /// How an eviction stands in this turn.
 #[derive(Debug, Default)]
@@ -83,25 +89,43 @@ impl Core {
         self.eviction.refuses
     }
 
-    /// Why a command may not be queued: as in Redis none may while memory is out, as a queue can
-    /// take any amount of it.
-    pub(crate) fn refuse_queueing(&mut self) -> Option<&'static str> {
-        if self.account.limit_bytes() == 0 {
-            return None;
+    /// Why a command may not be queued. As in Redis none may while memory is out, since a queue can
+    /// take any amount of it, and no write while the disk is full.
+    pub(crate) fn refuse_queueing(&mut self, spec: &CommandSpec) -> Option<&'static str> {
+        if self.is_without_memory() {
+            return Some(OUT_OF_MEMORY);
         }
-        self.make_room_now();
-        std::mem::take(&mut self.eviction.refuses).then_some(OUT_OF_MEMORY)
+        (spec.has(WRITE) && self.is_disk_full()).then_some(DISK_FULL)
     }
 
-    /// Whether EXEC may not run, as one of its commands may need memory. Afterwards none of them
-    /// is asked again: a transaction runs whole.
-    pub(crate) fn refuse_transaction(&mut self, commands: &[engine::args::OwnedArgs]) -> bool {
-        let denied = |command: &engine::args::OwnedArgs| {
-            find_command(command.as_args()).is_ok_and(|spec| spec.has(DENYOOM))
+    fn is_without_memory(&mut self) -> bool {
+        if self.account.limit_bytes() == 0 {
+            return false;
+        }
+        self.make_room_now();
+        std::mem::take(&mut self.eviction.refuses)
+    }
+
+    /// Why EXEC may not run: one of its commands may need memory, or writes, or all together may
+    /// change too much for one entry of the log. Afterwards none of them is asked again: a
+    /// transaction runs whole.
+    pub(crate) fn refuse_transaction(&mut self, commands: &[OwnedArgs]) -> Option<CommandError> {
+        let any = |flag| {
+            let has = |spec: &'static CommandSpec| spec.has(flag);
+            commands.iter().any(|command| find_command(command.as_args()).is_ok_and(has))
         };
-        self.account.limit_bytes() != 0
-            && commands.iter().any(denied)
-            && self.refuse_queueing().is_some()
+        if self.account.limit_bytes() != 0 && any(DENYOOM) && self.is_without_memory() {
+            return Some(CommandError::new(OUT_OF_MEMORY));
+        }
+        if self.is_disk_full() && any(WRITE) {
+            return Some(CommandError::new(DISK_FULL));
+        }
+        let bytes = commands.iter().map(|command| bytes_of_words(command.as_args())).sum();
+        self.config.entry.check_words(bytes).err()
+    }
+
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.disk_full())
     }
 
     /// Over the limit, and there is nothing that could go. While the disk is full nothing goes,
@@ -113,7 +137,7 @@ impl Core {
 
     /// While writes are paused, and while the disk has no room for deletions, nothing goes.
     fn may_evict(&self) -> bool {
-        !self.pause.is_on() && !self.log.as_ref().is_some_and(|log| log.disk_full())
+        !self.pause.is_on() && !self.is_disk_full()
     }
 
     fn is_here(&self, shard: u16) -> bool {
@@ -156,6 +180,10 @@ impl Core {
             evicted += 1;
             self.note_shard(shard);
             self.touch(shard);
+            self.close_large_entries(&ShardSet::from_slice(&[shard]));
+            if self.is_large_entry(shard) {
+                break;
+            }
         }
         evicted
     }

@@ -171,6 +171,7 @@ impl Core {
             reply.clear();
             self.forwards.reply = reply;
         }
+        self.close_large_entries(&needed);
         self.serve_ready(&needed);
     }
 

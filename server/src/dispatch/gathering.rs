@@ -152,7 +152,8 @@ impl Core {
         for (place, (conn, needed)) in queue.into_iter().enumerate() {
             let in_order = place < departed_with || !self.awaits_answers(conn);
             let fits = in_order && needed.iter().all(|shard| held.contains(shard));
-            if !fits || self.gatherings.replies.len() >= GATHERED_OPERATIONS_MAX {
+            let full = self.gatherings.replies.len() >= GATHERED_OPERATIONS_MAX;
+            if !fits || full || self.holds_large_entry(&held) {
                 self.gatherings.queue.push_back((conn, needed));
                 continue;
             }
@@ -264,7 +265,9 @@ impl Core {
                 self.send_message(origin, Message::Released { gathering: id });
             }
         }
-        self.serve_ready(&ShardSet::from_slice(&ids));
+        let home = ShardSet::from_slice(&ids);
+        self.close_large_entries(&home);
+        self.serve_ready(&home);
         for id in ids {
             self.run_parked(id);
         }

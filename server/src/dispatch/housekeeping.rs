@@ -4,6 +4,7 @@
 use engine::limits::DATABASE_COUNT;
 use replication::log::LogWriter;
 
+use super::route::ShardSet;
 use crate::connection::Waiting;
 use crate::core::Core;
 use crate::core::io::Output;
@@ -86,6 +87,7 @@ impl Core {
             let changed = !held.effects.is_empty();
             if changed && self.is_home(usize::from(shard)) {
                 self.touch(shard);
+                self.close_large_entries(&ShardSet::from_slice(&[shard]));
             }
         }
         budget == 0

@@ -1,5 +1,8 @@
 //! Links with other nodes in a core's turn: messages for groups go to the core of their shard.
 
+#[cfg(test)]
+mod tests;
+
 use replication::group::NodeId;
 use replication::ids::ShardId;
 

@@ -5,6 +5,7 @@ use engine::command::call::{self, Call, Run, ServerCommand};
 use engine::command::spec::CommandSpec;
 use engine::command::spec::flag::{BLOCKING, DENYOOM, NO_AUTH, NO_MULTI, PROTECTED, WRITE};
 use engine::command::table;
+use engine::effect::bytes_of_words;
 use engine::error::{CommandError, c_text};
 use engine::keyspace::Space;
 use engine::reply::{Protocol, Reply};
@@ -12,7 +13,7 @@ use replication::fault::{Fault, is_planted};
 
 use smallvec::SmallVec;
 
-use super::eviction::OUT_OF_MEMORY;
+use super::eviction::{DISK_FULL, OUT_OF_MEMORY};
 use super::route::{Route, ShardSet};
 use crate::commit::gate::Waiter;
 use crate::connection::replies::{Hold, Part};
@@ -56,7 +57,7 @@ impl Core {
         args: Args<'_>,
     ) {
         if connection.transaction.is_some() && !runs_inside_multi(spec) {
-            if let Some(refusal) = self.refuse_queueing() {
+            if let Some(refusal) = self.refuse_queueing(spec) {
                 if let Some(transaction) = &mut connection.transaction {
                     transaction.failed = true;
                 }
@@ -118,6 +119,7 @@ impl Core {
         self.stats.errors += u64::from(failed);
         self.note_memory(needed);
         self.hold_reply(connection, start, needed);
+        self.close_large_entries(needed);
         self.stop_timing(began_ns, connection, spec, args);
         if let Some(block) = self.block.take() {
             self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
@@ -152,6 +154,10 @@ impl Core {
             reply.error(refusal);
             return true;
         }
+        if let Err(CommandError(refusal)) = self.settings.entry.check_words(bytes_of_words(args)) {
+            reply.error(&refusal);
+            return true;
+        }
         let keeps_expired = self.pause.is_on() || !self.decides();
         let mut space = Space::new(&mut self.shards, &self.settings, who.db, self.now.unix_ms);
         space.notes_access = !who.no_touch || spec.name == "touch";
@@ -164,11 +170,8 @@ impl Core {
 
     /// Why no write can be taken now.
     fn refuse_write(&self, denyoom: bool) -> Option<&'static str> {
-        if self.log.as_ref().is_some_and(|log| log.disk_full()) {
-            return Some(
-                "MISCONF The log cannot grow because the disk is full. Writes are refused until \
-                 there is space again; reads go on.",
-            );
+        if self.is_disk_full() {
+            return Some(DISK_FULL);
         }
         (denyoom && self.refuses_memory()).then_some(OUT_OF_MEMORY)
     }

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use engine::args::{Args, OwnedArgs};
 use engine::command::call::{Run, ServerCommand};
 use engine::command::spec::CommandSpec;
+use engine::error::CommandError;
 use engine::keyspace::Space;
 use engine::reply::Reply;
 
-use super::eviction::OUT_OF_MEMORY;
 use super::local::{Caller, find_command};
 use super::parked::Parked;
 use super::route::{ShardSet, add_shard};
@@ -172,12 +172,11 @@ impl Core {
                 reply.error("EXECABORT Transaction discarded because of previous errors.");
             });
         }
-        if self.refuse_transaction(&transaction.commands) {
+        if let Some(CommandError(why)) = self.refuse_transaction(&transaction.commands) {
             self.unwatch_all(connection);
             self.stats.errors += 1;
-            return self.reply_with(connection, |reply| {
-                reply.error([DISCARDED_BECAUSE, OUT_OF_MEMORY].concat());
-            });
+            let because = [DISCARDED_BECAUSE.as_bytes(), &*why].concat();
+            return self.reply_with(connection, |reply| reply.error(because));
         }
         self.begin_observing(&needed);
         let part = connection.replies.begin_part();
@@ -191,6 +190,7 @@ impl Core {
         }
         self.note_memory(&needed);
         self.hold_part(connection, part, &needed);
+        self.close_large_entries(&needed);
         self.serve_ready(&needed);
     }
 

@@ -97,8 +97,8 @@ impl Peer {
         }
     }
 
-    /// The connection of a link is no more. Returns whether the link stood, `None` if it had another
-    /// connection by then.
+    /// The connection of a link is no more. Returns whether the link stood, `None` if it had
+    /// another connection by then.
     pub fn on_broken(&mut self, link: u16, conn: ConnId, now_ns: u64, chance: u64) -> Option<bool> {
         let place = self.routes.iter().position(|route| route.link == link)?;
         let route = &mut self.routes[place];

@@ -131,6 +131,13 @@ impl Replicas {
         numbered.filter_map(|(shard, replica)| Some((shard as u16, replica.as_deref()?)))
     }
 
+    /// Other nodes that have what is released on stable storage, at least: the smaller part of a
+    /// majority if this node is one of it.
+    pub fn certain_acknowledgements(&self) -> usize {
+        let voters = self.iter().map(|(_, replica)| replica.group.members().voters.len());
+        voters.min().map_or(0, |voters| voters / 2)
+    }
+
     /// When the groups want their next tick.
     pub fn next_wake_ns(&self) -> Option<u64> {
         self.is_grouped().then_some(self.next_tick_ns)

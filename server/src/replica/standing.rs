@@ -1,8 +1,10 @@
 //! A replica follows, is elected, serves, loses its term.
 //!
 //! ```text
-//! Following ─ elected → Elected ─ everything applied → Serving ─ term lost, all committed → Following
-//!     ↑                   └─ term lost → Following        └ otherwise → Rebuilding ─ read → Following
+//! Following ─ elected → Elected ─ everything applied → Serving
+//! Elected   ─ term lost → Following
+//! Serving   ─ term lost, all committed → Following
+//!           └ otherwise → Rebuilding ─ memory read again → Following
 //! ```
 
 use replication::group::Role;

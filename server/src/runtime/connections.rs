@@ -270,8 +270,8 @@ impl Connections {
         Ok(false)
     }
 
-    /// A send completed: the rest is sent, or the machine gets its buffer back. `true` if a client's
-    /// slot became free.
+    /// A send completed: the rest is sent, or the machine gets its buffer back. `true` if a
+    /// client's slot became free.
     pub fn on_send<M: Machine>(
         &mut self,
         ring: &mut Ring,

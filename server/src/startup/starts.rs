@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use replication::fault::{Fault, is_planted};
 use replication::group::Vote;
 use replication::ids::{Incarnation, Index, ShardId, Term};
+use replication::log::limits::TRANSACTION_BYTES_MAX;
 use replication::log::{LogIdentity, LogWriter, Tail};
 use replication::release::resolve::Ending;
 
@@ -52,6 +53,7 @@ pub fn deal_out(
                 let identity = LogIdentity { core: id, ..node };
                 let mut log = LogWriter::new(identity, config.log_segment_bytes, tail, incarnation);
                 log.set_writes_in_flight_max(config.log_writes_in_flight);
+                log.set_payload_bytes_max(config.entry.bytes_max() + TRANSACTION_BYTES_MAX);
                 for shard in &owned {
                     // Its own log has it from now on, wherever it lay before.
                     if let Some(vote) = votes.get(&ShardId(shard.id())) {

@@ -5,7 +5,9 @@
 
 pub mod cases;
 pub mod client;
+pub mod cluster;
 pub mod server;
 
 pub use client::{Client, Value};
+pub use cluster::Cluster;
 pub use server::Server;

@@ -1,136 +1,18 @@
 //! The bounds of `server/src/limits.rs` that a core keeps for itself: each is filled, what comes
-//! more waits or is refused as its comment says, and goes on once there is room.
+//! more waits or is refused as its comment says, and goes on once there is room. Those of the log
+//! and of checkpoints are in `log_bounds`.
 
-use std::collections::BTreeMap;
-
-use engine::rng::Rng;
-use engine::slot::{shard_of_slot, slot_of};
-use server::config::Config;
-use server::core::io::ConnId;
+use server::config::{Config, DebugAccess};
 use server::limits::{
-    COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX,
-    EXPIRED_PER_TURN_MAX, FORWARDED_BYTES_MAX, GATHERED_OPERATIONS_MAX, HOUSEKEEPING_PERIOD_NS,
-    LOG_QUEUED_BYTES_MAX, MESH_WAITING_MAX, UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
+    COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, DEBUG_SLEEP_NS_MAX, EXPECTED_ANSWERS_MAX,
+    EXPIRED_PER_TURN_MAX, FORWARDED_BYTES_MAX, FREED_PER_COMMAND_MAX, FREED_PER_TURN_MAX,
+    GATHERED_OPERATIONS_MAX, HOUSEKEEPING_PERIOD_NS, LOG_QUEUED_BYTES_MAX, MESH_WAITING_MAX,
+    SLOWLOG_ENTRIES_MAX, UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
 };
 
-use super::client::parse;
-use super::disk::Disk;
-use super::node::{Effect, Node, Waiting};
+use super::hand::{Hand, TURNS_MAX, client, config, key};
+use super::node::Waiting;
 use crate::harness::client::encode;
-
-/// Turns in which everything that goes on comes to its end.
-const TURNS_MAX: usize = 20_000;
-
-/// A node turned by hand.
-struct Hand {
-    node: Node,
-    now_ns: u64,
-    received: BTreeMap<u32, Vec<u8>>,
-    /// Operations of the disk that have not ended, while it is held.
-    disk: Vec<(u16, u64)>,
-    /// So many were begun since this was last set.
-    operations: usize,
-    /// Messages to each core since this was last looked at.
-    messages: BTreeMap<u16, usize>,
-    paused: Vec<u32>,
-    closed: Vec<u32>,
-}
-
-fn client(number: u32) -> ConnId {
-    ConnId { index: number, generation: 1 }
-}
-
-impl Hand {
-    /// Clients 0 to `clients` are on core 0.
-    fn start(config: Config, clients: u32) -> Hand {
-        let node = Node::start(&config, Disk::default(), &mut Rng::new(5));
-        let node = node.map_err(|no| no.message).expect("it starts");
-        let (received, messages) = (BTreeMap::new(), BTreeMap::new());
-        let (disk, paused, closed) = (Vec::new(), Vec::new(), Vec::new());
-        let (now_ns, operations) = (1, 0);
-        let mut hand = Hand { node, now_ns, received, disk, operations, messages, paused, closed };
-        (0..clients).for_each(|number| hand.node.add(0, Waiting::Accepted(client(number))));
-        hand.settle();
-        hand
-    }
-
-    fn send(&mut self, number: u32, bytes: Vec<u8>) {
-        self.node.add(0, Waiting::Received(client(number), bytes));
-    }
-
-    /// One turn; whether anything came of it.
-    fn turn(&mut self, core: u16) -> bool {
-        self.now_ns += 10_000;
-        let mut any = false;
-        for effect in self.node.turn(core, self.now_ns) {
-            any |= !matches!(effect, Effect::Wake(_));
-            match effect {
-                Effect::Send { conn, bytes } => {
-                    self.received.entry(conn.index).or_default().extend_from_slice(&bytes);
-                    self.node.add(core, Waiting::Sent(conn, bytes));
-                }
-                Effect::Mesh(to) => *self.messages.entry(to).or_default() += 1,
-                Effect::Disk(operation) => {
-                    self.operations += 1;
-                    self.disk.push((core, operation));
-                }
-                Effect::Pause(conn) => self.paused.push(conn.index),
-                Effect::Resume(conn) => self.paused.retain(|paused| *paused != conn.index),
-                Effect::Close(conn) => self.closed.push(conn.index),
-                Effect::Connect { .. } => unreachable!("a node without peers connects to none"),
-                Effect::Fail(message) => panic!("nothing fails here, but {message}"),
-                Effect::Wake(at_ns) => any |= at_ns <= self.now_ns,
-            }
-        }
-        any
-    }
-
-    /// Until nothing goes on, with a disk that answers at once.
-    fn settle(&mut self) {
-        for _ in 0..TURNS_MAX {
-            let mut any = !self.disk.is_empty();
-            for (core, operation) in std::mem::take(&mut self.disk) {
-                self.node.finish_disk(core, operation);
-            }
-            for core in 0..self.node.cores() {
-                any |= self.turn(core);
-            }
-            if !any {
-                return;
-            }
-        }
-        panic!("it does not come to an end");
-    }
-
-    /// How many replies a client has got since this was last asked; none is an error.
-    fn replies(&mut self, number: u32) -> usize {
-        let bytes = self.received.remove(&number).unwrap_or_default();
-        let (mut used, mut count) = (0, 0);
-        while let Some((reply, len)) = parse(&bytes[used..]).expect("replies") {
-            assert!(!matches!(reply, super::client::Reply::Error(_)), "{reply:?}");
-            (used, count) = (used + len, count + 1);
-        }
-        assert_eq!(used, bytes.len(), "whole replies");
-        count
-    }
-}
-
-fn config(cores: usize) -> Config {
-    Config {
-        cores,
-        shards: Some(cores),
-        log_segment_bytes: 64 << 20,
-        checkpoint_log_bytes: 1 << 40,
-        ..Config::default()
-    }
-}
-
-/// A key of a shard, which of two cores is the core's own.
-fn key(shard: usize, tag: &str) -> String {
-    let mut names = (0..).map(|number| format!("{tag}:{number}"));
-    let of_shard = |name: &String| shard_of_slot(slot_of(name.as_bytes()), 2) == shard;
-    names.find(of_shard).expect("every shard has keys")
-}
 
 #[test]
 fn a_slow_log_holds_clients_back_and_lets_them_go_on() {
@@ -296,4 +178,100 @@ fn a_server_that_stops_closes_new_clients_without_a_word() {
     hand.node.add(0, Waiting::Accepted(client(1)));
     hand.settle();
     assert_eq!((hand.received.get(&1), &hand.closed[..]), (None, &[1][..]));
+}
+
+fn words(line: &str) -> Vec<u8> {
+    encode(&line.split(' ').collect::<Vec<_>>())
+}
+
+/// A set of so many members, and its deletion.
+fn set_and_deletion(members: usize) -> [Vec<u8>; 2] {
+    let members: Vec<String> = (0..members).map(|n| format!("member:{n}")).collect();
+    [words(&format!("SADD set {}", members.join(" "))), words("DEL set")]
+}
+
+/// What of deleted values is not freed yet, as client 1 is told in this turn.
+fn pending(hand: &mut Hand) -> usize {
+    hand.send(1, words("INFO memory"));
+    hand.turn(0);
+    let text = hand.text(1);
+    let (_, rest) = text.split_once("lazyfree_pending_objects:").expect("INFO has it");
+    rest.split('\r').next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+fn what_is_deleted_is_freed_some_a_turn() {
+    let mut hand = Hand::start(config(1), 2);
+    let [add, delete] = set_and_deletion(FREED_PER_TURN_MAX * 29 / 10);
+    hand.send(0, add);
+    hand.settle();
+    // A slice ends the turn of the deletion too; one may be a quarter more than its bound.
+    hand.send(0, delete);
+    hand.turn(0);
+    assert_eq!([0; 3].map(|_| pending(&mut hand)), [1, 1, 0]);
+}
+
+#[test]
+fn while_memory_is_short_each_command_frees_some() {
+    let most = FREED_PER_TURN_MAX / FREED_PER_COMMAND_MAX;
+    // Each frees the rest of a table's segment too, which holds up to some 800.
+    for (commands, left) in [(2, 1), (most, 0)] {
+        let mut hand = Hand::start(config(1), 2);
+        let [add, delete] = set_and_deletion(FREED_PER_TURN_MAX * 19 / 10);
+        hand.send(0, add);
+        hand.settle();
+        hand.send(0, [words("CONFIG SET maxmemory 1"), delete].concat());
+        hand.turn(0);
+        hand.send(1, words("SET key value").repeat(commands));
+        assert_eq!(pending(&mut hand), left, "{commands} commands");
+    }
+}
+
+#[test]
+fn the_slowlog_keeps_the_newest_entries() {
+    let mut hand = Hand::start(Config { slowlog_slower_than_us: 0, ..config(1) }, 2);
+    for n in 0..SLOWLOG_ENTRIES_MAX + 20 {
+        hand.send(0, words(&format!("GET key:{n}")));
+    }
+    hand.settle();
+    hand.send(1, [words("SLOWLOG LEN"), words("SLOWLOG GET -1")].concat());
+    hand.settle();
+    let text = hand.text(1);
+    assert!(text.starts_with(&format!(":{SLOWLOG_ENTRIES_MAX}\r\n*")), "{text:.80}");
+    let newest = SLOWLOG_ENTRIES_MAX + 19;
+    assert!(text.contains(&format!("key:{newest}\r\n")), "the newest is there");
+    assert!(!text.contains("key:19\r\n"), "the oldest have made room");
+}
+
+#[test]
+fn a_core_sleeps_so_long_and_no_longer() {
+    let mut hand = Hand::start(Config { enable_debug: DebugAccess::Yes, ..config(1) }, 1);
+    let most_s = DEBUG_SLEEP_NS_MAX / 1_000_000_000;
+    hand.send(0, [words(&format!("DEBUG SLEEP {most_s}")), words("DEBUG SLEEP 60.01")].concat());
+    hand.settle();
+    assert_eq!(hand.text(0), "+OK\r\n-ERR DEBUG SLEEP takes at most 60 seconds\r\n");
+}
+
+/// The last command that waits is what makes the client, or the log, wait: there is nothing left
+/// to be resumed, and it is received from again.
+#[test]
+fn a_client_whose_last_command_is_too_much_is_received_from_again() {
+    let mut hand = Hand::start(config(1), 1);
+    hand.send(0, encode(&["SET", "key", &"x".repeat(UNSENT_REPLY_BYTES_MAX * 3 / 4)]));
+    hand.settle();
+    assert_eq!(hand.replies(0), 1);
+    let pings = WAITING_QUERY_BYTES_MAX / 10;
+    let mut commands = words("PING").repeat(pings);
+    commands.extend(words("GET key").repeat(2));
+    hand.send(0, commands);
+    hand.settle();
+    assert_eq!((hand.replies(0), &hand.paused[..]), (pings + 2, &[][..]));
+    // As a long word comes in: received from and not, by turns.
+    let set = encode(&["SET", "key", &"x".repeat(LOG_QUEUED_BYTES_MAX * 5 / 4)]);
+    for piece in set.chunks(1 << 20) {
+        hand.send(0, piece.to_vec());
+        hand.turn(0);
+    }
+    hand.settle();
+    assert_eq!((hand.replies(0), &hand.paused[..]), (1, &[][..]));
 }

@@ -4,6 +4,7 @@
 //! # Layout
 //! - [`disk`]: what was synced apart from what is being written. [`node`]: cores, mesh and clock.
 //! - [`quiet`]: one client and no troubles, for tests that want a disk or a core in a given state.
+//!   `hand`: nothing goes on by itself.
 //! - [`client`]: virtual clients that speak RESP. [`workload`]: what they do.
 //! - [`checker`]: what their histories must obey. [`world`]: one seed, from start to verdict.
 
@@ -18,5 +19,9 @@ pub mod world;
 
 #[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod hand;
+#[cfg(test)]
+mod log_bounds;
 #[cfg(test)]
 mod tests;

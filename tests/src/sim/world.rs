@@ -198,6 +198,10 @@ impl World {
             checkpoint_bytes_per_second: rng.below(2) * 100_000_000,
             ..Config::default()
         };
+        if plan.seed % 5 == 4 {
+            // Nearly every operation ends its entries: as with large values, before its turn does.
+            config.entry.closed_bytes = 60;
+        }
         let trouble = Trouble::random(&mut rng);
         let node = Node::start(&config, Disk::default(), &mut rng).map_err(|no| no.message)?;
         let mut checker = Checker::default();

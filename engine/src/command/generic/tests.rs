@@ -1,6 +1,9 @@
 //! Replies recorded from Redis 7.0.15.
 
-use crate::command::testing::Fixture;
+use crate::args::OwnedArgs;
+use crate::command::testing::{Fixture, contents};
+use crate::effect::bytes_of_words;
+use crate::settings::EntryLimits;
 
 #[test]
 fn keys_are_renamed_and_copied() {
@@ -149,4 +152,79 @@ fn uses_are_counted_as_redis_counts_them() {
     fixture.settings.eviction.policy = crate::settings::Policy::VolatileTtl;
     let error = fixture.run("OBJECT FREQ k2");
     assert!(error.starts_with("-ERR An LFU maxmemory policy is not selected, access frequency"));
+}
+
+/// With an entry of 2,000 bytes: what no word of the command brings is refused beyond, and nothing
+/// has changed then.
+#[test]
+fn what_an_entry_has_no_room_for_is_refused_whole() {
+    let mut fixture = Fixture::new(2);
+    let text = "x".repeat(1_500);
+    let members: Vec<String> = (0..300).map(|n| format!("member:{n}")).collect();
+    let scored: Vec<String> = members.iter().map(|member| format!("1 {member}")).collect();
+    for (command, words) in
+        [("SADD {s}a", &members), ("RPUSH {s}l", &members), ("ZADD {s}z", &scored)]
+    {
+        fixture.run(&format!("{command} {}", words.join(" ")));
+    }
+    fixture.run(&format!("RPUSH {{s}}same {}", "x ".repeat(300)));
+    fixture.run(&format!(
+        "MSET {{s}}text {text} {{s}}wide {text}{text} {{s}}0 {text} {{s}}float 1e300"
+    ));
+    fixture.run("RPUSH {s}one 0 0");
+    fixture.run(&format!("RPUSH {{s}}wides {text}{text}"));
+    fixture.settings.entry.copied_bytes_max = 2_000;
+    assert_eq!(fixture.run("COPY {s}text {s}copy"), ":1\r\n", "that has room");
+    let refused = "-ERR too much to change at once: ";
+    for command in [
+        "COPY {s}wide {s}new",
+        "COPY {s}wide {s}text REPLACE",
+        "MOVE {s}wide 1",
+        "SUNIONSTORE {s}new {s}a",
+        "SINTERSTORE {s}new {s}a {s}a",
+        "SDIFFSTORE {s}new {s}a {s}none",
+        "ZUNIONSTORE {s}new 1 {s}z",
+        "ZRANGESTORE {s}new {s}z 0 -1",
+        "SORT {s}l ALPHA STORE {s}new",
+        "SORT {s}one GET {s}* STORE {s}new",
+        "ZPOPMIN {s}z 300",
+        "ZMPOP 1 {s}z MAX COUNT 250",
+        "ZREMRANGEBYRANK {s}z 0 -1",
+        "LREM {s}same 0 x",
+        "LMOVE {s}wides {s}l LEFT LEFT",
+        "LMOVE {s}wides {s}wides LEFT RIGHT",
+    ] {
+        let before = contents(fixture.shards());
+        let reply = fixture.run(command);
+        assert!(
+            reply.starts_with(refused) && reply.ends_with("takes 2000\r\n"),
+            "{command}: {reply}"
+        );
+        assert_eq!(contents(fixture.shards()), before, "{command}");
+    }
+    // Within a shard a name is all that changes.
+    assert_eq!(fixture.run("RENAME {s}wide {s}wider"), "+OK\r\n");
+    let replies: Vec<String> =
+        (0..20).map(|n| fixture.run(&format!("RENAME {{s}}wider to:{n}"))).collect();
+    assert!(replies.iter().any(|reply| reply.starts_with(refused)), "{replies:?}");
+    // A count of SPOP is no promise.
+    let popped = fixture.run("SPOP {s}a 290");
+    let count = popped[1..].split('\r').next().and_then(|n| n.parse::<usize>().ok());
+    assert!(count.is_some_and(|count| count > 100 && count < 200), "{count:?} were popped");
+    assert_eq!(fixture.run("SCARD {s}a"), format!(":{}\r\n", 300 - count.unwrap_or(0)));
+    // A short word for a long text.
+    fixture.settings.entry.copied_bytes_max = 300;
+    for command in ["INCRBYFLOAT {s}float 1e300", "HINCRBYFLOAT {s}h f 1e300"] {
+        assert!(fixture.run(command).starts_with(refused), "{command}");
+    }
+    assert_eq!(fixture.run("EXISTS {s}h"), ":0\r\n");
+}
+
+#[test]
+fn words_are_taken_to_leave_themselves_twice() {
+    let words = |count, len| OwnedArgs::from_words(vec![&vec![b'x'; len][..]; count]);
+    let limits = EntryLimits { words_bytes_max: 2 * 3_000 + 3 * 32 + 128, ..Default::default() };
+    assert!(limits.check_words(bytes_of_words(words(3, 1_000).as_args())).is_ok());
+    assert!(limits.check_words(bytes_of_words(words(3, 1_001).as_args())).is_err());
+    assert!(limits.check_words(bytes_of_words(words(200, 1).as_args())).is_err());
 }

@@ -8,6 +8,7 @@ use engine::rng::Rng;
 use replication::group::NodeId;
 use replication::ids::{Incarnation, ShardId};
 
+use super::super::connection::Stage;
 use super::super::stats::LinkStats;
 use super::super::{Links, Place};
 use super::{CLUSTER, Out};
@@ -28,6 +29,8 @@ pub struct Net {
     pipes: Vec<Pipe>,
     /// Connects under way: node and core, attempt, the node wanted.
     connects: Vec<(usize, usize, u64, usize)>,
+    /// Sends whose core has not heard that they are out: node, core, connection, buffer.
+    sends: Vec<(usize, usize, ConnId, Vec<u8>)>,
     next_index: u32,
     /// Messages sent so far; each carries its number.
     sent: u64,
@@ -80,6 +83,7 @@ impl Net {
             nodes: Vec::new(),
             pipes: Vec::new(),
             connects: Vec::new(),
+            sends: Vec::new(),
             next_index: 0,
             sent: 0,
             seen: BTreeSet::new(),
@@ -100,6 +104,7 @@ impl Net {
             pipe.cut();
         }
         self.connects.retain(|connect| connect.0 != node);
+        self.sends.retain(|send| send.0 != node);
         let peers: Vec<_> = (1..=self.nodes.len() as u64).collect();
         let cores = 1 + self.rng.below(5) as u16;
         self.nodes[node].starts += 1;
@@ -145,7 +150,8 @@ impl Net {
             let waits = |seat: &Seat| !seat.inputs.is_empty();
             let busy = self.nodes.iter().any(|node| node.cores.iter().any(waits));
             let on_way = |pipe: &Pipe| pipe.ends.iter().any(|end| end.is_due(pipe.closed));
-            if !busy && self.connects.is_empty() && !self.pipes.iter().any(on_way) {
+            let under_way = !self.connects.is_empty() || !self.sends.is_empty();
+            if !busy && !under_way && !self.pipes.iter().any(on_way) {
                 break;
             }
             for pipe in 0..self.pipes.len() {
@@ -153,6 +159,9 @@ impl Net {
             }
             while !self.connects.is_empty() {
                 self.connect(0);
+            }
+            while !self.sends.is_empty() {
+                self.end_send(0);
             }
             self.turn_all();
         }
@@ -166,7 +175,7 @@ impl Net {
     }
 
     fn step(&mut self) {
-        match self.rng.below(4) {
+        match self.rng.below(5) {
             0 if !self.pipes.is_empty() => {
                 let pipe = self.rng.below(self.pipes.len() as u64) as usize;
                 let end = self.rng.below(2) as usize;
@@ -177,7 +186,11 @@ impl Net {
                 let place = self.rng.below(self.connects.len() as u64) as usize;
                 self.connect(place);
             }
-            2 => self.now_ns += self.rng.below(30_000_000),
+            2 if !self.sends.is_empty() => {
+                let place = self.rng.below(self.sends.len() as u64) as usize;
+                self.end_send(place);
+            }
+            3 => self.now_ns += self.rng.below(30_000_000),
             _ => {
                 let (node, core) = self.random_core();
                 self.turn(node, core);
@@ -214,6 +227,11 @@ impl Net {
         let ends = [(node, core, near), (wanted, at_core, far)];
         let ends = ends.map(|at| End { at, arriving: VecDeque::new(), told: false });
         self.pipes.push(Pipe { ends, closed: false });
+    }
+
+    fn end_send(&mut self, place: usize) {
+        let (node, core, conn, buffer) = self.sends.swap_remove(place);
+        self.nodes[node].cores[core].inputs.push_back(Input::Sent(conn, buffer));
     }
 
     fn deliver(&mut self, pipe: usize, end: usize, len: usize) {
@@ -304,7 +322,7 @@ impl Net {
                 if !pipe.closed {
                     pipe.ends[1 - end].arriving.extend(&bytes);
                 }
-                self.nodes[node].cores[core].inputs.push_back(Input::Sent(conn, bytes));
+                self.sends.push((node, core, conn, bytes));
             }
             Output::Close { conn } => {
                 assert!(self.nodes[node].cores[core].open.remove(&conn), "closed twice");
@@ -371,16 +389,25 @@ impl Net {
         seat.links.send(NodeId(to as u64 + 1), shard, &payload).then_some(number)
     }
 
-    /// Between any two nodes all links stand, each at the two cores that it is for, and no more.
-    pub fn check_links(&self) {
+    /// Between any two nodes all links stand, each at the two cores that it is for, and no more are
+    /// tried; nothing waits to be sent.
+    pub fn check_links(&mut self) {
         for (one, two) in self.pairs() {
             let (a, b) = (self.nodes[one].cores.len(), self.nodes[two].cores.len());
-            for (core, seat) in self.nodes[one].cores.iter().enumerate() {
-                let peer = &seat.links.peers[&NodeId(two as u64 + 1)];
-                let standing = peer.routes.iter().filter(|route| route.stands());
-                let links: Vec<_> = standing.map(|route| usize::from(route.link)).collect();
+            for (core, seat) in self.nodes[one].cores.iter_mut().enumerate() {
+                let Links { peers, table, .. } = &mut seat.links;
+                let routes = &peers[&NodeId(two as u64 + 1)].routes;
+                let links: Vec<_> = routes.iter().map(|route| usize::from(route.link)).collect();
                 let wanted: Vec<_> = (0..a.max(b)).filter(|link| link % a == core).collect();
                 assert_eq!(links, wanted, "core {core} of {a}, with a node of {b}");
+                for route in routes {
+                    assert!(route.stands(), "link {}", route.link);
+                    let connection = route.conn().and_then(|conn| table.get_mut(conn));
+                    let Some(Stage::Standing(standing)) = connection.map(|c| &c.stage) else {
+                        panic!("a link in use has its connection");
+                    };
+                    assert_eq!(standing.outbox.bytes(), 0, "it waits");
+                }
             }
         }
         let all = self.nodes.iter().flat_map(|node| &node.cores);
@@ -392,7 +419,7 @@ impl Net {
         assert_eq!(self.pipes.len() * 2, standing, "no connection is left over");
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let count = self.nodes.len();
         let all = (0..count).flat_map(move |one| (0..count).map(move |two| (one, two)));
         all.filter(|(one, two)| one != two)

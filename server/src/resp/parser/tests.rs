@@ -64,6 +64,7 @@ fn commands_arrive_in_pieces_of_any_size() {
 #[test]
 fn protocol_errors_have_redis_words() {
     check(b"*x\r\n", Err("invalid multibulk length"));
+    check(b"*2147483648\r\n", Err("invalid multibulk length"));
     check(b"*1\r\n!3\r\nGET\r\n", Err("expected '$', got '!'"));
     check(b"*1\r\n$-1\r\n", Err("invalid bulk length"));
     check(b"*1\r\n$999999999999\r\n", Err("invalid bulk length"));
@@ -93,6 +94,21 @@ fn endless_lines_are_refused() {
         Parser::default().parse(b"*1\r\n$16385\r\n", limits),
         Err(error("unauthenticated bulk length"))
     );
+}
+
+#[test]
+fn as_many_words_and_bytes_as_allowed_are_taken() {
+    let unknown = ParseLimits { authenticated: false, bulk_bytes_max: 1 << 20 };
+    let heads = [
+        (format!("*{WORDS_MAX}\r\n"), LIMITS),
+        (format!("*{UNAUTHENTICATED_WORDS_MAX}\r\n"), unknown),
+        (format!("*1\r\n${UNAUTHENTICATED_BULK_BYTES_MAX}\r\n"), unknown),
+    ];
+    for (head, limits) in heads {
+        let mut parser = Parser::default();
+        assert_eq!(parser.parse(head.as_bytes(), limits), Ok(Parsed::Incomplete), "{head}");
+        assert!(parser.ranges.capacity() <= 16, "nothing is kept for what is only announced");
+    }
 }
 
 #[test]

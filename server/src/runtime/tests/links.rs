@@ -12,11 +12,16 @@ use rustix::net::{self, AddressFamily, SocketType, sockopt};
 use super::machines::Block;
 use super::{PATIENCE, check_echo, config, config_with, connect, pattern};
 use crate::core::io::{ConnId, Input, Machine, Now, OsError, Output, Port};
+use crate::runtime::buffers::Buffers;
 use crate::runtime::config::{Config, CoreId};
+use crate::runtime::connections::Connections;
 use crate::runtime::file::{Done, Operation};
 use crate::runtime::limits::{CONNECT_NS_MAX, PEER_SILENCE_MS_MAX};
+use crate::runtime::ring::{Completion, Ring};
 use crate::runtime::socket;
 use crate::runtime::threads::{Drives, Running, start};
+use crate::runtime::timer::Wait;
+use crate::runtime::token::{Kind, Token};
 
 /// A connection that begins with this and a core's number goes to that core, if it is another.
 const TO: u8 = b'>';
@@ -54,6 +59,24 @@ struct Talk {
 }
 
 impl Talker {
+    fn new(
+        core: CoreId,
+        events: Sender<Event>,
+        to_dial: Vec<SocketAddr>,
+        greeting: Vec<u8>,
+    ) -> Talker {
+        Talker {
+            core,
+            events,
+            to_dial,
+            greeting,
+            conns: HashMap::new(),
+            touched: Vec::new(),
+            outputs: Vec::new(),
+            stopping: false,
+        }
+    }
+
     fn report(&self, event: Event) {
         // A test that has seen enough no longer listens.
         let _ = self.events.send(event);
@@ -165,16 +188,8 @@ fn start_node(
     let (sender, events) = channel();
     let config = Config { peer_listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..config };
     let running = start(config, move |core| {
-        Ok(Talker {
-            core,
-            events: sender.clone(),
-            to_dial: if core.0 == 0 { to_dial.clone() } else { Vec::new() },
-            greeting: greeting.clone(),
-            conns: HashMap::new(),
-            touched: Vec::new(),
-            outputs: Vec::new(),
-            stopping: false,
-        })
+        let to_dial = if core.0 == 0 { to_dial.clone() } else { Vec::new() };
+        Ok(Talker::new(core, sender.clone(), to_dial, greeting.clone()))
     })
     .unwrap();
     (running, events)
@@ -257,26 +272,38 @@ fn a_connect_under_way_does_not_hold_up_the_end() {
     assert!(began.elapsed() < Duration::from_nanos(CONNECT_NS_MAX), "it was waited for");
 }
 
+/// Also those that find the queue full have their time limits.
 #[test]
 fn many_connects_through_tiny_queues() {
     const DIALS: usize = 60;
+    const SILENT: usize = 6;
+    let (silent, _listener, _queued) = full_listener();
     let (acceptor, _accepted) = start_node(config(2), Vec::new(), Vec::new());
     let tiny = config_with(1, |sizes| {
         sizes.submission_entries = 2;
         sizes.completion_entries = 4;
     });
-    let to_dial = vec![acceptor.peer_addresses()[0]; DIALS];
+    let reached = vec![acceptor.peer_addresses()[0]; DIALS];
+    let to_dial = [reached, vec![silent; SILENT]].concat();
+    let began = Instant::now();
     let (dialler, dialled) = start_node(tiny, to_dial, b"hello".to_vec());
+    let late = Err(OsError(libc::ETIMEDOUT));
     let (mut attempts, mut answered) = (Vec::new(), 0);
-    while attempts.len() < DIALS || answered < DIALS * b"hello".len() {
+    while attempts.len() < DIALS + SILENT || answered < DIALS * b"hello".len() {
         match next(&dialled) {
-            Event::Connected { attempt, result: Ok(()) } => attempts.push(attempt),
+            Event::Connected { attempt, result } => {
+                let wanted = if attempt < DIALS as u64 { Ok(()) } else { late };
+                assert_eq!(result, wanted, "attempt {attempt}");
+                attempts.push(attempt);
+            }
             Event::Answered { bytes } => answered += bytes.len(),
             other => panic!("{other:?}"),
         }
     }
+    // Without our limit it would be TCP that gives up, at twice the time.
+    assert!(began.elapsed() < Duration::from_millis(u64::from(PEER_SILENCE_MS_MAX)));
     attempts.sort_unstable();
-    assert!(attempts.into_iter().eq(0..DIALS as u64));
+    assert!(attempts.into_iter().eq(0..(DIALS + SILENT) as u64));
     stop(dialler);
     stop(acceptor);
 }
@@ -312,6 +339,68 @@ fn a_connection_moves_to_the_core_that_it_is_for() {
     }
     assert!(moved > 0, "the kernel's choice was right sixty times");
     stop(running);
+}
+
+/// A ring and its buffers, dropped in this order.
+struct Ringed {
+    ring: Ring,
+    buffers: Buffers,
+}
+
+impl Ringed {
+    #[allow(unsafe_code)]
+    fn new() -> Ringed {
+        let ring = Ring::new(8, 16).unwrap();
+        // SAFETY: both move into one value, whose fields are dropped in order: the ring first.
+        let buffers = unsafe { Buffers::new(&ring, 4, 64).unwrap() };
+        Ringed { ring, buffers }
+    }
+
+    /// What completes next.
+    fn completions(&mut self) -> Vec<Completion> {
+        let mut completions = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        while completions.is_empty() {
+            assert!(Instant::now() < until, "nothing completes");
+            self.ring.enter(Wait::For(100_000_000)).unwrap();
+            self.ring.collect(&mut completions, 16);
+        }
+        completions
+    }
+}
+
+/// The kernel has given bytes to a receive, but no turn has looked at them yet.
+#[test]
+fn what_has_come_when_a_connection_leaves_goes_along() {
+    let mut ringed = Ringed::new();
+    let mut connections = Connections::default();
+    let (sender, events) = channel();
+    let mut machine = Talker::new(CoreId(0), sender, Vec::new(), Vec::new());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = connect(listener.local_addr().unwrap());
+    let fd = OwnedFd::from(listener.accept().unwrap().0);
+    let conn = connections.open(&mut ringed.ring, fd, Port::Peer).unwrap();
+    stream.write_all(b"come").unwrap();
+    let mut completions = ringed.completions();
+    let left = connections.hand_over(&mut ringed.ring, conn, 1, b"was read and ".to_vec());
+    assert!(!left.unwrap(), "a receive is under way");
+    let mut handed = Vec::new();
+    while handed.is_empty() {
+        for completion in completions {
+            let token = Token::unpack(completion.user_data).unwrap();
+            if token.kind == Kind::Receive {
+                let Ringed { ring, buffers } = &mut ringed;
+                connections.on_receive(ring, buffers, &mut machine, token, completion).unwrap();
+            }
+        }
+        handed.extend(connections.take_handed());
+        completions = if handed.is_empty() { ringed.completions() } else { Vec::new() };
+    }
+    let (to, handover) = handed.remove(0);
+    assert_eq!((to, handover.port), (1, Port::Peer));
+    assert_eq!(handover.bytes, b"was read and come");
+    assert!(events.try_recv().is_err(), "the machine has given it away");
+    drop(ringed);
 }
 
 #[test]

@@ -1,0 +1,68 @@
+//! Bounds of the writer itself; what it writes is tested with recovery.
+
+use super::super::limits::TRANSACTION_BYTES_MAX;
+use super::*;
+
+fn writer() -> LogWriter {
+    let identity = LogIdentity { cluster: 1, node: 1, core: 0 };
+    let mut writer = LogWriter::new(identity, 64 << 20, Tail::default(), Incarnation(1));
+    let Some(LogOperation::PrepareSegment { number, .. }) = writer.poll_operation() else {
+        panic!("the first segment is asked for")
+    };
+    writer.on_segment_ready(number, Ok(())).expect("it is there");
+    writer
+}
+
+fn append(writer: &mut LogWriter, index: u64, payload: &[u8]) {
+    let (shard, term) = (ShardId(0), Term(1));
+    let (index, decided) = (Index(index), Index(index - 1));
+    let transaction = None;
+    writer.append(EntryRef { shard, term, index, decided, transaction, payload });
+}
+
+#[test]
+fn few_buffers_are_kept_however_many_waited() {
+    let mut writer = writer();
+    writer.set_writes_in_flight_max(3 * SPARE_BUFFERS_MAX);
+    let payload = vec![b'x'; WRITE_BUFFER_BYTES];
+    (1..=20).for_each(|index| append(&mut writer, index, &payload));
+    let mut written = 0;
+    loop {
+        let mut under_way = Vec::new();
+        while let Some(operation) = writer.poll_operation() {
+            let LogOperation::Write { id, buffer, .. } = operation else { continue };
+            under_way.push((id, buffer));
+        }
+        if under_way.is_empty() {
+            break;
+        }
+        written += under_way.len();
+        for (id, buffer) in under_way {
+            writer.on_write_done(id, buffer, Ok(())).expect("it ends well");
+        }
+    }
+    assert!(written > 20, "{written} buffers were in use");
+    let kept = (writer.spare.len(), writer.spare_lasts.len());
+    assert_eq!(kept, (SPARE_BUFFERS_MAX, SPARE_BUFFERS_MAX));
+    assert_eq!((writer.queued_bytes(), writer.durable()), (0, writer.appended()));
+    let written = (written * WRITE_BUFFER_BYTES) as u64;
+    let (least, most) = (written - WRITE_BUFFER_BYTES as u64, written);
+    assert!((least..=most).contains(&writer.written_bytes()), "{}", writer.written_bytes());
+    assert_eq!(writer.payload_bytes(), 20 * WRITE_BUFFER_BYTES as u64);
+}
+
+#[test]
+fn an_entry_as_long_as_recovery_takes_is_the_longest() {
+    let mut writer = writer();
+    assert_eq!(writer.payload_bytes_max, PAYLOAD_BYTES_MAX);
+    writer.set_payload_bytes_max(TRANSACTION_BYTES_MAX);
+    append(&mut writer, 1, &vec![b'x'; TRANSACTION_BYTES_MAX]);
+}
+
+#[test]
+#[should_panic(expected = "of which the log takes")]
+fn a_longer_one_ends_the_process_before_it_is_acknowledged() {
+    let mut writer = writer();
+    writer.set_payload_bytes_max(TRANSACTION_BYTES_MAX);
+    append(&mut writer, 1, &vec![b'x'; TRANSACTION_BYTES_MAX + 1]);
+}

@@ -1,0 +1,110 @@
+//! A cluster of real processes on 127.0.0.1, each with a directory of its own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use super::client::{Client, Value};
+use super::server::Server;
+
+/// An election on a machine that others use takes less.
+const LEADER_MAX: Duration = Duration::from_secs(60);
+
+pub struct Cluster {
+    directories: Vec<TempDir>,
+    /// By node; `None` while it is down.
+    pub servers: Vec<Option<Server>>,
+    nodes: String,
+}
+
+impl Cluster {
+    pub fn start(count: usize) -> Result<Cluster> {
+        let listeners: Vec<TcpListener> =
+            (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
+        let mut nodes = Vec::new();
+        for (place, listener) in listeners.iter().enumerate() {
+            nodes.push(format!("{}={}", place + 1, listener.local_addr()?));
+        }
+        // The nodes listen there now; nobody else was given these ports meanwhile.
+        drop(listeners);
+        let directories = (0..count).map(|_| tempfile::tempdir()).collect::<Result<_, _>>()?;
+        let servers = (0..count).map(|_| None).collect();
+        let mut cluster = Cluster { directories, servers, nodes: nodes.join(",") };
+        (0..count).try_for_each(|place| cluster.start_node(place))?;
+        Ok(cluster)
+    }
+
+    /// Starts a node that is down.
+    pub fn start_node(&mut self, place: usize) -> Result<()> {
+        let node = (place + 1).to_string();
+        let arguments = [
+            "--cores",
+            "1",
+            "--cluster-token",
+            "the secret of a test",
+            "--node",
+            &node,
+            "--nodes",
+            &self.nodes,
+            "--checkpoint-log-bytes",
+            "1048576",
+            "--enable-debug-command",
+            "yes",
+        ];
+        self.servers[place] = Some(Server::start(self.directories[place].path(), &arguments)?);
+        Ok(())
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self, place: usize) -> Result<()> {
+        self.servers[place].take().context("it is down already")?.kill()
+    }
+
+    /// Where clients reach the nodes that are up.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.servers.iter().flatten().map(Server::address).collect()
+    }
+
+    /// The node that takes writes, once one does.
+    pub fn leader(&self) -> Result<usize> {
+        let began = Instant::now();
+        while began.elapsed() < LEADER_MAX {
+            for (place, server) in self.servers.iter().enumerate() {
+                let Some(server) = server else { continue };
+                if let Ok(mut client) = server.client()
+                    && client.run("SET leader:probe x").is_ok_and(|reply| reply == Value::ok())
+                {
+                    return Ok(place);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("no node leads after {LEADER_MAX:?}")
+    }
+
+    /// A client that reads what a node has applied, leader or not.
+    pub fn reader(&self, place: usize) -> Result<Client> {
+        let mut client = self.servers[place].as_ref().context("it is down")?.client()?;
+        client.run("READONLY")?;
+        Ok(client)
+    }
+
+    /// Waits until every node that is up has the same data; writes must have ended.
+    pub fn await_equal(&self) -> Result<()> {
+        let began = Instant::now();
+        let mut digests = Vec::new();
+        while began.elapsed() < LEADER_MAX {
+            digests.clear();
+            for place in (0..self.servers.len()).filter(|place| self.servers[*place].is_some()) {
+                digests.push(self.reader(place)?.run("DEBUG DIGEST")?);
+            }
+            if digests.windows(2).all(|pair| pair[0] == pair[1]) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the nodes differ after {LEADER_MAX:?}: {digests:?}")
+    }
+}
