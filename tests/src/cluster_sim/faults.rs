@@ -39,7 +39,9 @@ impl World {
         }
         let delay_ns = self.rng.below(self.mood.period_ns);
         self.after(delay_ns, Event::Trouble);
-        let machine = self.rng.below(self.plan.nodes) as usize;
+        let any = self.rng.below(self.plan.nodes) as usize;
+        let leader = self.leaders.values().next_back().copied().unwrap_or(any);
+        let machine = if self.rng.below(2) == 0 { leader } else { any };
         let Some(kind) = self.mood.pick(&mut self.rng) else { return Ok(()) };
         let (name, machine_name) = (NAMES[kind], machine + 1);
         self.history.note(self.now_ns, || format!("trouble at node {machine_name}: {name}"));
@@ -52,7 +54,7 @@ impl World {
             6 => self.mend()?,
             7 => self.hurt_disk(machine),
             8 => self.hurt_wires(),
-            _ => self.isolate_leader(),
+            _ => self.isolate(leader),
         }
         Ok(())
     }
@@ -86,6 +88,10 @@ impl World {
         let own = &mut self.machines[machine];
         if in_turn {
             own.stops_in_turn_ns = for_ns;
+            // What others have to say would be read in the same turn.
+            if self.rng.below(2) == 0 {
+                self.isolate(machine);
+            }
         } else {
             own.paused_until_ns = self.now_ns + for_ns;
         }
@@ -106,12 +112,12 @@ impl World {
         self.cut(cut);
     }
 
-    fn isolate_leader(&mut self) {
-        let Some(leader) = self.leaders.values().next_back().copied() else { return };
-        let others = (0..self.machines.len()).filter(|other| *other != leader);
+    /// It does not hear the others, nor they it; or it is not heard only.
+    fn isolate(&mut self, machine: usize) {
+        let others = (0..self.machines.len()).filter(|other| *other != machine);
         let deaf = self.rng.below(3);
         let cut = others.flat_map(|other| {
-            let (to, from) = ((leader, other), (other, leader));
+            let (to, from) = ((machine, other), (other, machine));
             [to, from].into_iter().take(if deaf == 0 { 1 } else { 2 })
         });
         self.cut(cut.collect());

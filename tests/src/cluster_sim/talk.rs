@@ -12,7 +12,7 @@ use crate::sim::client::Reply;
 use crate::sim::node::Waiting;
 
 /// Clients wait so long for an answer, or less.
-const PATIENCE_NS_MAX: u64 = 2_000_000_000;
+const PATIENCE_NS_MAX: u64 = 1_000_000_000;
 const PIPELINE_MAX: u64 = 3;
 /// Reads of a follower by one connection.
 const READS_MAX: u64 = 30;
@@ -39,7 +39,8 @@ impl World {
                     self.left -= usize::from(!reader);
                     own.reads_left -= u64::from(reader && own.reads_left > 0);
                     self.last_value += 1;
-                    Operation::random(&mut self.rng, self.last_value, reader)
+                    let writes = if reader { 0 } else { own.writes_percent };
+                    Operation::random(&mut self.rng, self.last_value, writes)
                 }
             };
             self.ask(client, operation);
@@ -95,6 +96,7 @@ impl World {
         own.connection = self.last_connection;
         own.reader = !own.scripted && self.rng.below(4) == 0;
         own.reads_left = 1 + self.rng.below(READS_MAX);
+        own.writes_percent = [4, 50, 50][self.rng.below(3) as usize];
         if own.reader {
             own.asked.push_back(Asked { record: None, operation: None, replies: Vec::new() });
             self.send_bytes(wire, 0, encode(&["READONLY"]), 0);
