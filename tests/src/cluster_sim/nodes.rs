@@ -26,8 +26,6 @@ impl World {
         if !self.machines[machine].is_up() {
             return;
         }
-        let node = self.machines[machine].node();
-        self.outcome.checkpoints += node.map_or(0, |node| node.disk.files.named());
         for wire in self.wires.of_machine(machine) {
             let Some(own) = self.wires.get_mut(wire) else { continue };
             let end = usize::from(own.machine(1) == Some(machine));

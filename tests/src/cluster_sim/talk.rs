@@ -11,8 +11,8 @@ use crate::harness::client::encode;
 use crate::sim::client::Reply;
 use crate::sim::node::Waiting;
 
-/// Clients wait so long for an answer, or less.
-const PATIENCE_NS_MAX: u64 = 1_000_000_000;
+/// Clients wait so long for an answer, or less: some hardly, some longer than an election takes.
+const PATIENCE_NS_MAX: [u64; 2] = [150_000_000, 1_000_000_000];
 const PIPELINE_MAX: u64 = 3;
 /// Reads of a follower by one connection.
 const READS_MAX: u64 = 30;
@@ -51,7 +51,8 @@ impl World {
     fn await_answers(&mut self, client: usize) {
         let own = &self.clients[client];
         let (connection, answers) = (own.connection, own.answers);
-        let delay_ns = PATIENCE_NS_MAX / 10 + self.rng.below(PATIENCE_NS_MAX);
+        let most_ns = PATIENCE_NS_MAX[self.rng.below(2) as usize];
+        let delay_ns = most_ns / 4 + self.rng.below(most_ns);
         self.after(delay_ns, Event::Patience { client, connection, answers });
     }
 
