@@ -38,26 +38,6 @@ fn a_seed_gives_the_same_run_again() {
     }
 }
 
-/// Seeds that found something once.
-#[test]
-fn seeds_that_failed_before() {
-    let cases = [
-        // Entries that had been replaced before a checkpoint were behind it in the log.
-        (3, 8),
-        // A log that went on while its shard was read again told more than was asked for.
-        (3, 40),
-        // A leader brought entries of an older term than those that it replaced.
-        (3, 614),
-        (5, 100_058),
-    ];
-    for (nodes, seed) in cases {
-        let plan = Plan { seed, nodes, clients: 6, operations: 400, only: None };
-        if let Err(violation) = run(plan) {
-            panic!("{plan:?}: {violation}");
-        }
-    }
-}
-
 /// The first seed that finds something wrong while a rule is switched off.
 fn found(fault: Fault) -> Option<u64> {
     // This one needs a turn that stops, on a leader that is replaced meanwhile.
