@@ -117,7 +117,8 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
             Content::Members { members, .. } => replica.note_members(index, members),
             // A checkpoint has it. What stood behind it until then was replaced with it.
             _ if index.0 <= replica.base.index => replica.held.clear(),
-            // Terms never fall along a log: it was replaced before the checkpoint's last entry came.
+            // Terms never fall along a log: it was replaced before the checkpoint's last entry
+            // came.
             _ if placed.term.0 < replica.base.term => {}
             _ => replica.hold(placed)?,
         }
@@ -324,8 +325,8 @@ mod tests {
         assert_eq!((start.applied, start.entries.len()), (Index(3), 2));
     }
 
-    /// What the second leader had left at 2 and 3 went when the third one brought the first one's 2,
-    /// as of which the checkpoint is.
+    /// What the second leader had left at 2 and 3 went when the third one brought the first
+    /// one's 2, as of which the checkpoint is.
     #[test]
     fn what_stood_behind_an_entry_of_the_checkpoint_went_with_what_it_replaced() {
         let records = vec![entry(1, 1, 0), entry(2, 2, 1), entry(3, 2, 1), entry(2, 1, 1)];

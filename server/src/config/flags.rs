@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use serde::Deserialize;
 
-use crate::limits::LOG_WRITES_IN_FLIGHT_MAX;
+use crate::limits::{LOG_WRITES_IN_FLIGHT_MAX, MEMBER_ENTRY};
 
 use super::cluster::Cluster;
 use super::nearest::nearest;
@@ -216,6 +216,7 @@ impl FileSettings {
         if let Some(cluster) = Cluster::parse(token, self.node, nodes).map_err(ConfigError)? {
             set(&mut config.peer_port, cluster.own_port());
             config.cluster = Some(cluster);
+            config.entry = MEMBER_ENTRY;
         }
         set(&mut config.peer_port, self.peer_port);
         set(&mut config.bind, self.bind);

@@ -175,8 +175,8 @@ impl Core {
         if let Some(CommandError(why)) = self.refuse_transaction(&transaction.commands) {
             self.unwatch_all(connection);
             self.stats.errors += 1;
-            let because = [DISCARDED_BECAUSE.as_bytes(), &*why].concat();
-            return self.reply_with(connection, |reply| reply.error(because));
+            let before = DISCARDED_BECAUSE.as_bytes();
+            return self.reply_with(connection, |reply| reply.error([before, &*why].concat()));
         }
         self.begin_observing(&needed);
         let part = connection.replies.begin_part();

@@ -3,8 +3,9 @@
 //!
 //! As every value is written once, this can be decided exactly (Gibbons and Korach, "Testing Shared
 //! Memories", 1997): a write and its reads stand together in any such order. Where they cannot all
-//! have been at one moment, the value was there for sure from the first answer to the last question:
-//! no two values may be there for sure at once, and no value's every operation may fall within.
+//! have been at one moment, the value was there for sure from the first answer to the last
+//! question: no two values may be there for sure at once, and no value's every operation may fall
+//! within.
 
 use std::collections::BTreeMap;
 

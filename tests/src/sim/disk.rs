@@ -183,12 +183,12 @@ impl Disk {
         matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Prepare { .. }))
     }
 
-    pub fn is_log_write(&self, core: u16, operation: u64) -> bool {
-        matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Write { .. }))
-    }
-
     pub fn is_checkpoint(&self, core: u16, operation: u64) -> bool {
         matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Checkpoint(_)))
+    }
+
+    pub fn is_log_write(&self, core: u16, operation: u64) -> bool {
+        matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Write { .. }))
     }
 
     /// Some bit of what later records call durable.
