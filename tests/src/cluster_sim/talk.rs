@@ -119,6 +119,9 @@ impl World {
             if let Some(operation) = asked.operation {
                 self.outcome.unknown += 1;
                 self.ask_again(client, operation);
+                // Until something is written there is no end.
+                let goes_on = self.calm && self.written_ns.is_none();
+                self.left += usize::from(goes_on && !self.clients[client].reader);
             }
         }
     }
@@ -224,7 +227,6 @@ impl World {
         if self.calm && operation.writes() && record.asked_ns >= self.calm_since_ns {
             self.written_ns.get_or_insert(self.now_ns);
         }
-        // Until something is written there is no end.
         if self.calm && self.written_ns.is_none() {
             self.left += usize::from(!record.stale);
         }
