@@ -53,6 +53,20 @@ pub enum Fault {
     LeaseKept,
     /// A lease has no end.
     LeaseForEver,
+    /// A leader answers before a majority has what it tells.
+    AnswersUncommitted,
+    /// Replies leave although the lease has ended since their commands ran.
+    RepliesUnleased,
+    /// A leader that loses its term keeps what it has executed.
+    EffectsKept,
+    /// A follower applies what is not committed.
+    AppliesUncommitted,
+    /// Records call the entries before them decided, committed or not.
+    DecidedAhead,
+    /// A new leader serves before it has applied everything before its term.
+    ServesAtOnce,
+    /// A follower answers reads that did not ask for its own.
+    FollowerAnswers,
 }
 
 impl Fault {
@@ -83,6 +97,19 @@ impl Fault {
     /// Of replication groups.
     pub const OF_GROUPS: [Fault; 4] =
         [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
+
+    /// Of nodes with replicas.
+    pub const OF_CLUSTERS: [Fault; 9] = [
+        Fault::GroupAnswersBeforeSync,
+        Fault::LeaseForEver,
+        Fault::AnswersUncommitted,
+        Fault::RepliesUnleased,
+        Fault::EffectsKept,
+        Fault::AppliesUncommitted,
+        Fault::DecidedAhead,
+        Fault::ServesAtOnce,
+        Fault::FollowerAnswers,
+    ];
 }
 
 #[cfg(any(test, feature = "planted-faults"))]

@@ -4,6 +4,7 @@
 use engine::command::call::{Run, ServerCommand};
 use engine::command::spec::CommandSpec;
 use engine::command::spec::flag::{READONLY, WRITE};
+use replication::fault::{Fault, is_planted};
 use replication::group::{NodeId, Role};
 
 use super::Replica;
@@ -60,6 +61,7 @@ impl Core {
     /// only if it still holds now.
     pub(crate) fn withholds_replies(&self) -> bool {
         self.replicas.is_grouped()
+            && !is_planted(Fault::RepliesUnleased)
             && matches!(self.replicas.serving, Serving::Everything | Serving::Waits)
             && self.serving_at(self.host.monotonic_ns().max(self.now.mono_ns)) == Serving::Waits
     }
@@ -84,7 +86,7 @@ impl Core {
             Run::Container => false,
             Run::Server(command) => matches!(command, ServerCommand::Exec | ServerCommand::Watch),
         };
-        if !reads || connection.reads_replica {
+        if !reads || connection.reads_replica || is_planted(Fault::FollowerAnswers) {
             return None;
         }
         Some(match leader {

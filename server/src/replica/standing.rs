@@ -7,6 +7,7 @@
 //!           └ otherwise → Rebuilding ─ memory read again → Following
 //! ```
 
+use replication::fault::{Fault, is_planted};
 use replication::group::{Base, Role};
 use replication::ids::{Index, Lsn, ShardId, Term};
 
@@ -70,10 +71,11 @@ impl Core {
 
     /// Whether memory has all that is in the group's log, the first entry of this term included.
     fn is_caught_up(&self, shard: ShardId, replica: &Replica) -> bool {
-        replica.pending.is_empty()
-            && replica.applied == replica.group.last()
-            && replica.group.committed() == replica.applied
-            && self.shards.holds(usize::from(shard.0))
+        is_planted(Fault::ServesAtOnce) && self.shards.holds(usize::from(shard.0))
+            || replica.pending.is_empty()
+                && replica.applied == replica.group.last()
+                && replica.group.committed() == replica.applied
+                && self.shards.holds(usize::from(shard.0))
     }
 
     fn begin_serving(&mut self, shard: ShardId, replica: &mut Replica) {
@@ -119,7 +121,7 @@ impl Core {
             dirty,
             "this node leads no more; its clients are closed"
         );
-        if !dirty {
+        if !dirty || is_planted(Fault::EffectsKept) {
             replica.standing = Standing::Following;
             return;
         }

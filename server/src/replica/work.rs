@@ -2,6 +2,7 @@
 //! committed entries for the shard's memory.
 
 use engine::effect::apply::apply_batch;
+use replication::fault::{Fault, is_planted};
 use replication::group::payload::{content, to_record};
 use replication::group::{Entry, EntryKind, Envelope, Work};
 use replication::ids::{Index, ShardId};
@@ -34,6 +35,9 @@ impl Core {
         {
             log.append_members(shard, (change.term, change.index), members, false);
         }
+        if is_planted(Fault::AppliesUncommitted) {
+            self.take_committed(shard, replica, work.entries);
+        }
         self.take_committed(shard, replica, work.committed);
     }
 
@@ -44,6 +48,10 @@ impl Core {
         }
         let decided = self.release.point(shard);
         for entry in &work.entries {
+            let decided = match is_planted(Fault::DecidedAhead) {
+                false => decided,
+                true => Index(entry.index.0 - 1),
+            };
             let Some(record) = to_record(entry, shard, decided) else {
                 return self.fail_replica(shard, "an entry of another node is malformed");
             };

@@ -39,7 +39,7 @@ fn main() -> Result<ExitCode> {
     Ok(match options.nodes {
         Some(nodes) => go(
             &options,
-            |seed| cluster_sim::plan::Plan { seed, nodes, clients, operations },
+            |seed| cluster_sim::plan::Plan { seed, nodes, clients, operations, only: None },
             cluster_sim::world::run,
             cluster_sim::plan::Outcome::add,
             |plan| format!("--nodes {}", plan.nodes),

@@ -27,6 +27,8 @@ pub struct Client {
     /// It asks READONLY and only reads, on this connection.
     pub reader: bool,
     pub reads_left: u64,
+    /// Of a hundred operations. One that hardly writes is not held up where nothing commits.
+    pub writes_percent: u64,
     /// Its connections so far have numbers up to this, among all of all clients.
     pub connection: u64,
     pub asked: VecDeque<Asked>,

@@ -24,8 +24,6 @@ impl World {
         for machine in &self.machines {
             let node = machine.node();
             self.outcome.checkpoints += node.map_or(0, |node| node.disk.files.named());
-            let seen = node.and_then(|node| node.core(0).see_replica(0));
-            self.outcome.received += seen.map_or(0, |seen| seen.checkpoints_received);
         }
         self.history.check()
     }
@@ -37,6 +35,10 @@ impl World {
         self.run_until(SETTLE_NS_MAX, "the last operations", World::is_quiet)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
         self.audit()?;
+        for machine in &self.machines {
+            let seen = machine.node().and_then(|node| node.core(0).see_replica(0));
+            self.outcome.received += seen.map_or(0, |seen| seen.checkpoints_received);
+        }
         self.history.note(self.now_ns, || "all start again".into());
         for machine in 0..self.machines.len() {
             let back_ns = self.rng.below(1_000_000);

@@ -2,33 +2,30 @@
 
 use engine::rng::Rng;
 
+use super::plan::Trouble;
 use super::world::{Event, World};
-
-/// Kinds of troubles, each with its weight in a run.
-const KINDS: usize = 10;
 
 /// How bad a run is.
 pub struct Mood {
     /// Most time between troubles.
     period_ns: u64,
-    weights: [u64; KINDS],
+    /// Kinds, each as often as it is to come.
+    kinds: Vec<Trouble>,
 }
 
 impl Mood {
     /// Some kinds do not come in some runs: what they hide may show.
-    pub fn random(rng: &mut Rng) -> Mood {
+    pub fn random(only: Option<Trouble>, rng: &mut Rng) -> Mood {
         let period_ns = [300_000_000, 1_000_000_000, 3_000_000_000][rng.below(3) as usize];
-        let weights = std::array::from_fn(|_| rng.below(3).pow(2));
-        Mood { period_ns, weights }
-    }
-
-    fn pick(&self, rng: &mut Rng) -> Option<usize> {
-        let mut left = rng.below(self.weights.iter().sum::<u64>().max(1));
-        self.weights.iter().position(|weight| {
-            let here = left < *weight;
-            left = left.saturating_sub(*weight);
-            here
-        })
+        let mut kinds = Vec::new();
+        for kind in Trouble::ALL {
+            let weight = rng.below(3).pow(2) as usize;
+            kinds.extend(std::iter::repeat_n(kind, weight));
+        }
+        match only {
+            Some(only) => Mood { period_ns: 1_500_000_000, kinds: vec![only] },
+            None => Mood { period_ns, kinds },
+        }
     }
 }
 
@@ -39,20 +36,24 @@ impl World {
         }
         let delay_ns = self.rng.below(self.mood.period_ns);
         self.after(delay_ns, Event::Trouble);
-        let machine = self.rng.below(self.plan.nodes) as usize;
-        let Some(kind) = self.mood.pick(&mut self.rng) else { return Ok(()) };
-        let (name, machine_name) = (NAMES[kind], machine + 1);
-        self.history.note(self.now_ns, || format!("trouble at node {machine_name}: {name}"));
+        let any = self.rng.below(self.plan.nodes) as usize;
+        let leader = self.leaders.values().next_back().copied().unwrap_or(any);
+        let machine = if self.rng.below(2) == 0 { leader } else { any };
+        let kinds = &self.mood.kinds;
+        let drawn = self.rng.below(kinds.len().max(1) as u64) as usize;
+        let Some(kind) = kinds.get(drawn).copied() else { return Ok(()) };
+        self.history.note(self.now_ns, || format!("trouble at node {}: {kind:?}", machine + 1));
         match kind {
-            0 => self.kill(machine),
-            1 => self.cut_power(machine),
-            2 => self.cut_all_power(),
-            3 | 4 => self.pause(machine, kind == 4),
-            5 => self.part(),
-            6 => self.mend()?,
-            7 => self.hurt_disk(machine),
-            8 => self.hurt_wires(),
-            _ => self.isolate_leader(),
+            Trouble::Kill => self.kill(machine),
+            Trouble::PowerCut => self.cut_power(machine),
+            Trouble::PowerCutOfAll => self.cut_all_power(),
+            Trouble::Pause => self.pause(machine, false),
+            Trouble::PauseInTurn => self.pause(machine, true),
+            Trouble::Partition => self.part(),
+            Trouble::PartitionsEnd => self.mend()?,
+            Trouble::Disk => self.hurt_disk(machine),
+            Trouble::Connections => self.hurt_wires(),
+            Trouble::Isolation => self.isolate(machine),
         }
         Ok(())
     }
@@ -82,10 +83,14 @@ impl World {
     /// The process stands still, between turns or in one.
     fn pause(&mut self, machine: usize, in_turn: bool) {
         self.outcome.pauses += 1;
-        let for_ns = self.rng.below(1_500_000_000);
+        let for_ns = self.rng.below(2_500_000_000);
         let own = &mut self.machines[machine];
         if in_turn {
             own.stops_in_turn_ns = for_ns;
+            // What others have to say would be read in the same turn.
+            if self.rng.below(2) == 0 {
+                self.isolate(machine);
+            }
         } else {
             own.paused_until_ns = self.now_ns + for_ns;
         }
@@ -106,12 +111,12 @@ impl World {
         self.cut(cut);
     }
 
-    fn isolate_leader(&mut self) {
-        let Some(leader) = self.leaders.values().next_back().copied() else { return };
-        let others = (0..self.machines.len()).filter(|other| *other != leader);
+    /// It does not hear the others, nor they it; or it is not heard only.
+    fn isolate(&mut self, machine: usize) {
+        let others = (0..self.machines.len()).filter(|other| *other != machine);
         let deaf = self.rng.below(3);
         let cut = others.flat_map(|other| {
-            let (to, from) = ((leader, other), (other, leader));
+            let (to, from) = ((machine, other), (other, machine));
             [to, from].into_iter().take(if deaf == 0 { 1 } else { 2 })
         });
         self.cut(cut.collect());
@@ -182,16 +187,3 @@ impl World {
         self.mend()
     }
 }
-
-const NAMES: [&str; KINDS] = [
-    "kill",
-    "power cut",
-    "power cut of all",
-    "pause",
-    "pause in a turn",
-    "partition",
-    "partitions end",
-    "disk",
-    "connections",
-    "the leader is cut off",
-];

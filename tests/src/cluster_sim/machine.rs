@@ -47,6 +47,8 @@ pub struct Machine {
     /// Its next turn stops for so long, after it has read the clock.
     pub stops_in_turn_ns: u64,
     pub in_turn: bool,
+    /// Memory as of this entry, in this start, was compared with the others'.
+    pub compared: (u32, u64),
     pub disk_slow_until_ns: u64,
     pub disk_full_until_ns: u64,
     /// The next disk operation to end fails.
@@ -86,6 +88,7 @@ impl Machine {
             paused_until_ns: 0,
             stops_in_turn_ns: 0,
             in_turn: false,
+            compared: (0, 0),
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
             disk_fails: false,

@@ -49,9 +49,9 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub fn random(rng: &mut Rng, value: u64, only_reads: bool) -> Operation {
+    pub fn random(rng: &mut Rng, value: u64, writes_percent: u64) -> Operation {
         let transaction = rng.below(2) == 0;
-        let write = !only_reads && rng.below(2) == 0;
+        let write = rng.below(100) < writes_percent;
         match (rng.below(8), write) {
             (0..=2, true) => Operation::Set { key: rng.below(REGISTERS), value },
             (0..=2, false) => Operation::Get { key: rng.below(REGISTERS) },

@@ -9,6 +9,39 @@ pub struct Plan {
     pub nodes: u64,
     pub clients: usize,
     pub operations: usize,
+    /// Nothing goes wrong but this, which then is frequent.
+    pub only: Option<Trouble>,
+}
+
+/// A kind of troubles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    Kill,
+    PowerCut,
+    PowerCutOfAll,
+    Pause,
+    /// A turn stops after it has read the clock.
+    PauseInTurn,
+    Partition,
+    PartitionsEnd,
+    Disk,
+    Connections,
+    Isolation,
+}
+
+impl Trouble {
+    pub const ALL: [Trouble; 10] = [
+        Trouble::Kill,
+        Trouble::PowerCut,
+        Trouble::PowerCutOfAll,
+        Trouble::Pause,
+        Trouble::PauseInTurn,
+        Trouble::Partition,
+        Trouble::PartitionsEnd,
+        Trouble::Disk,
+        Trouble::Connections,
+        Trouble::Isolation,
+    ];
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

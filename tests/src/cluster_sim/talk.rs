@@ -11,8 +11,8 @@ use crate::harness::client::encode;
 use crate::sim::client::Reply;
 use crate::sim::node::Waiting;
 
-/// Clients wait so long for an answer, or less.
-const PATIENCE_NS_MAX: u64 = 2_000_000_000;
+/// Clients wait so long for an answer, or less: some hardly, some longer than an election takes.
+const PATIENCE_NS_MAX: [u64; 2] = [150_000_000, 1_000_000_000];
 const PIPELINE_MAX: u64 = 3;
 /// Reads of a follower by one connection.
 const READS_MAX: u64 = 30;
@@ -39,7 +39,8 @@ impl World {
                     self.left -= usize::from(!reader);
                     own.reads_left -= u64::from(reader && own.reads_left > 0);
                     self.last_value += 1;
-                    Operation::random(&mut self.rng, self.last_value, reader)
+                    let writes = if reader { 0 } else { own.writes_percent };
+                    Operation::random(&mut self.rng, self.last_value, writes)
                 }
             };
             self.ask(client, operation);
@@ -50,7 +51,8 @@ impl World {
     fn await_answers(&mut self, client: usize) {
         let own = &self.clients[client];
         let (connection, answers) = (own.connection, own.answers);
-        let delay_ns = PATIENCE_NS_MAX / 10 + self.rng.below(PATIENCE_NS_MAX);
+        let most_ns = PATIENCE_NS_MAX[self.rng.below(2) as usize];
+        let delay_ns = most_ns / 4 + self.rng.below(most_ns);
         self.after(delay_ns, Event::Patience { client, connection, answers });
     }
 
@@ -95,6 +97,7 @@ impl World {
         own.connection = self.last_connection;
         own.reader = !own.scripted && self.rng.below(4) == 0;
         own.reads_left = 1 + self.rng.below(READS_MAX);
+        own.writes_percent = [4, 50, 50][self.rng.below(3) as usize];
         if own.reader {
             own.asked.push_back(Asked { record: None, operation: None, replies: Vec::new() });
             self.send_bytes(wire, 0, encode(&["READONLY"]), 0);
@@ -116,6 +119,9 @@ impl World {
             if let Some(operation) = asked.operation {
                 self.outcome.unknown += 1;
                 self.ask_again(client, operation);
+                // Until something is written there is no end.
+                let goes_on = self.calm && self.written_ns.is_none();
+                self.left += usize::from(goes_on && !self.clients[client].reader);
             }
         }
     }
@@ -221,7 +227,6 @@ impl World {
         if self.calm && operation.writes() && record.asked_ns >= self.calm_since_ns {
             self.written_ns.get_or_insert(self.now_ns);
         }
-        // Until something is written there is no end.
         if self.calm && self.written_ns.is_none() {
             self.left += usize::from(!record.stale);
         }

@@ -124,7 +124,7 @@ impl World {
         let machines = (0..count).map(|number| Machine::new(number, plan.nodes, roomy, &mut rng));
         let machines = machines.collect();
         let clients = (0..plan.clients).map(|_| Client::default()).collect();
-        let mood = Mood::random(&mut rng);
+        let mood = Mood::random(plan.only, &mut rng);
         let mut world = World {
             plan,
             rng,
