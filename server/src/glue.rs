@@ -32,7 +32,8 @@ impl Drives for Core {
             StorageOperation::Rebuild(order) => Operation::Job(Box::new(move || {
                 let result = rebuild_shard(&order).map_err(|error| error.to_string());
                 let shard = order.shard.0;
-                Box::new(LogDone::Rebuilt { shard, result })
+                let through = order.through;
+                Box::new(LogDone::Rebuilt { shard, through, result })
             })),
             StorageOperation::ReadPiece(order) => Operation::Job(Box::new(move || {
                 let piece = read_piece(&order).map_err(|error| error.to_string());

@@ -1,6 +1,7 @@
 //! The log answers: a write is durable, or the log can go on no more.
 
 use engine::keyspace::Shard;
+use replication::ids::Index;
 use replication::log::BlockBuffer;
 
 use crate::core::Core;
@@ -25,6 +26,7 @@ pub enum LogDone {
     /// A shard's memory was read again.
     Rebuilt {
         shard: u16,
+        through: Index,
         result: Result<Box<Shard>, String>,
     },
     /// A piece of a checkpoint's file was read.
@@ -58,7 +60,9 @@ impl Core {
             }
             LogDone::Checkpoint { result } => return self.on_checkpoint_done(result),
             LogDone::Piece { order, piece } => return self.on_piece_read(&order, piece),
-            LogDone::Rebuilt { shard, result } => return self.on_rebuilt(shard, result),
+            LogDone::Rebuilt { shard, through, result } => {
+                return self.on_rebuilt(shard, through, result);
+            }
         };
         let lacks_space = log.lacks_space();
         if lacks_space && !lacked_space {

@@ -7,6 +7,7 @@
 //!           └ otherwise → Rebuilding ─ memory read again → Following
 //! ```
 
+use engine::keyspace::Shard;
 use replication::fault::{Fault, is_planted};
 use replication::group::{Base, Role};
 use replication::ids::{Index, Lsn, ShardId, Term};
@@ -160,22 +161,23 @@ impl Core {
         }
     }
 
-    /// The memory of a shard has been read again.
+    /// The memory of a shard has been read again, as of this entry.
     pub(crate) fn on_rebuilt(
         &mut self,
         shard: u16,
-        result: Result<Box<engine::keyspace::Shard>, String>,
+        through: Index,
+        result: Result<Box<Shard>, String>,
     ) {
+        let Some(replica) = self.replicas.get_mut(shard) else { return };
+        let awaited = matches!(replica.standing, Standing::Rebuilding { ordered: true, .. });
+        if !awaited || replica.applied != through {
+            // A checkpoint came meanwhile, and what is in it is being read.
+            return;
+        }
         let held = match result {
             Ok(held) => held,
             Err(message) => return self.fail_replica(ShardId(shard), &message),
         };
-        let Some(replica) = self.replicas.get_mut(shard) else { return };
-        let Standing::Rebuilding { .. } = replica.standing else { return };
-        if held.released() != replica.applied.0 {
-            // A checkpoint came meanwhile, and what is in it is being read.
-            return;
-        }
         replica.standing = Standing::Following;
         self.shards.put(held);
         tracing::info!(core = self.id, shard, "the shard's memory is read again");

@@ -2,6 +2,7 @@
 //! read from.
 
 use engine::keyspace::{Shard, Shards};
+use replication::checkpoint::catalogue::parse_name;
 use replication::group::Base;
 use replication::group::restart::Restart;
 use replication::ids::Index;
@@ -17,7 +18,12 @@ pub fn load_checkpoint<D: CheckpointDirectory>(
     directory: &D,
     names: &[(String, u64)],
 ) -> Result<(Box<Shard>, Base), StartError> {
-    let RebuildOrder { shard, identity, settings, hasher, .. } = order;
+    let RebuildOrder { shard, identity, settings, hasher, through, .. } = order;
+    // One of another node may be there already that the group has not heard of.
+    let reached =
+        |(name, _): &&(String, u64)| parse_name(name).is_some_and(|(_, index)| index <= *through);
+    let names: Vec<_> = names.iter().filter(reached).cloned().collect();
+    let names = &names;
     let loaded = LoadPlan { identity, settings, hasher, names }.load(directory, *shard)?;
     let empty = || Box::new(Shard::new(shard.0, hasher.clone()));
     Ok((loaded.shard.unwrap_or_else(empty), loaded.base))

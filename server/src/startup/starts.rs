@@ -67,6 +67,12 @@ pub fn deal_out(
             let group_of = |shard: u16| {
                 let mut group = replayed.groups.get(usize::from(shard))?.clone();
                 group.vote = votes.get(&ShardId(shard)).copied().unwrap_or_default();
+                // A checkpoint of another node may be here of which the group has not heard yet: no
+                // vote was given in its term.
+                let last = group.entries.last().map_or(Term(group.base.term), |entry| entry.term);
+                if group.vote.term < last {
+                    group.vote = Vote { term: last, voted_for: None };
+                }
                 Some((shard, group))
             };
             CoreStart {

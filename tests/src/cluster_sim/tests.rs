@@ -8,7 +8,8 @@ use super::register::{Access, check};
 use super::world::run;
 
 fn plan(seed: u64) -> Plan {
-    Plan { seed, nodes: if seed % 4 == 0 { 5 } else { 3 }, clients: 6, operations: 250, only: None }
+    let nodes = if seed.is_multiple_of(4) { 5 } else { 3 };
+    Plan { seed, nodes, clients: 6, operations: 250, only: None }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.

@@ -382,7 +382,8 @@ fn log_done(disk: &mut Disk, ended: UnderWay, result: Result<(), OsError>) -> Lo
         UnderWay::Rebuild(order) => {
             let result = result.map_err(|error| format!("{error:?}"));
             let result = result.and_then(|()| rebuild(disk, &order));
-            LogDone::Rebuilt { shard: order.shard.0, result }
+            let through = order.through;
+            LogDone::Rebuilt { shard: order.shard.0, through, result }
         }
     }
 }
