@@ -16,6 +16,8 @@ pub const BLOCK_HEADER_BYTES: usize = 24;
 const MAGIC: &[u8; 8] = b"QUORCKP1";
 const END_MAGIC: &[u8; 8] = b"QUORCKPE";
 const BLOCK_MAGIC: &[u8; 4] = b"QCKB";
+/// Where a file's header has its stamp.
+pub const STAMP_AT: u64 = 56;
 const CHECKSUM_AT: usize = PAGE_BYTES - 4;
 /// The length of the members, which end here.
 const MEMBERS_LEN_AT: usize = PAGE_BYTES - 8;

@@ -32,7 +32,7 @@ pub enum LogDone {
     /// A piece of a checkpoint's file was read.
     Piece {
         order: Box<PieceOrder>,
-        piece: Piece,
+        piece: Result<Piece, String>,
     },
     /// The operation on a checkpoint's file.
     Checkpoint {

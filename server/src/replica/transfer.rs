@@ -6,7 +6,7 @@
 //! | kind | what | bytes before it |
 //! | --- | --- | --- |
 //! | 0 | of the group | the `raft` crate's |
-//! | 1 | piece of a checkpoint | index u64, length of the file u64, offset u64, the piece |
+//! | 1 | piece of a checkpoint | index u64, the file's length u64 and stamp u64, offset u64, piece |
 //! | 2 | how far that has come | index u64, next offset u64; `u64::MAX`: the file has its name |
 
 use replication::checkpoint::FileOperation;
@@ -37,8 +37,13 @@ pub struct PieceOrder {
     pub directory: std::path::PathBuf,
 }
 
-/// What was read: the file's length and the piece.
-pub type Piece = Result<(u64, Vec<u8>), String>;
+/// What was read: a piece, and of which file. Two of one index are not the same.
+#[derive(Debug)]
+pub struct Piece {
+    pub size: u64,
+    pub stamp: u64,
+    pub bytes: Vec<u8>,
+}
 
 /// The leader's side.
 pub struct Sending {
@@ -69,6 +74,7 @@ pub struct Receiving {
     from: NodeId,
     index: Index,
     size: u64,
+    stamp: u64,
     offset: u64,
     piece: Vec<u8>,
     step: Step,
@@ -80,9 +86,10 @@ impl Core {
     pub(super) fn on_transfer_message(&mut self, from: NodeId, shard: ShardId, message: &[u8]) {
         let Some((kind, body)) = message.split_last() else { return };
         let number = |at: usize| body.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
-        match (*kind, number(0), number(8), number(16)) {
-            (PIECE, Some(index), Some(size), Some(offset)) => {
-                self.on_piece(from, shard, Index(index), (size, offset), &body[24..]);
+        match (*kind, number(0), number(8), number(16).zip(number(24))) {
+            (PIECE, Some(index), Some(size), Some((stamp, offset))) => {
+                let piece = Piece { size, stamp, bytes: body[32..].to_vec() };
+                self.on_piece(from, shard, Index(index), offset, piece);
             }
             (PROGRESS, Some(index), Some(offset), _) => {
                 self.on_progress(from, shard, Index(index), offset);
@@ -135,7 +142,7 @@ impl Core {
     }
 
     /// A piece was read.
-    pub(crate) fn on_piece_read(&mut self, order: &PieceOrder, piece: Piece) {
+    pub(crate) fn on_piece_read(&mut self, order: &PieceOrder, piece: Result<Piece, String>) {
         let PieceOrder { shard, index, to, offset, .. } = *order;
         let Some(replica) = self.replicas.get_mut(shard.0) else { return };
         let current = |s: &&mut Sending| (s.to, s.index, s.offset) == (to, index, offset);
@@ -143,12 +150,12 @@ impl Core {
             return;
         }
         match piece {
-            Ok((size, piece)) => {
-                let mut message = Vec::with_capacity(piece.len() + 25);
-                for number in [index.0, size, offset] {
+            Ok(Piece { size, stamp, bytes }) => {
+                let mut message = Vec::with_capacity(bytes.len() + 33);
+                for number in [index.0, size, stamp, offset] {
                     message.extend_from_slice(&number.to_le_bytes());
                 }
-                message.extend_from_slice(&piece);
+                message.extend_from_slice(&bytes);
                 message.push(PIECE);
                 self.links.send(to, shard, &message);
             }
@@ -213,14 +220,8 @@ impl Core {
         }
     }
 
-    fn on_piece(
-        &mut self,
-        from: NodeId,
-        shard: ShardId,
-        index: Index,
-        (size, offset): (u64, u64),
-        piece: &[u8],
-    ) {
+    fn on_piece(&mut self, from: NodeId, shard: ShardId, index: Index, offset: u64, piece: Piece) {
+        let Piece { size, stamp, bytes: piece } = piece;
         if self.checkpoints.has(shard.0, index) {
             return self.say_progress(from, shard, index, NAMED);
         }
@@ -235,12 +236,12 @@ impl Core {
             // An operation of the directory is under way: the piece comes again.
             None if self.checkpoints.uses_directory() => {}
             None if offset == 0 => {
-                let piece = piece.to_vec();
                 self.replicas.receiving = Some(Receiving {
                     shard,
                     from,
                     index,
                     size,
+                    stamp,
                     offset: 0,
                     piece,
                     step: Step::Create,
@@ -251,7 +252,8 @@ impl Core {
             // What came before went with a restart.
             None => self.say_progress(from, shard, index, 0),
             Some(receiving)
-                if (receiving.shard, receiving.index, receiving.size) == (shard, index, size)
+                if (receiving.shard, receiving.index) == (shard, index)
+                    && (receiving.size, receiving.stamp) == (size, stamp)
                     && receiving.step == Step::Between =>
             {
                 (receiving.from, receiving.heard_ns) = (from, now_ns);
@@ -259,7 +261,7 @@ impl Core {
                     let offset = receiving.offset;
                     return self.say_progress(from, shard, index, offset);
                 }
-                receiving.piece = piece.to_vec();
+                receiving.piece = piece;
                 receiving.step = Step::Write;
                 self.push_receiving();
             }

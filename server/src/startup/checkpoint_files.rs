@@ -11,6 +11,7 @@ use engine::limits::DATABASE_COUNT;
 use engine::settings::Settings;
 use replication::checkpoint::CheckpointSource;
 use replication::checkpoint::catalogue::parse_name;
+use replication::checkpoint::file::STAMP_AT;
 use replication::ids::ShardId;
 
 use super::StartError;
@@ -20,7 +21,7 @@ use super::progress::Progress;
 use super::replay::Bases;
 use crate::checkpoint::files::Files;
 use crate::limits::TRANSFER_PIECE_BYTES;
-use crate::replica::transfer::PieceOrder;
+use crate::replica::transfer::{Piece, PieceOrder};
 use crate::runtime::disk::{FileReader, list_files, remove_file};
 
 /// Where checkpoints lie in a data directory.
@@ -116,14 +117,16 @@ pub fn with_checkpoints<T>(
     read(&Directory { path: &directory, progress: &progress }, &names)
 }
 
-/// A piece of a checkpoint's file, and the length of all of it. Blocks.
-pub fn read_piece(order: &PieceOrder) -> Result<(u64, Vec<u8>), StartError> {
+/// A piece of a checkpoint's file. Blocks.
+pub fn read_piece(order: &PieceOrder) -> Result<Piece, StartError> {
     let reader = FileReader::open(&order.directory.join(DIRECTORY).join(&order.name))?;
     let size = reader.size_bytes();
     let left = size.checked_sub(order.offset).ok_or("the file is shorter than it was")?;
     let mut piece = vec![0; left.min(TRANSFER_PIECE_BYTES as u64) as usize];
     reader.read_at(order.offset, &mut piece)?;
-    Ok((size, piece))
+    let mut stamp = [0; 8];
+    reader.read_at(STAMP_AT, &mut stamp)?;
+    Ok(Piece { size, stamp: u64::from_le_bytes(stamp), bytes: piece })
 }
 
 /// The checkpoints of a directory, by shard: each is read, none is kept in memory. Changes nothing.

@@ -1,5 +1,7 @@
 //! The virtual directory of checkpoints: what is in each file, and what of it a power cut may take.
 
+use replication::checkpoint::file::STAMP_AT;
+use server::replica::transfer::Piece;
 use std::collections::BTreeMap;
 
 use engine::rng::Rng;
@@ -106,11 +108,14 @@ impl Files {
         self.there.iter().map(sized).collect()
     }
 
-    /// The length of a file, and some bytes of it.
-    pub fn piece(&self, name: &str, offset: u64) -> Result<(u64, Vec<u8>), String> {
+    /// Some bytes of a checkpoint's file.
+    pub fn piece(&self, name: &str, offset: u64) -> Result<Piece, String> {
         let bytes = &self.there.get(name).ok_or("no such file")?.bytes;
         let rest = bytes.get(offset as usize..).ok_or("past the end")?;
-        Ok((bytes.len() as u64, rest[..rest.len().min(PIECE_BYTES)].to_vec()))
+        let stamp = bytes.get(STAMP_AT as usize..).and_then(|rest| rest.first_chunk());
+        let stamp = u64::from_le_bytes(*stamp.ok_or("past the end")?);
+        let piece = rest[..rest.len().min(PIECE_BYTES)].to_vec();
+        Ok(Piece { size: bytes.len() as u64, stamp, bytes: piece })
     }
 
     /// The bytes of a file that is there.
