@@ -6,7 +6,7 @@
 //! | kind | what | bytes before it |
 //! | --- | --- | --- |
 //! | 0 | of the group | the `raft` crate's |
-//! | 1 | piece of a checkpoint | index u64, the file's length u64 and stamp u64, offset u64, piece |
+//! | 1 | piece of a checkpoint | index, the file's length and stamp, offset: u64 each; the piece |
 //! | 2 | how far that has come | index u64, next offset u64; `u64::MAX`: the file has its name |
 
 use replication::checkpoint::FileOperation;
