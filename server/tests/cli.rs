@@ -119,7 +119,7 @@ fn other_formats_are_refused() {
     Running::start(directory.path());
     let segment = directory.path().join("core-0/0000000000000001.log");
     let sound = std::fs::read(&segment).unwrap();
-    for version in [1u32, 3] {
+    for version in [1u32, 4] {
         let mut other = sound.clone();
         other[8..12].copy_from_slice(&version.to_le_bytes());
         let crc = crc32c::crc32c(&other[..64]);

@@ -20,6 +20,7 @@ use crate::core::message::Message;
 use crate::core::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
 use crate::limits::FORWARDED_BYTES_MAX;
+use crate::replica::transfer::OF_GROUP;
 use crate::runtime::file::{Done, Operation};
 use crate::runtime::{self, Drives, Running};
 use crate::startup::recovery::Recovered;
@@ -51,7 +52,9 @@ impl Talker {
         for number in 0..MESSAGES {
             let shard = ShardId((number % CORES as u64) as u16);
             let len = if number < CORES as u64 { 2 * FORWARDED_BYTES_MAX } else { 100 };
-            assert!(self.core.links.send(NodeId(2), shard, &vec![number as u8; len]));
+            let mut message = vec![number as u8; len];
+            message.push(OF_GROUP);
+            assert!(self.core.links.send(NodeId(2), shard, &message));
         }
     }
 }
