@@ -14,6 +14,18 @@ VALUE = b"x" * 100
 BATCH = 64
 
 
+def await_client(port, name):
+    """A client of a server that is starting, once that answers."""
+    for _ in range(200):
+        try:
+            client = Client(port)
+            if client.run("PING") == b"PONG":
+                return client
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit(f"{name} did not answer")
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -25,7 +25,7 @@ device, for each byte of payload.
 """
 import argparse, os, random, signal, subprocess, sys, tempfile, time
 
-from hits import Client, encode, free_port
+from hits import await_client, Client, encode, free_port
 from saving import JEMALLOC, PEERS, info
 
 # Name, clients, pipeline, words of the command, bytes of payload a command.
@@ -54,14 +54,7 @@ def start(name, path, directory, more=()):
             env["LD_PRELOAD"] = JEMALLOC
     with open(os.path.join(directory, "..", "out"), "w") as log:
         process = subprocess.Popen(["taskset", "-c", "0", *argv], stdout=log, stderr=log, env=env)
-    for _ in range(200):
-        try:
-            client = Client(port)
-            if client.run("PING") == b"PONG":
-                return process, port, client
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit(f"{name} did not answer")
+    return process, port, await_client(port, name)
 
 
 def stop(process):

@@ -12,7 +12,7 @@ for what a fork copied, the copy-on-write figure that the peer itself gives), in
 """
 import argparse, os, signal, statistics, subprocess, tempfile, time
 
-from hits import Client, free_port
+from hits import await_client, Client, free_port
 
 PEERS = os.environ.get("PEERS_DIR", os.path.expanduser("~/.cache/quoring-peers"))
 JEMALLOC = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
@@ -44,14 +44,7 @@ def start(name, path, options, directory):
     log = open(os.path.join(directory, "out"), "w")
     argv = ["taskset", "-c", "0,1" if options.spread else "0"] + argv
     process = subprocess.Popen(argv, stdout=log, stderr=log, env=env)
-    for _ in range(200):
-        try:
-            client = Client(port)
-            if client.run("PING") == b"PONG":
-                return process, port, client
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit(f"{name} did not answer")
+    return process, port, await_client(port, name)
 
 
 def load(port, requests, keys):

@@ -14,7 +14,7 @@ take memory first, and its allocator keep it, so that what is measured is the se
 """
 import argparse, os, signal, subprocess, tempfile, threading, time
 
-from hits import Client, encode, free_port
+from hits import await_client, Client, encode, free_port
 
 
 def start(options, directory, *flags):
@@ -23,14 +23,7 @@ def start(options, directory, *flags):
             "--durability", options.durability, "--enable-debug-command", "yes", *flags]
     keep = {"MIMALLOC_PURGE_DELAY": "-1"} if options.warm_gib else {}
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **keep})
-    for _ in range(200):
-        try:
-            client = Client(port)
-            if client.run("PING") == b"PONG":
-                return process, client, port
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit("the server did not answer")
+    return process, await_client(port, "the server"), port
 
 
 class Light(threading.Thread):

@@ -211,6 +211,31 @@ fn a_leader_that_stood_still_follows_the_next_one() {
             }
             assert!(fresh.is_some(), "nobody takes the place of a leader that stands still");
             server.signal(libc::SIGCONT);
+            // It may have to read its memory again; who asks meanwhile is answered then.
+            cluster.reader(leader).unwrap().run("GET fresh").unwrap();
+            *addresses.lock().unwrap() = cluster.addresses();
+            await_writes(done, 100);
+        }
+    });
+    check(&cluster, &written);
+}
+
+/// SIGTERM of a follower and of the leader while writes go on: each stops in good order, and comes
+/// back.
+#[test]
+fn nodes_stop_in_good_order_while_others_write() {
+    let mut cluster = Cluster::start(3).unwrap();
+    let written = under_load(&mut cluster, |cluster, addresses, done| {
+        for of_leader in [false, true] {
+            let leader = cluster.leader().unwrap();
+            let place = if of_leader { leader } else { (leader + 1) % 3 };
+            *addresses.lock().unwrap() = (0..3)
+                .filter(|other| *other != place)
+                .map(|other| cluster.servers[other].as_ref().unwrap().address())
+                .collect();
+            cluster.stop(place).unwrap();
+            await_writes(done, 100);
+            cluster.start_node(place).unwrap();
             *addresses.lock().unwrap() = cluster.addresses();
             await_writes(done, 100);
         }

@@ -352,6 +352,22 @@ mod tests {
     }
 
     #[test]
+    fn a_node_of_a_cluster_has_one_core_and_waits_for_stable_storage() {
+        let nodes = ["--cluster-token", "a secret", "--nodes", "1=127.0.0.1:7,2=127.0.0.1:8"];
+        let with = |more: &[&str]| from_flags(&[&nodes[..], &["--node", "2"], more].concat());
+        let config = with(&["--cores", "1"]).unwrap();
+        assert!(config.is_member() && config.peer_port == 8);
+        assert!(with(&["--cores", "2"]).unwrap_err().contains("one core"));
+        for durability in ["interval", "none"] {
+            let error = with(&["--cores", "1", "--durability", durability]).unwrap_err();
+            assert!(error.contains("--durability sync"), "{error}");
+        }
+        let error = with(&["--cores", "1", "--appendfsync", "everysec"]).unwrap_err();
+        assert!(error.contains("stable storage only"), "{error}");
+        assert!(from_flags(&nodes).unwrap_err().contains("go together"));
+    }
+
+    #[test]
     fn a_file_takes_the_same_names() {
         let (settings, named) = parse_file(
             "port = 7\nhz = 10\nlatency-tracking = true\nclient-query-buffer-limit = \"2mb\"\n",

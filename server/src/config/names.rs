@@ -341,6 +341,11 @@ fn set_durability(config: &mut Config, durability: Durability) -> Result<(), Set
                     --durability"
             .into());
     }
+    if config.is_member() && durability != Durability::Sync {
+        return Err(
+            "a node of a cluster acknowledges what is on stable storage only, for now".into()
+        );
+    }
     config.durability = durability;
     Ok(())
 }

@@ -182,6 +182,9 @@ impl Core {
         let Some((&OF_GROUP, bytes)) = message.split_last() else {
             return self.on_transfer_message(from, ShardId(shard), message);
         };
+        if self.is_group_silent() {
+            return;
+        }
         let Some(replica) = self.replicas.get_mut(shard) else {
             self.stats.group_messages_unknown += 1;
             return;
@@ -190,6 +193,12 @@ impl Core {
             self.stats.group_messages_unknown += 1;
             tracing::error!(core = self.id, shard, node = from.0, "a message of a group: {error}");
         }
+    }
+
+    /// A stop has answered everybody: the group is not heard any more, or a leader's writes would
+    /// never let the log come to its end.
+    fn is_group_silent(&self) -> bool {
+        self.draining && self.gate.is_idle()
     }
 
     /// The log is durable up to here: what rests on it may leave.
@@ -212,16 +221,18 @@ impl Core {
         if !self.replicas.is_grouped() {
             return;
         }
-        let tick = self.now.mono_ns >= self.replicas.next_tick_ns;
-        if tick {
+        let due = self.now.mono_ns >= self.replicas.next_tick_ns;
+        if due {
             // Ticks that were missed are not made up for: the process did not run.
             self.replicas.next_tick_ns = self.now.mono_ns + GROUP_TICK_NS;
         }
         for shard in 0..self.replicas.by_shard.len() {
             let Some(mut replica) = self.replicas.by_shard[shard].take() else { continue };
             let id = ShardId(shard as u16);
-            if tick {
+            if due && !self.is_group_silent() {
                 replica.group.tick(self.now.mono_ns);
+            }
+            if due {
                 self.tend_transfers(id, &mut replica);
             }
             self.drive_group(id, &mut replica);

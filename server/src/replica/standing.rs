@@ -181,5 +181,7 @@ impl Core {
         replica.standing = Standing::Following;
         self.shards.put(held);
         tracing::info!(core = self.id, shard, "the shard's memory is read again");
+        // Clients that sent READONLY have waited for it.
+        self.run_parked(shard);
     }
 }

@@ -226,7 +226,8 @@ impl Core {
             return self.say_progress(from, shard, index, NAMED);
         }
         let whole = size.is_multiple_of(4096) && piece.len().is_multiple_of(4096);
-        let fits = whole && !piece.is_empty() && offset + piece.len() as u64 <= size;
+        let end = offset.checked_add(piece.len() as u64);
+        let fits = whole && !piece.is_empty() && end.is_some_and(|end| end <= size);
         let behind = self.replicas.get(shard.0).is_some_and(|replica| replica.applied < index);
         if !fits || !behind || self.replicas.executes(shard.0) {
             return;

@@ -29,12 +29,13 @@ pub fn load_checkpoint<D: CheckpointDirectory>(
     Ok((loaded.shard.unwrap_or_else(empty), loaded.base))
 }
 
-/// Applies what the logs have of the shard behind that, as far as was asked for.
+/// Applies what the logs have of the shard behind that, as far as was asked for. Returns the shard,
+/// and how many entries that were.
 pub fn apply_logs<L: EntryStream>(
     order: &RebuildOrder,
     (shard, base): (Box<Shard>, Base),
     logs: &mut [L],
-) -> Result<Box<Shard>, StartError> {
+) -> Result<(Box<Shard>, u64), StartError> {
     let RebuildOrder { shard: id, through, identity, settings, hasher, .. } = order;
     let place = usize::from(id.0);
     let mut shards = Shards::new(identity.shards, hasher.clone());
@@ -73,5 +74,5 @@ pub fn apply_logs<L: EntryStream>(
     }
     let mut shard = shards.take(place).ok_or("the shard went away")?;
     shard.resume_after(through.0);
-    Ok(shard)
+    Ok((shard, number))
 }

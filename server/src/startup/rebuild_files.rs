@@ -36,8 +36,9 @@ fn attempt(order: &RebuildOrder) -> Result<Box<Shard>, StartError> {
     let bases = Bases::Grouped(nothing_before);
     let mut shard = None;
     read_logs(&directories, &order.identity, &bases, Reading::WhileWritten, |logs| {
-        shard = Some(apply_logs(order, loaded, logs)?);
-        Ok(Replayed::default())
+        let (rebuilt, entries) = apply_logs(order, loaded, logs)?;
+        shard = Some(rebuilt);
+        Ok(Replayed { entries, ..Replayed::default() })
     })?;
     shard.ok_or_else(|| "the logs were not read".into())
 }

@@ -62,6 +62,11 @@ impl Cluster {
         self.servers[place].take().context("it is down already")?.kill()
     }
 
+    /// SIGTERM, and waits for an orderly end.
+    pub fn stop(&mut self, place: usize) -> Result<()> {
+        self.servers[place].take().context("it is down already")?.stop()
+    }
+
     /// Where clients reach the nodes that are up.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().flatten().map(Server::address).collect()

@@ -365,7 +365,8 @@ fn rebuild(disk: &mut Disk, order: &RebuildOrder) -> Result<Box<Shard>, String> 
     for core in 0..disk.log_count() {
         logs.push(read_log(disk, log_identity(&order.identity, core), true)?.0);
     }
-    apply_logs(order, loaded, &mut logs).map_err(|error| error.to_string())
+    let rebuilt = apply_logs(order, loaded, &mut logs).map_err(|error| error.to_string())?;
+    Ok(rebuilt.0)
 }
 
 fn log_done(disk: &mut Disk, ended: UnderWay, result: Result<(), OsError>) -> LogDone {
