@@ -193,8 +193,9 @@ pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 /// Bytes of entries that a follower applies in one turn; the rest waits for the next.
 pub const APPLIED_BYTES_PER_TURN_MAX: usize = 1 << 20;
 
-/// Bytes of a group's entries that are kept in memory for replicas that lack them, beside those
-/// that are not applied: some seconds of writes.
+/// Bytes of a group's entries that are kept in memory for replicas that lack them: some seconds of
+/// writes. As many more may be committed and not yet applied by a follower, which otherwise keeps
+/// its leader waiting. The simulation of a cluster runs with far less.
 pub const GROUP_ENTRIES_BYTES_MAX: usize = replication::group::restart::KEPT_BYTES;
 
 /// What a command may leave in the log of a node of a cluster: while an entry goes to the others,

@@ -77,7 +77,8 @@ pub struct Config {
     pub peer_port: u16,
     /// The cluster that the node is part of.
     pub cluster: Option<Cluster>,
-    /// Bytes of a group's entries kept in memory for replicas that lack them.
+    /// Bytes of a group's entries kept in memory for replicas that lack them; a follower that has
+    /// more to apply keeps its leader waiting.
     pub group_entries_bytes_max: usize,
     pub bind: Vec<IpAddr>,
     pub dir: PathBuf,

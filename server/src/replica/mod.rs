@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use replication::group::{Base, Entry, Group, GroupConfig, GroupError, GroupStart, NodeId};
 use replication::ids::{Index, Lsn, ShardId};
+use replication::log::LogWriter;
 
 use crate::core::Core;
 use crate::limits::{
@@ -42,8 +43,9 @@ pub struct Replica {
     writes: VecDeque<(Lsn, u64)>,
     /// The shard's memory has everything up to here, as far as it is released.
     pub(crate) applied: Index,
-    /// Committed entries behind it.
+    /// Committed entries behind it, and their bytes.
     pending: VecDeque<Entry>,
+    pending_bytes: usize,
     /// An entry that was executed could not be appended.
     refused: bool,
     /// The newest checkpoint that was made since the start.
@@ -105,6 +107,7 @@ impl Replicas {
                 writes: VecDeque::new(),
                 applied,
                 pending: VecDeque::new(),
+                pending_bytes: 0,
                 refused: false,
                 offered: None,
                 sending: Vec::new(),
@@ -201,9 +204,14 @@ impl Core {
         self.draining && self.gate.is_idle()
     }
 
-    /// The log is durable up to here: what rests on it may leave.
+    /// The log is durable up to here: what rests on it may leave. A follower that has much to apply
+    /// says so later, and its leader waits for it: no more than what that lets be under way comes.
     pub(crate) fn note_group_writes(&mut self, durable: Lsn) {
+        let pending_max = self.config.group_entries_bytes_max;
         for replica in self.replicas.by_shard.iter_mut().flatten() {
+            if replica.pending_bytes > pending_max {
+                continue;
+            }
             let mut last = None;
             while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable)
             {
@@ -221,6 +229,8 @@ impl Core {
         if !self.replicas.is_grouped() {
             return;
         }
+        let durable = self.log.as_ref().map(LogWriter::durable);
+        durable.into_iter().for_each(|durable| self.note_group_writes(durable));
         let due = self.now.mono_ns >= self.replicas.next_tick_ns;
         if due {
             // Ticks that were missed are not made up for: the process did not run.

@@ -139,6 +139,7 @@ impl Core {
         log.append_members(shard, (term, index), &base.members, true);
         let after = log.appended();
         replica.pending.clear();
+        replica.pending_bytes = 0;
         replica.applied = index;
         self.release.reset(shard, index);
         self.throw_away(shard, index);

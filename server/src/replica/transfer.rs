@@ -222,14 +222,17 @@ impl Core {
 
     fn on_piece(&mut self, from: NodeId, shard: ShardId, index: Index, offset: u64, piece: Piece) {
         let Piece { size, stamp, bytes: piece } = piece;
-        if self.checkpoints.has(shard.0, index) {
+        let Some(applied) = self.replicas.get(shard.0).map(|replica| replica.applied) else {
+            return;
+        };
+        // It is here, or this node has come further by itself: the group's message will show that.
+        if self.checkpoints.has(shard.0, index) || applied >= index {
             return self.say_progress(from, shard, index, NAMED);
         }
         let whole = size.is_multiple_of(4096) && piece.len().is_multiple_of(4096);
         let end = offset.checked_add(piece.len() as u64);
         let fits = whole && !piece.is_empty() && end.is_some_and(|end| end <= size);
-        let behind = self.replicas.get(shard.0).is_some_and(|replica| replica.applied < index);
-        if !fits || !behind || self.replicas.executes(shard.0) {
+        if !fits || self.replicas.executes(shard.0) {
             return;
         }
         let now_ns = self.now.mono_ns;

@@ -76,6 +76,7 @@ impl Core {
                 if let Content::Entry { transaction: Some(transaction), .. } = said {
                     self.release.begin(shard, entry.index, transaction.into());
                 }
+                replica.pending_bytes += bytes_of(&entry);
                 replica.pending.push_back(entry);
             }
         }
@@ -99,7 +100,8 @@ impl Core {
             && replica.pending.front().is_some_and(|entry| entry.index <= point)
         {
             let Some(entry) = replica.pending.pop_front() else { break };
-            bytes += entry.payload.len() + size_of::<Entry>();
+            bytes += bytes_of(&entry);
+            replica.pending_bytes -= bytes_of(&entry);
             if let Err(message) = self.apply_entry(shard, &entry) {
                 return self.fail_replica(shard, &message);
             }
@@ -126,4 +128,8 @@ impl Core {
             None => Err(format!("entry {index} is malformed")),
         }
     }
+}
+
+fn bytes_of(entry: &Entry) -> usize {
+    entry.payload.len() + size_of::<Entry>()
 }

@@ -30,6 +30,26 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.received > 0, "{sum}");
 }
 
+/// Seeds that found something once, with their numbers of nodes: checkpoints on their way while the
+/// leader is not yet serving, the receiver starts again, another one begins, two files have one
+/// index, the receiver has come further by itself; a rebuild beside one.
+#[test]
+fn seeds_that_once_failed_do_not() {
+    for (seed, nodes) in [
+        (1_795_721_701_768_319_593, 3),
+        (1_795_722_040_673_000_958, 3),
+        (1_795_722_332_491_445_031, 3),
+        (1_795_722_695_136_215_134, 3),
+        (1_795_725_671_235_024_682, 3),
+        (1_795_722_704_061_705_589, 5),
+    ] {
+        let plan = Plan { seed, nodes, clients: 6, operations: 400, only: None };
+        if let Err(violation) = run(plan) {
+            panic!("{plan:?}: {violation}");
+        }
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_run_again() {
     for seed in [3, 4] {
