@@ -126,6 +126,15 @@ fn check(cluster: &Cluster, written: &[Written]) {
     }
 }
 
+/// The clients end as well if what they are watched by fails: their scope waits for them.
+struct StopWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Clients write while `disturb` does what it does; what they wrote is checked.
 fn under_load(
     cluster: &mut Cluster,
@@ -138,10 +147,11 @@ fn under_load(
         let (addresses, stop, done) = (&addresses, &stop, &done);
         let threads: Vec<_> =
             (0..CLIENTS).map(|c| scope.spawn(move || write(c, addresses, stop, done))).collect();
+        let stopped = StopWhenDropped(stop);
         await_writes(done, 200);
         disturb(cluster, addresses, done);
         await_writes(done, 200);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopped);
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
@@ -211,8 +221,12 @@ fn a_leader_that_stood_still_follows_the_next_one() {
             }
             assert!(fresh.is_some(), "nobody takes the place of a leader that stands still");
             server.signal(libc::SIGCONT);
-            // It may have to read its memory again; who asks meanwhile is answered then.
-            cluster.reader(leader).unwrap().run("GET fresh").unwrap();
+            // It closes its clients once it sees that it leads no more; who comes after that is
+            // answered, if need be when it has read its memory again.
+            let began = Instant::now();
+            while !cluster.reader(leader).is_ok_and(|mut client| client.run("GET fresh").is_ok()) {
+                assert!(began.elapsed() < FAILOVER_MAX, "it does not come back");
+            }
             *addresses.lock().unwrap() = cluster.addresses();
             await_writes(done, 100);
         }
