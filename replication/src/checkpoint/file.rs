@@ -3,7 +3,7 @@
 use crate::group::Members;
 use crate::ids::{Index, ShardId, Term};
 
-/// 1 had no members.
+/// 1 had nothing of a group.
 pub const FORMAT_VERSION: u32 = 2;
 /// Header, trailer and the unit of the file's length.
 pub const PAGE_BYTES: usize = 4096;
@@ -19,8 +19,8 @@ const BLOCK_MAGIC: &[u8; 4] = b"QCKB";
 /// Where a file's header has its stamp.
 pub const STAMP_AT: u64 = 56;
 const CHECKSUM_AT: usize = PAGE_BYTES - 4;
-/// The length of the members, which end here.
-const MEMBERS_LEN_AT: usize = PAGE_BYTES - 8;
+/// The length of what is said of the group, which ends here.
+const GROUP_LEN_AT: usize = PAGE_BYTES - 8;
 
 /// Which checkpoint a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,35 @@ pub struct CheckpointIdentity {
     pub stamp: u64,
 }
 
+/// What a checkpoint says of its shard's group, as of the index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfGroup {
+    pub members: Members,
+    /// See [`crate::release::Release::note_ended`].
+    pub ended: Option<Index>,
+}
+
+impl OfGroup {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let ended = self.ended.map_or(0, |index| index.0);
+        out.extend_from_slice(&ended.to_le_bytes());
+        self.members.encode(out);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<OfGroup> {
+        let (ended, members) = bytes.split_first_chunk()?;
+        let ended = u64::from_le_bytes(*ended);
+        let ended = (ended > 0).then_some(Index(ended));
+        Some(OfGroup { members: Members::decode(members)?, ended })
+    }
+}
+
 /// What header and trailer say of a whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     pub identity: CheckpointIdentity,
-    /// Of the shard's group as of the index; none where the node has no peers.
-    pub members: Members,
+    /// Without members where the node has no peers.
+    pub group: OfGroup,
     pub contents: Vec<u8>,
     pub blocks: u64,
     /// Bytes of all payloads.
@@ -123,14 +146,14 @@ impl Encoder {
     /// Begins a file: its header goes to `out`.
     ///
     /// # Panics
-    /// When contents and members together are longer than [`CONTENTS_BYTES_MAX`].
+    /// When contents and what is said of the group together are longer than [`CONTENTS_BYTES_MAX`].
     pub fn begin(
         identity: &CheckpointIdentity,
-        members: Option<&Members>,
+        group: Option<&OfGroup>,
         contents: &[u8],
         out: &mut Vec<u8>,
     ) -> Encoder {
-        let page = encode_header(identity, members, contents);
+        let page = encode_header(identity, group, contents);
         out.extend_from_slice(&page);
         Encoder {
             start_crc: crc32c::crc32c(&page[12..64]),
@@ -195,11 +218,11 @@ impl Encoder {
 
 fn encode_header(
     identity: &CheckpointIdentity,
-    members: Option<&Members>,
+    group: Option<&OfGroup>,
     contents: &[u8],
 ) -> [u8; PAGE_BYTES] {
     let mut listed = Vec::new();
-    members.iter().for_each(|members| members.encode(&mut listed));
+    group.iter().for_each(|group| group.encode(&mut listed));
     assert!(contents.len() + listed.len() <= CONTENTS_BYTES_MAX, "they fit into the header");
     let mut page = [0; PAGE_BYTES];
     page[..8].copy_from_slice(MAGIC);
@@ -212,8 +235,8 @@ fn encode_header(
     page[48..56].copy_from_slice(&identity.term.0.to_le_bytes());
     page[56..64].copy_from_slice(&identity.stamp.to_le_bytes());
     page[64..64 + contents.len()].copy_from_slice(contents);
-    page[MEMBERS_LEN_AT - listed.len()..MEMBERS_LEN_AT].copy_from_slice(&listed);
-    page[MEMBERS_LEN_AT..MEMBERS_LEN_AT + 2].copy_from_slice(&(listed.len() as u16).to_le_bytes());
+    page[GROUP_LEN_AT - listed.len()..GROUP_LEN_AT].copy_from_slice(&listed);
+    page[GROUP_LEN_AT..GROUP_LEN_AT + 2].copy_from_slice(&(listed.len() as u16).to_le_bytes());
     let crc = crc32c::crc32c(&page[..CHECKSUM_AT]);
     page[CHECKSUM_AT..].copy_from_slice(&crc.to_le_bytes());
     page
@@ -236,8 +259,8 @@ pub fn decode_summary(
     if contents_len > CONTENTS_BYTES_MAX {
         return damaged(14, "the contents are longer than they can be");
     }
-    let Some(members) = decode_members(header, contents_len) else {
-        return damaged(MEMBERS_LEN_AT as u64, "the list of members is malformed");
+    let Some(group) = decode_group(header, contents_len) else {
+        return damaged(GROUP_LEN_AT as u64, "what is said of the group is malformed");
     };
     let crc = crc32c::crc32c_append(crc32c::crc32c(&header[12..64]), &trailer[..CHECKSUM_AT]);
     if trailer[..8] != END_MAGIC[..] || crc != u32_at(trailer, CHECKSUM_AT) {
@@ -258,7 +281,7 @@ pub fn decode_summary(
             term: Term(u64_at(header, 48)),
             stamp: u64_at(header, 56),
         },
-        members,
+        group,
         contents: header[64..64 + contents_len].to_vec(),
         blocks: u64_at(trailer, 16),
         payload_bytes: u64_at(trailer, 24),
@@ -270,12 +293,12 @@ pub fn decode_summary(
     })
 }
 
-fn decode_members(header: &[u8; PAGE_BYTES], contents_len: usize) -> Option<Members> {
-    let len = u16::from_le_bytes([header[MEMBERS_LEN_AT], header[MEMBERS_LEN_AT + 1]]);
+fn decode_group(header: &[u8; PAGE_BYTES], contents_len: usize) -> Option<OfGroup> {
+    let len = u16::from_le_bytes([header[GROUP_LEN_AT], header[GROUP_LEN_AT + 1]]);
     match usize::from(len) {
-        0 => Some(Members::default()),
+        0 => Some(OfGroup::default()),
         len if contents_len + len > CONTENTS_BYTES_MAX => None,
-        len => Members::decode(&header[MEMBERS_LEN_AT - len..MEMBERS_LEN_AT]),
+        len => OfGroup::decode(&header[GROUP_LEN_AT - len..GROUP_LEN_AT]),
     }
 }
 

@@ -17,6 +17,6 @@ mod tests;
 pub mod writer;
 
 pub use catalogue::{Decision, Found, decide};
-pub use file::{CheckpointIdentity, FileError, Summary};
+pub use file::{CheckpointIdentity, FileError, OfGroup, Summary};
 pub use reader::{CheckpointReader, CheckpointSource};
 pub use writer::{Abandoned, CheckpointWriter, FileOperation, Outcome};

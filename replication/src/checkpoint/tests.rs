@@ -62,17 +62,17 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// A file of a shard whose group has members says who they are.
 #[test]
-fn members_are_read_back() {
+fn what_is_said_of_the_group_is_read_back() {
     let members = Members::of_voters([NodeId(3), NodeId(1)]);
     let mut file = Vec::new();
-    let mut encoder = Encoder::begin(&IDENTITY, Some(&members), b"contents", &mut file);
+    let group = OfGroup { members, ended: Some(Index(7)) };
+    let mut encoder = Encoder::begin(&IDENTITY, Some(&group), b"contents", &mut file);
     encoder.end(&mut file);
     let (summary, _) = decode(&file).unwrap();
-    assert_eq!((summary.members, &summary.contents[..]), (members, &b"contents"[..]));
+    assert_eq!((summary.group, &summary.contents[..]), (group, &b"contents"[..]));
     let alone = encode(&IDENTITY, b"contents", &[]);
-    assert_eq!(decode(&alone).unwrap().0.members, Members::default());
+    assert_eq!(decode(&alone).unwrap().0.group, OfGroup::default());
 }
 
 fn payloads() -> Vec<Vec<u8>> {

@@ -9,11 +9,10 @@
 //! is not tried again; the next checkpoint is another file.
 
 use crate::fault::{Fault, is_planted};
-use crate::group::Members;
 use crate::log::BlockBuffer;
 
 use super::catalogue::{file_name, temporary_name};
-use super::file::{CheckpointIdentity, Encoder};
+use super::file::{CheckpointIdentity, Encoder, OfGroup};
 
 /// Bytes of a write, a multiple of 4096: long enough for the device, short beside the log's.
 pub const WRITE_BYTES: usize = 256 * 1024;
@@ -109,14 +108,14 @@ pub struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// `members`: of the shard's group, if it has one.
+    /// `group`: of the shard, if it has one.
     pub fn new(
         identity: CheckpointIdentity,
-        members: Option<&Members>,
+        group: Option<&OfGroup>,
         contents: &[u8],
     ) -> CheckpointWriter {
         let mut encoded = Vec::new();
-        let encoder = Encoder::begin(&identity, members, contents, &mut encoded);
+        let encoder = Encoder::begin(&identity, group, contents, &mut encoded);
         CheckpointWriter {
             identity,
             encoder,

@@ -94,12 +94,14 @@ impl Members {
     }
 }
 
-/// What a state is as of one entry: the entry, its term, and the members then.
+/// What a state is as of one entry: the entry, its term, and the group then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Base {
     pub index: u64,
     pub term: u64,
     pub members: Members,
+    /// See [`crate::release::Release::note_ended`]. Nodes do not tell each other: the state does.
+    pub ended: Option<Index>,
 }
 
 fn ids(nodes: &[NodeId]) -> Vec<u64> {
@@ -140,6 +142,7 @@ impl From<&SnapshotMetadata> for Base {
             index: metadata.index,
             term: metadata.term,
             members: metadata.get_conf_state().clone().into(),
+            ended: None,
         }
     }
 }

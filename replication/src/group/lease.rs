@@ -56,6 +56,10 @@ impl Lease {
         self.asked = None;
     }
 
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
     /// A new term or role has begun. Rounds of before count no more.
     pub fn reset(&mut self) {
         *self = Lease { last_round: self.last_round, ..Lease::default() };

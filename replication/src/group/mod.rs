@@ -55,6 +55,8 @@ pub struct GroupConfig {
     pub heartbeat_ticks: usize,
     /// Ticks without a leader after which a node stands for election: this many to twice as many.
     pub election_ticks: usize,
+    /// Ticks beyond those in which a replica does not stand for election: others go first.
+    pub patience_ticks: usize,
     /// Bytes of entries in one message.
     pub message_bytes_max: u64,
     /// Messages with entries under way to one node.
@@ -193,6 +195,7 @@ impl Group {
         let settings = raft::Config {
             id: node.0,
             election_tick: config.election_ticks,
+            max_election_tick: config.patience_ticks + 2 * config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
             applied: start.applied.0,
             max_size_per_msg: config.message_bytes_max,
@@ -240,8 +243,22 @@ impl Group {
         if self.raft.raft.election_elapsed == 0 {
             self.draw_election_timeout();
         }
+        let handed_over = self.raft.raft.lead_transferee.is_some();
+        if self.role() == Role::Leader && self.lease.is_given_up() && !handed_over {
+            // Nobody took the lead, and without a lease it is of no use.
+            let term = self.raft.raft.term;
+            self.raft.raft.become_follower(term, 0);
+        }
         self.renew_lease(now_ns);
         self.settle();
+    }
+
+    /// Whether nobody leads, or nothing was heard of who does for so long that others would vote
+    /// for this node.
+    pub fn lacks_leader(&self) -> bool {
+        self.role() == Role::Follower
+            && (self.leader().is_none()
+                || self.raft.raft.election_elapsed >= self.config.election_ticks)
     }
 
     /// Stands for election at once.
@@ -292,6 +309,7 @@ impl Group {
 
     /// Hands leadership to another voter, which stands for election once it has every entry. Even
     /// if that fails there is no lease until the term ends: the word to stand may arrive any time.
+    /// So a leader that nobody has followed by then leads no more.
     pub fn hand_over(&mut self, to: NodeId) {
         if self.role() != Role::Leader || to.0 == self.raft.raft.id {
             return;
@@ -484,7 +502,8 @@ impl Group {
 
     fn draw_election_timeout(&mut self) {
         let ticks = self.config.election_ticks;
-        self.election_timeout = ticks + self.chance.below(ticks as u64) as usize;
+        let drawn = self.chance.below(ticks as u64) as usize;
+        self.election_timeout = self.config.patience_ticks + ticks + drawn;
     }
 
     pub fn role(&self) -> Role {
@@ -507,6 +526,11 @@ impl Group {
     /// A majority has everything up to here.
     pub fn committed(&self) -> Index {
         Index(self.raft.raft.raft_log.committed)
+    }
+
+    /// Everything up to here was handed out as committed.
+    pub fn handed_out(&self) -> Index {
+        Index(self.raft.raft.raft_log.applied)
     }
 
     pub fn last(&self) -> Index {
@@ -537,10 +561,19 @@ impl Group {
         self.raft.store().bytes()
     }
 
-    /// Forgets the oldest entries that are applied until no more than so many bytes are left.
-    pub fn forget_beyond(&mut self, bytes_max: usize) {
-        let applied = self.raft.raft.raft_log.applied;
+    /// Forgets the oldest entries until no more than so many bytes are left, but none behind
+    /// `applied`.
+    pub fn forget_beyond(&mut self, bytes_max: usize, applied: Index) {
+        let applied = self.raft.raft.raft_log.applied.min(applied.0);
         self.raft.mut_store().forget_beyond(bytes_max, applied);
+    }
+
+    /// What was handed out as committed behind this entry, again.
+    pub fn committed_behind(&self, index: Index) -> Vec<Entry> {
+        let handed_out = self.raft.raft.raft_log.applied;
+        let entries = self.raft.store().entries().iter();
+        let wanted = entries.filter(|entry| entry.index > index.0 && entry.index <= handed_out);
+        wanted.map(Into::into).collect()
     }
 
     /// Forgets entries up to here, which must be applied: who lacks them gets a checkpoint.

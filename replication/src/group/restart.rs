@@ -70,6 +70,8 @@ struct Replica<P> {
     kept_bytes: usize,
     /// Members as of indexes at or behind the base, ascending.
     members: Vec<(Index, Members)>,
+    /// See [`crate::release::Release::note_ended`].
+    ended: Option<Index>,
 }
 
 /// Takes the records of all groups of a node, each group's in the order in which they were written.
@@ -81,7 +83,7 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
     /// `bases`: what each shard's checkpoint is as of.
     pub fn new(bases: Vec<Base>) -> Restart<P> {
         let replica = |base: Base| {
-            let settled = (Index(base.index), Term(base.term));
+            let (settled, ended) = ((Index(base.index), Term(base.term)), base.ended);
             Replica {
                 base,
                 settled,
@@ -91,6 +93,7 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
                 kept_behind: settled,
                 kept_bytes: 0,
                 members: Vec::new(),
+                ended,
             }
         };
         Restart { replicas: bases.into_iter().map(replica).collect() }
@@ -137,6 +140,11 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
         replica.decided = replica.decided.max(through);
         replica.settle(shard, apply)?;
         Ok(replica.settled.0)
+    }
+
+    /// See [`crate::release::Release::note_ended`]: as of what has taken effect.
+    pub fn ended(&self, shard: ShardId) -> Option<Index> {
+        self.replicas[usize::from(shard.0)].ended
     }
 
     /// Every log is read to its end: how each group goes on. Its vote is not among this.
@@ -187,6 +195,12 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
             self.settled = (front.index, front.term);
             self.keep(&front);
             let voided = voids.iter().any(|(from, to)| (*from..*to).contains(&front.index));
+            match front.content {
+                Content::Void { from } => self.note_ended(from),
+                Content::Marker => self.ended = None,
+                _ if front.content.begins_term() => self.note_ended(front.index),
+                _ => {}
+            }
             if let Content::Entry { payload, .. } = front.content
                 && !voided
             {
@@ -196,11 +210,13 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
         Ok(())
     }
 
+    fn note_ended(&mut self, index: Index) {
+        self.ended = Some(self.ended.map_or(index, |ended| ended.min(index)));
+    }
+
     /// Keeps a settled entry, and no more of them than [`KEPT_BYTES`].
     fn keep(&mut self, settled: &Placed<P>) {
-        let Some(entry) = from_record((settled.index, settled.term), &settled.content) else {
-            return;
-        };
+        let Some(entry) = from_record(settled) else { return };
         self.kept_bytes += entry.payload.len() + size_of::<Entry>();
         self.kept.push_back(entry);
         while self.kept_bytes > KEPT_BYTES
@@ -222,11 +238,10 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
         let (index, _) = self.settled;
         let known = self.members.into_iter().rev().find(|(as_of, _)| *as_of <= index);
         let members = known.map_or(self.base.members, |(_, members)| members);
-        let of_record = |held: &Placed<P>| from_record((held.index, held.term), &held.content);
-        let held = self.held.iter().filter_map(of_record);
+        let held = self.held.iter().filter_map(from_record);
         let entries: Vec<Entry> = self.kept.into_iter().chain(held).collect();
         let (behind, term) = self.kept_behind;
-        let base = Base { index: behind.0, term: term.0, members };
+        let base = Base { index: behind.0, term: term.0, members, ended: self.ended };
         let (vote, checkpoint) = (Default::default(), None);
         GroupStart { base, applied: index, checkpoint, vote, committed: index, entries }
     }
@@ -266,7 +281,7 @@ mod tests {
         (index, term): (u64, u64),
         records: Vec<Placed<Vec<u8>>>,
     ) -> Result<Ended, Contradiction> {
-        let base = Base { index, term, members: Members::of_voters([NodeId(9)]) };
+        let base = Base { index, term, members: Members::of_voters([NodeId(9)]), ended: None };
         let mut restart = Restart::new(vec![base]);
         let mut applied = Vec::new();
         for placed in records {

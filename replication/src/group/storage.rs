@@ -46,6 +46,10 @@ impl EntryStore {
         self.entries.extend(entries.iter().cloned());
     }
 
+    pub(super) fn entries(&self) -> &VecDeque<Entry> {
+        &self.entries
+    }
+
     /// Forgets entries up to this one.
     pub(super) fn forget(&mut self, index: u64) {
         while let Some(first) = self.entries.front()

@@ -105,7 +105,7 @@ fn planted_faults_are_found() {
 
 #[test]
 fn a_single_node_commits_what_is_durable() {
-    let base = Base { index: 1, term: 1, members: Members::of_voters([NodeId(1)]) };
+    let base = Base { index: 1, term: 1, members: Members::of_voters([NodeId(1)]), ended: None };
     let applied = Index(base.index);
     let start = GroupStart { base, applied, ..GroupStart::default() };
     let mut group = Group::new(NodeId(1), CONFIG, start, 7).unwrap();

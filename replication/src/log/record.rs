@@ -30,6 +30,8 @@ pub enum RecordKind {
     Members = 7,
     /// The same, and the shard's state is a checkpoint as of there that another node sent.
     Base = 8,
+    /// An entry of a group without effects: its leader serves, and says what is decided.
+    Marker = 9,
 }
 
 impl RecordKind {
@@ -37,7 +39,7 @@ impl RecordKind {
     pub fn has_index(self) -> bool {
         match self {
             RecordKind::Entry | RecordKind::Void | RecordKind::Change => true,
-            RecordKind::Members | RecordKind::Base => true,
+            RecordKind::Members | RecordKind::Base | RecordKind::Marker => true,
             RecordKind::Seal | RecordKind::Release | RecordKind::Vote => false,
         }
     }
@@ -52,6 +54,7 @@ impl RecordKind {
             6 => RecordKind::Change,
             7 => RecordKind::Members,
             8 => RecordKind::Base,
+            9 => RecordKind::Marker,
             _ => return None,
         })
     }

@@ -3,6 +3,7 @@
 //!
 //! - [`transaction`]: what the entries of one transaction say.
 //! - [`resolve`]: the same question after a crash, with all logs at hand.
+//! - [`takeover`]: the same for a node that leads from now on, with all its shards at hand.
 //!
 //! An owner reports to the other participants' owners that its part is committed. A transaction is
 //! decided once every part is reported and everything undecided before it in this shard's log is.
@@ -10,8 +11,13 @@
 //! elsewhere; hence also when a report is sent: while something undecided stands before the
 //! transaction in the sender's log, only to those who have that in their own log too, and so wait
 //! for it themselves.
+//!
+//! Where other nodes have the shards too, each of them decides like that by what it has of all
+//! shards. A node that has a part but does not see the others' (a checkpoint has them) waits until
+//! the leader's entries say that it is decided.
 
 pub mod resolve;
+pub mod takeover;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
@@ -50,6 +56,13 @@ struct Shard {
     point: Index,
     undecided: VecDeque<Undecided>,
     advanced: bool,
+    /// The last entry that was part of a transaction.
+    last_part: Index,
+    /// Up to here its log says what is decided.
+    marked: Index,
+    /// From here on nothing is part of a transaction: a leader that has yet to serve began there,
+    /// or entries from there on are voided. Other shards may not have heard of it.
+    ended: Option<Index>,
 }
 
 /// The release points of a core's shards.
@@ -79,6 +92,13 @@ impl Release {
         let state = &mut self.shards[usize::from(shard.0)];
         assert!(state.undecided.is_empty(), "a shard resumes before it has entries");
         (state.committed, state.point) = (index, index);
+    }
+
+    /// What a shard's checkpoint and log say of [`Release::note_ended`].
+    pub fn resume_ended(&mut self, shard: ShardId, ended: Option<Index>) {
+        if self.shards.len() > 1 {
+            self.shards[usize::from(shard.0)].ended = ended;
+        }
     }
 
     /// What is behind this entry was never released and is forgotten; the shard goes on from here
@@ -114,6 +134,7 @@ impl Release {
             }
         }
         let state = &mut self.shards[usize::from(shard.0)];
+        state.last_part = index;
         assert!(index > state.committed, "begun before it is committed");
         state.undecided.push_back(Undecided { index, transaction, missing, untold });
     }
@@ -126,6 +147,64 @@ impl Release {
             self.report_committed(shard);
         }
         self.decide(shard);
+    }
+
+    /// A leader's entry says that the shard's are decided up to here.
+    pub fn decide_through(&mut self, shard: ShardId, index: Index) {
+        let state = &mut self.shards[usize::from(shard.0)];
+        state.marked = state.marked.max(index);
+        let through = index.min(state.committed);
+        while let Some(open) = state.undecided.front_mut()
+            && open.index <= through
+        {
+            open.tell(shard, None, &mut self.reports);
+            state.undecided.pop_front();
+        }
+        if !state.undecided.is_empty() {
+            self.report_committed(shard);
+        }
+        self.decide(shard);
+    }
+
+    /// Entries of a shard are voided from `from` on, by its entry `at`.
+    pub fn void(&mut self, shard: ShardId, from: Index, at: Index) {
+        self.early.retain(|(of, index), _| *of != shard || *index > at);
+        let state = &mut self.shards[usize::from(shard.0)];
+        assert!(from > state.point, "what is released stays");
+        while state.undecided.back().is_some_and(|open| open.index >= from) {
+            state.undecided.pop_back();
+        }
+    }
+
+    /// The shard's entries from here on are no parts of transactions until a leader serves: they
+    /// are those of leaders that do not yet, or voided.
+    pub fn note_ended(&mut self, shard: ShardId, index: Index) {
+        if self.shards.len() > 1 {
+            let ended = &mut self.shards[usize::from(shard.0)].ended;
+            *ended = Some(ended.map_or(index, |ended| ended.min(index)));
+        }
+    }
+
+    /// A leader serves: whatever it found open is settled in all shards.
+    pub fn note_served(&mut self, shard: ShardId) {
+        self.shards[usize::from(shard.0)].ended = None;
+    }
+
+    /// See [`Release::note_ended`]. A checkpoint must say it.
+    pub fn ended(&self, shard: ShardId) -> Option<Index> {
+        self.shards[usize::from(shard.0)].ended
+    }
+
+    /// An entry that says what is decided was appended.
+    pub fn note_marked(&mut self, shard: ShardId, decided: Index) {
+        let state = &mut self.shards[usize::from(shard.0)];
+        state.marked = state.marked.max(decided);
+    }
+
+    /// Whether a transaction of the shard is decided and its log does not say so.
+    pub fn lacks_marker(&self, shard: ShardId) -> bool {
+        let state = &self.shards[usize::from(shard.0)];
+        state.marked < state.last_part && state.last_part <= state.point
     }
 
     /// Another participant has committed its part.

@@ -40,6 +40,8 @@ pub enum Content<P> {
     Change {
         payload: P,
     },
+    /// Nothing but that its leader serves: transactions of those before are settled in all shards.
+    Marker,
     /// No entry: what the members of the group are as of the index. `installed`: the state is a
     /// checkpoint as of there, and nothing of the shard before it counts.
     Members {
@@ -57,6 +59,7 @@ impl<P> Content<P> {
             }
             Content::Void { from } => Content::Void { from },
             Content::Change { payload } => Content::Change { payload: keep(payload) },
+            Content::Marker => Content::Marker,
             Content::Members { members, installed } => Content::Members { members, installed },
         }
     }
@@ -65,8 +68,16 @@ impl<P> Content<P> {
     pub fn payload(&self) -> Option<&P> {
         match self {
             Content::Entry { payload, .. } | Content::Change { payload } => Some(payload),
-            Content::Void { .. } | Content::Members { .. } => None,
+            Content::Void { .. } | Content::Members { .. } | Content::Marker => None,
         }
+    }
+
+    /// Whether it is the first entry of a leader's term.
+    pub fn begins_term(&self) -> bool
+    where
+        P: std::ops::Deref<Target = [u8]>,
+    {
+        matches!(self, Content::Entry { transaction: None, payload } if payload.is_empty())
     }
 }
 
@@ -85,6 +96,8 @@ impl<'a> Content<&'a [u8]> {
                 Err(_) => Err("a void of another length".into()),
             },
             RecordKind::Change => Ok(Content::Change { payload }),
+            RecordKind::Marker if participants == 0 && payload.is_empty() => Ok(Content::Marker),
+            RecordKind::Marker => Err("a marker with more than itself".into()),
             RecordKind::Members | RecordKind::Base => {
                 let members = Members::decode(payload).ok_or("a malformed list of members")?;
                 Ok(Content::Members { members, installed: kind == RecordKind::Base })
@@ -220,7 +233,10 @@ impl<P> Resolver<P> {
     ) -> Result<(), E> {
         let id = placed.shard;
         let shard = &mut self.shards[usize::from(id.0)];
-        if matches!(placed.content, Content::Change { .. } | Content::Members { .. }) {
+        if matches!(
+            placed.content,
+            Content::Change { .. } | Content::Members { .. } | Content::Marker
+        ) {
             return Err(Contradiction::OfGroup { shard: id }.into());
         }
         let (index, expected) = (placed.index, Index(shard.used.0 + 1));

@@ -8,7 +8,7 @@ pub mod round;
 
 use std::collections::VecDeque;
 
-use replication::checkpoint::{FileOperation, Outcome};
+use replication::checkpoint::{FileOperation, OfGroup, Outcome};
 use replication::fault::{Fault, is_planted};
 use replication::group::Base;
 use replication::ids::{Incarnation, Index, ShardId, Term};
@@ -233,7 +233,9 @@ impl Core {
                 None => return false,
             },
         };
-        let members = replica.map(|replica| replica.group.members());
+        let ended = self.release.ended(ShardId(shard));
+        let group =
+            replica.map(|replica| OfGroup { members: replica.group.members().clone(), ended });
         let (began_at, contents) = held.begin_checkpoint();
         debug_assert_eq!(began_at, index.0);
         self.checkpoints.due.retain(|due| *due != shard);
@@ -242,7 +244,7 @@ impl Core {
         let number = self.checkpoints.begun * self.config.cores as u64 + u64::from(self.id);
         let stamp = self.checkpoints.incarnation.0 << 32 | number;
         let (at, now_ns) = ((term, index), self.now.mono_ns);
-        let round = Round::new(self.node, shard, at, stamp, members, &contents, now_ns);
+        let round = Round::new(self.node, shard, at, stamp, group, &contents, now_ns);
         self.checkpoints.round = Some(round);
         self.checkpoints.logged_bytes[usize::from(shard)] = 0;
         let stats = &mut self.checkpoints.stats;
@@ -263,7 +265,7 @@ impl Core {
         }
         let released = self.release.point(ShardId(round.shard())) >= round.index();
         let members = self.replicas.get(round.shard()).map(|replica| replica.group.members());
-        if released && members != round.members.as_ref() {
+        if released && members != round.group.as_ref().map(|group| &group.members) {
             round.writer.abandon("the members of the group changed meanwhile");
         } else if released || is_planted(Fault::CheckpointUnreleased) {
             round.writer.on_released();
@@ -279,11 +281,11 @@ impl Core {
                     self.checkpoints.round = Some(round);
                     return;
                 }
-                if let (Outcome::Catalogued { .. }, Some(members)) = (&outcome, &round.members) {
+                if let (Outcome::Catalogued { .. }, Some(group)) = (&outcome, &round.group) {
                     let identity = round.writer.identity();
                     let (index, term) = (identity.index.0, identity.term.0);
-                    let members = members.clone();
-                    self.note_checkpoint(round.shard(), Base { index, term, members });
+                    let OfGroup { members, ended } = group.clone();
+                    self.note_checkpoint(round.shard(), Base { index, term, members, ended });
                 }
                 self.end_checkpoint(round.shard(), round.index(), outcome);
             }

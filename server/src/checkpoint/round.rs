@@ -4,8 +4,7 @@
 use engine::checkpoint::{Contents, Progress};
 use engine::keyspace::Shard;
 use engine::value::limits::EncodingLimits;
-use replication::checkpoint::{CheckpointIdentity, CheckpointWriter};
-use replication::group::Members;
+use replication::checkpoint::{CheckpointIdentity, CheckpointWriter, OfGroup};
 use replication::ids::{Index, ShardId, Term};
 use replication::log::LogIdentity;
 
@@ -13,8 +12,8 @@ use crate::limits::{CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICES_PER_SECOND_MIN};
 
 pub struct Round {
     pub writer: CheckpointWriter,
-    /// Of the shard's group, as the file says.
-    pub members: Option<Members>,
+    /// What the file says of the shard's group.
+    pub group: Option<OfGroup>,
     walked: bool,
     /// Bytes of work that may be done now, and when that was.
     allowance_bytes: u64,
@@ -31,7 +30,7 @@ impl Round {
         shard: u16,
         (term, index): (Term, Index),
         stamp: u64,
-        members: Option<&Members>,
+        group: Option<OfGroup>,
         contents: &Contents,
         now_ns: u64,
     ) -> Round {
@@ -44,8 +43,8 @@ impl Round {
             stamp,
         };
         Round {
-            writer: CheckpointWriter::new(identity, members, &contents.encode()),
-            members: members.cloned(),
+            writer: CheckpointWriter::new(identity, group.as_ref(), &contents.encode()),
+            group,
             walked: false,
             allowance_bytes: 0,
             owed_bytes: 0,

@@ -109,13 +109,15 @@ impl Core {
         transaction: Option<Arc<Transaction>>,
     ) {
         let Some(held) = self.shards.get_mut(usize::from(shard.0)) else { return };
-        let payload = encode_entry(transaction.as_deref(), held.effects.payload());
+        let decided = self.release.point(shard);
+        let payload = encode_entry(transaction.as_deref(), decided, held.effects.payload());
         let Some(replica) = self.replicas.get_mut(shard.0) else { return };
         if replica.propose(index, payload) {
             held.close_entry();
             if let Some(transaction) = transaction {
                 self.release.begin(shard, index, transaction);
             }
+            self.release.note_marked(shard, decided);
         }
         // Whether it could be appended or not: who waits for it is told or closed.
         self.gate.add_entry(shard.0, index.0, Lsn(0));

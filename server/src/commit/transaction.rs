@@ -51,6 +51,12 @@ impl Transactions {
         self.open[usize::from(shard)].take()
     }
 
+    /// What is being collected is collected for nothing.
+    pub fn forget_open(&mut self) {
+        self.open.fill(None);
+        self.linked.clear();
+    }
+
     /// A shard came home with an open entry that is part of this.
     pub fn put(&mut self, shard: u16, transaction: Arc<Transaction>) {
         let before = self.open[usize::from(shard)].replace(transaction);

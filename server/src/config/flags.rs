@@ -301,8 +301,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
 /// What a node of a cluster cannot have yet.
 fn check_member(config: &Config) -> Result<(), ConfigError> {
     let refuse = |text: &str| Err(ConfigError(text.into()));
-    if config.cores != 1 || config.shards.is_some_and(|shards| shards != 1) {
-        return refuse("a node of a cluster has one core and one shard for now: say --cores 1");
+    if config.cores != 1 {
+        return refuse("a node of a cluster has one core for now: say --cores 1");
     }
     if config.durability != Durability::Sync {
         return refuse("a node of a cluster acknowledges with --durability sync only, for now");

@@ -164,6 +164,7 @@ pub struct CoreStart {
 
 impl Core {
     pub fn new(mut start: CoreStart) -> Core {
+        let release = release_points(&start);
         let replicas = replicas_of(&mut start);
         let links = links_of(&start);
         let shards = hold(start.shard_count, start.hasher, start.shards);
@@ -180,7 +181,7 @@ impl Core {
             connections: Connections::default(),
             gate: Gate::default(),
             transactions: Transactions::new(start.id, start.node.node, start.incarnation, count),
-            release: release_points(&shards),
+            release,
             reports: vec![Vec::new(); cores],
             log: start.log,
             now: Now::default(),
@@ -310,10 +311,13 @@ fn replicas_of(start: &mut CoreStart) -> Replicas {
 }
 
 /// Everything that the shards begin with is decided.
-fn release_points(shards: &Shards) -> Release {
-    let mut release = Release::new(shards.count());
-    for shard in shards.held() {
+fn release_points(start: &CoreStart) -> Release {
+    let mut release = Release::new(start.shard_count);
+    for shard in &start.shards {
         release.resume(ShardId(shard.id()), Index(shard.released()));
+    }
+    for (shard, group) in &start.groups {
+        release.resume_ended(ShardId(*shard), group.base.ended);
     }
     release
 }

@@ -1,11 +1,11 @@
 //! The log answers: a write is durable, or the log can go on no more.
 
-use engine::keyspace::Shard;
 use replication::ids::Index;
 use replication::log::BlockBuffer;
 
 use crate::core::Core;
 use crate::core::io::OsError;
+use crate::replica::rebuild::Rebuilt;
 use crate::replica::transfer::{Piece, PieceOrder};
 
 /// How a log operation ended.
@@ -27,7 +27,7 @@ pub enum LogDone {
     Rebuilt {
         shard: u16,
         through: Index,
-        result: Result<Box<Shard>, String>,
+        result: Result<Rebuilt, String>,
     },
     /// A piece of a checkpoint's file was read.
     Piece {

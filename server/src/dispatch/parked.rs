@@ -58,14 +58,13 @@ impl Core {
         }
     }
 
-    /// Runs the command that a client waits with: its shards are in hand.
+    /// Runs the command that a client waits with, if its shards are in hand now.
     pub(crate) fn run_waiting(&mut self, conn: ConnId) {
         let Some(mut connection) = self.connections.take(conn) else { return };
         if let Waiting::Shards { command } = std::mem::take(&mut connection.waiting) {
             let args = command.as_args();
             if let Ok(spec) = find_command(args) {
-                let needed = self.shards_needed(spec, args);
-                self.run_here(&mut connection, spec, args, &needed);
+                self.dispatch(&mut connection, spec, args);
             }
         }
         self.settle(connection);

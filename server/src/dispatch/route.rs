@@ -51,6 +51,13 @@ impl Core {
         if needed.iter().all(|shard| self.shards.holds(usize::from(*shard))) {
             return Route::Here;
         }
+        // None of them is on another core, and a checkpoint may come for those that are here.
+        let missing = |shard: &&u16| !self.shards.holds(usize::from(**shard));
+        if self.replicas.is_grouped()
+            && let Some(shard) = needed.iter().find(missing)
+        {
+            return Route::Away(*shard);
+        }
         match needed.as_slice() {
             [shard] if self.is_home(usize::from(*shard)) => Route::Away(*shard),
             [shard] => Route::Core { core: self.homes[usize::from(*shard)], shard: *shard },

@@ -7,12 +7,14 @@
 //! away and read again from its checkpoint and the log.
 //!
 //! - [`work`]: what a group asks for: writes, messages, entries to apply.
+//! - [`primary`]: one node leads all shards, and settles what the one before left open.
 //! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
 //! - [`serving`]: what clients may do here meanwhile.
 //! - [`rebuild`]: memory from what is on the disk.
 //! - [`transfer`]: checkpoints that go to another node, and come from one.
 //! - [`seen`]: what a simulation compares.
 
+pub mod primary;
 pub mod rebuild;
 pub mod seen;
 pub mod serving;
@@ -52,6 +54,8 @@ pub struct Replica {
     offered: Option<Base>,
     /// Checkpoints on their way to other nodes.
     sending: Vec<Sending>,
+    /// Times that entries were voided.
+    voids: u64,
 }
 
 impl Replica {
@@ -64,7 +68,10 @@ impl Replica {
     /// leads no more, or not well enough to go on.
     pub(crate) fn propose(&mut self, index: Index, payload: Bytes) -> bool {
         let appended = match self.refused {
-            false if self.executes() => self.group.propose(payload).ok(),
+            // At another index it would name itself wrongly.
+            false if self.executes() && self.group.last().0 + 1 == index.0 => {
+                self.group.propose(payload).ok()
+            }
             _ => None,
         };
         self.refused |= appended != Some(index);
@@ -81,6 +88,8 @@ pub struct Replicas {
     /// which is taken out while its group is driven.
     executing: Vec<bool>,
     next_tick_ns: u64,
+    /// Ticks since it was last tried to bring all leads to one node.
+    ticks_apart: usize,
     /// A checkpoint that comes from another node.
     pub(crate) receiving: Option<Receiving>,
     /// What clients may do in this turn.
@@ -98,9 +107,12 @@ impl Replicas {
         if !groups.is_empty() {
             by_shard.resize_with(shard_count, || None);
         }
+        let first = groups.first().map_or(0, |(shard, _)| *shard);
         for (shard, start) in groups {
             let applied = start.applied;
-            let group = Group::new(node, CONFIG, start, seed ^ u64::from(shard) << 32)?;
+            let patience_ticks = if shard == first { 0 } else { GROUP_ELECTION_TICKS };
+            let config = GroupConfig { patience_ticks, ..CONFIG };
+            let group = Group::new(node, config, start, seed ^ u64::from(shard) << 32)?;
             by_shard[usize::from(shard)] = Some(Box::new(Replica {
                 group,
                 standing: Standing::Following,
@@ -111,6 +123,7 @@ impl Replicas {
                 refused: false,
                 offered: None,
                 sending: Vec::new(),
+                voids: 0,
             }));
         }
         let executing = vec![false; by_shard.len()];
@@ -172,6 +185,7 @@ const CONFIG: GroupConfig = GroupConfig {
     tick_ns: GROUP_TICK_NS,
     heartbeat_ticks: GROUP_HEARTBEAT_TICKS,
     election_ticks: GROUP_ELECTION_TICKS,
+    patience_ticks: 0,
     message_bytes_max: GROUP_MESSAGE_BYTES_MAX,
     messages_in_flight_max: GROUP_MESSAGES_IN_FLIGHT_MAX,
     // What is executed must be appended; commands wait before there is too much (`serving`).
@@ -208,8 +222,11 @@ impl Core {
     /// says so later, and its leader waits for it: no more than what that lets be under way comes.
     pub(crate) fn note_group_writes(&mut self, durable: Lsn) {
         let pending_max = self.config.group_entries_bytes_max;
-        for replica in self.replicas.by_shard.iter_mut().flatten() {
-            if replica.pending_bytes > pending_max {
+        let replicas = self.replicas.by_shard.iter_mut().enumerate();
+        for (shard, replica) in replicas.filter_map(|(n, r)| Some((n as u16, r.as_deref_mut()?))) {
+            // Unless it waits for what comes: an entry that says that a transaction is decided.
+            let applies = |next: &Entry| next.index <= self.release.point(ShardId(shard));
+            if replica.pending_bytes > pending_max && replica.pending.front().is_some_and(applies) {
                 continue;
             }
             let mut last = None;
@@ -236,19 +253,37 @@ impl Core {
             // Ticks that were missed are not made up for: the process did not run.
             self.replicas.next_tick_ns = self.now.mono_ns + GROUP_TICK_NS;
         }
+        if due {
+            let silent = self.is_group_silent();
+            self.for_each_replica(|core, shard, replica| {
+                if !silent {
+                    replica.group.tick(core.now.mono_ns);
+                }
+                core.tend_transfers(shard, replica);
+            });
+            self.gather_leads();
+            self.mark_decided();
+        }
+        self.for_each_replica(Core::drive_group);
+        while self.failure.is_none() && self.change_primary() {
+            self.for_each_replica(Core::drive_group);
+        }
+        // What one shard has committed may have decided what another has.
+        self.for_each_replica(|core, shard, replica| {
+            if replica.executes() {
+                replica.applied = core.release.point(shard);
+            }
+        });
+        self.refresh_serving();
+    }
+
+    /// Each replica in turn, taken out meanwhile.
+    fn for_each_replica(&mut self, mut act: impl FnMut(&mut Core, ShardId, &mut Replica)) {
         for shard in 0..self.replicas.by_shard.len() {
             let Some(mut replica) = self.replicas.by_shard[shard].take() else { continue };
-            let id = ShardId(shard as u16);
-            if due && !self.is_group_silent() {
-                replica.group.tick(self.now.mono_ns);
-            }
-            if due {
-                self.tend_transfers(id, &mut replica);
-            }
-            self.drive_group(id, &mut replica);
+            act(self, ShardId(shard as u16), &mut replica);
             self.replicas.by_shard[shard] = Some(replica);
         }
-        self.refresh_serving();
     }
 
     fn drive_group(&mut self, shard: ShardId, replica: &mut Replica) {
@@ -267,7 +302,7 @@ impl Core {
         self.offer_checkpoint(shard, replica);
         // What stands behind a checkpoint that is on its way is needed once it is there.
         if replica.sending.is_empty() {
-            replica.group.forget_beyond(self.config.group_entries_bytes_max);
+            replica.group.forget_beyond(self.config.group_entries_bytes_max, replica.applied);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use engine::hash::Hasher64;
+use engine::keyspace::Shard;
 use engine::settings::Settings;
 use replication::ids::{Index, ShardId};
 
@@ -21,6 +22,13 @@ pub struct RebuildOrder {
     pub identity: Identity,
     pub settings: Settings,
     pub hasher: Hasher64,
+}
+
+/// A shard as of [`RebuildOrder::through`].
+pub struct Rebuilt {
+    pub shard: Box<Shard>,
+    /// See [`replication::release::Release::note_ended`].
+    pub ended: Option<Index>,
 }
 
 impl std::fmt::Debug for RebuildOrder {

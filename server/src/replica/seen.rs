@@ -18,6 +18,8 @@ pub struct Seen {
     pub first: Index,
     pub applied: Index,
     pub standing: Standing,
+    /// Its leaders have voided entries so far, as this node has heard.
+    pub voids: u64,
     /// Checkpoints that came from other nodes since the start.
     pub checkpoints_received: u64,
 }
@@ -34,6 +36,7 @@ impl Core {
             first: group.first(),
             applied: replica.applied,
             standing: replica.standing,
+            voids: replica.voids,
             checkpoints_received: self.checkpoints.stats.received,
         })
     }

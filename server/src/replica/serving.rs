@@ -33,17 +33,22 @@ impl Core {
     }
 
     fn serving_at(&self, now_ns: u64) -> Serving {
-        let mut all = Serving::Everything;
-        for (_, replica) in self.replicas.iter() {
-            let group = &replica.group;
-            all = match (replica.standing, group.role()) {
-                (Standing::Serving { .. }, Role::Leader) if group.holds_lease(now_ns) => all,
-                (Standing::Serving { .. } | Standing::Elected { .. }, _) => Serving::Waits,
-                (_, Role::Leader) => Serving::Waits,
-                _ => return Serving::AsReplica(group.leader()),
-            };
+        let Some((_, first)) = self.replicas.iter().next() else { return Serving::Everything };
+        let leads = |replica: &Replica| {
+            replica.executes()
+                && replica.group.role() == Role::Leader
+                && replica.group.holds_lease(now_ns)
+        };
+        if self.replicas.iter().all(|(_, replica)| leads(replica)) {
+            return Serving::Everything;
         }
-        all
+        // Whose lead of the first shard is the lead of all, if not now then soon.
+        match (first.standing, first.group.role()) {
+            (Standing::Serving { .. } | Standing::Elected { .. }, _) | (_, Role::Leader) => {
+                Serving::Waits
+            }
+            _ => Serving::AsReplica(first.group.leader()),
+        }
     }
 
     /// Commands wait: whether this node may act as leader is not known now, or too much of what it

@@ -1,18 +1,21 @@
 //! A replica follows, is elected, serves, loses its term.
 //!
 //! ```text
-//! Following ─ elected → Elected ─ everything applied → Serving
+//! Following ─ elected → Elected ─ all shards are, and everything is applied → Serving
 //! Elected   ─ term lost → Following
-//! Serving   ─ term lost, all committed → Following
+//! Serving   ─ a term lost, all committed → Following
 //!           └ otherwise → Rebuilding ─ memory read again → Following
 //! ```
+//!
+//! [`super::primary`] has the steps that all shards take together.
 
-use engine::keyspace::Shard;
 use replication::fault::{Fault, is_planted};
 use replication::group::{Base, Role};
 use replication::ids::{Index, Lsn, ShardId, Term};
 
 use super::Replica;
+use super::rebuild::Rebuilt;
+use super::work::note_end;
 use crate::core::Core;
 use crate::core::io::Output;
 use crate::core::storage::StorageOperation;
@@ -21,7 +24,8 @@ use crate::core::storage::StorageOperation;
 pub enum Standing {
     /// Memory is as of what was applied.
     Following,
-    /// It leads, and has yet to commit an entry of its term and to apply all before it.
+    /// It leads, and has yet to commit an entry of its term and to apply all before it, or the
+    /// other shards have.
     Elected { term: Term },
     /// It leads and executes: memory is ahead of what is committed.
     Serving { term: Term },
@@ -43,14 +47,6 @@ impl Core {
                 replica.standing = Standing::Following;
                 true
             }
-            Standing::Elected { .. } if self.is_caught_up(shard, replica) => {
-                self.begin_serving(shard, replica);
-                true
-            }
-            Standing::Serving { term: served } if !leads || term != served || replica.refused => {
-                self.stop_serving(shard, replica);
-                true
-            }
             Standing::Serving { .. } => {
                 self.follow_index(shard, replica);
                 false
@@ -70,16 +66,7 @@ impl Core {
         self.log.as_ref().is_some_and(|log| log.durable() >= lsn)
     }
 
-    /// Whether memory has all that is in the group's log, the first entry of this term included.
-    fn is_caught_up(&self, shard: ShardId, replica: &Replica) -> bool {
-        is_planted(Fault::ServesAtOnce) && self.shards.holds(usize::from(shard.0))
-            || replica.pending.is_empty()
-                && replica.applied == replica.group.last()
-                && replica.group.committed() == replica.applied
-                && self.shards.holds(usize::from(shard.0))
-    }
-
-    fn begin_serving(&mut self, shard: ShardId, replica: &mut Replica) {
+    pub(super) fn begin_serving(&mut self, shard: ShardId, replica: &mut Replica) {
         let term = replica.group.term();
         replica.standing = Standing::Serving { term };
         self.replicas.set_executing(shard.0, true);
@@ -90,7 +77,7 @@ impl Core {
     }
 
     /// The next entry comes behind those that the group itself has appended.
-    fn follow_index(&mut self, shard: ShardId, replica: &Replica) {
+    pub(super) fn follow_index(&mut self, shard: ShardId, replica: &Replica) {
         if let Some(held) = self.shards.get_mut(usize::from(shard.0))
             && held.effects.is_empty()
         {
@@ -98,16 +85,13 @@ impl Core {
         }
     }
 
-    /// Its clients do not know what became of their writes, and what they would read may never
-    /// have been: all go. They come back to who leads now.
-    fn stop_serving(&mut self, shard: ShardId, replica: &mut Replica) {
+    /// What was executed and may never be committed goes. What was committed and is not decided is
+    /// taken as by a follower, once all shards have come to this.
+    pub(super) fn stop_serving(&mut self, shard: ShardId, replica: &mut Replica) {
         let point = self.release.point(shard);
         replica.applied = point;
         replica.refused = false;
         self.replicas.set_executing(shard.0, false);
-        let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
-        all.into_iter().for_each(|conn| self.close_connection(conn));
-        self.gate.forget_all();
         self.touched.retain(|touched| *touched != shard.0);
         self.release.reset(shard, point);
         let place = usize::from(shard.0);
@@ -120,7 +104,7 @@ impl Core {
             shard = shard.0,
             term = replica.group.term().0,
             dirty,
-            "this node leads no more; its clients are closed"
+            "this node leads no more"
         );
         if !dirty || is_planted(Fault::EffectsKept) {
             replica.standing = Standing::Following;
@@ -167,7 +151,7 @@ impl Core {
         &mut self,
         shard: u16,
         through: Index,
-        result: Result<Box<Shard>, String>,
+        result: Result<Rebuilt, String>,
     ) {
         let Some(replica) = self.replicas.get_mut(shard) else { return };
         let awaited = matches!(replica.standing, Standing::Rebuilding { ordered: true, .. });
@@ -175,11 +159,16 @@ impl Core {
             // A checkpoint came meanwhile, and what is in it is being read.
             return;
         }
-        let held = match result {
-            Ok(held) => held,
+        let Rebuilt { shard: held, ended } = match result {
+            Ok(rebuilt) => rebuilt,
             Err(message) => return self.fail_replica(ShardId(shard), &message),
         };
         replica.standing = Standing::Following;
+        // What came since was noted beside what was not known then.
+        self.release.resume_ended(ShardId(shard), ended);
+        for entry in &replica.pending {
+            note_end(&mut self.release, ShardId(shard), entry);
+        }
         self.shards.put(held);
         tracing::info!(core = self.id, shard, "the shard's memory is read again");
         // Clients that sent READONLY have waited for it.

@@ -3,9 +3,10 @@
 
 use engine::effect::apply::apply_batch;
 use replication::fault::{Fault, is_planted};
-use replication::group::payload::{content, to_record};
+use replication::group::payload::{content, decided, to_record};
 use replication::group::{Entry, EntryKind, Envelope, Work};
 use replication::ids::{Index, ShardId};
+use replication::release::Release;
 use replication::release::resolve::Content;
 
 use super::Replica;
@@ -65,26 +66,60 @@ impl Core {
     }
 
     /// Entries are committed: what that decides is released.
-    fn take_committed(&mut self, shard: ShardId, replica: &mut Replica, committed: Vec<Entry>) {
+    pub(super) fn take_committed(
+        &mut self,
+        shard: ShardId,
+        replica: &mut Replica,
+        committed: Vec<Entry>,
+    ) {
         let Some(last) = committed.last().map(|entry| entry.index) else { return };
         let executed = replica.executes();
+        let mut marked = Index(0);
         if !executed {
-            for entry in committed.into_iter().filter(|entry| entry.index > replica.applied) {
-                let Some(said) = content(&entry, shard) else {
+            let applied = replica.applied;
+            for entry in committed.into_iter().filter(|entry| entry.index > applied) {
+                marked = marked.max(decided(&entry));
+                if !self.take_entry(shard, replica, entry) {
                     return self.fail_replica(shard, "a committed entry is malformed");
-                };
-                if let Content::Entry { transaction: Some(transaction), .. } = said {
-                    self.release.begin(shard, entry.index, transaction.into());
                 }
-                replica.pending_bytes += bytes_of(&entry);
-                replica.pending.push_back(entry);
             }
         }
         self.release.commit(shard, last);
+        self.release.note_marked(shard, marked);
+        if marked > self.release.point(shard) {
+            self.release.decide_through(shard, marked);
+        }
         self.release_decided();
         if executed {
             replica.applied = self.release.point(shard);
         }
+    }
+
+    /// A committed entry that was not executed here will be applied once it is decided. False if it
+    /// is malformed.
+    fn take_entry(&mut self, shard: ShardId, replica: &mut Replica, entry: Entry) -> bool {
+        let Some(said) = content(&entry, shard) else { return false };
+        note_end(&mut self.release, shard, &entry);
+        match said {
+            Content::Entry { transaction: Some(transaction), .. } => {
+                self.release.begin(shard, entry.index, transaction.into());
+            }
+            Content::Void { from } if from > self.release.point(shard) => {
+                self.release.void(shard, from, entry.index);
+                replica.voids += 1;
+                while let Some(last) = replica.pending.pop_back_if(|last| last.index >= from) {
+                    replica.pending_bytes -= bytes_of(&last);
+                }
+            }
+            Content::Void { .. } => return false,
+            Content::Entry { transaction: None, .. }
+            | Content::Change { .. }
+            | Content::Members { .. }
+            | Content::Marker => {}
+        }
+        replica.pending_bytes += bytes_of(&entry);
+        replica.pending.push_back(entry);
+        true
     }
 
     /// Applies to memory what is released, some a turn.
@@ -123,10 +158,25 @@ impl Core {
                 let applied = apply_batch(&mut self.shards, &self.settings, &batch);
                 applied.map_err(|(_, error)| format!("entry {index}: {error}"))
             }
-            Some(Content::Change { .. } | Content::Members { .. }) => Ok(()),
-            Some(Content::Void { .. }) => Err(format!("entry {index} voids others")),
+            Some(
+                Content::Change { .. }
+                | Content::Members { .. }
+                | Content::Marker
+                // What it voids was taken back when it was committed.
+                | Content::Void { .. },
+            ) => Ok(()),
             None => Err(format!("entry {index} is malformed")),
         }
+    }
+}
+
+/// Whether a committed entry ends what can be part of transactions in its shard, or begins it.
+pub(super) fn note_end(release: &mut Release, shard: ShardId, entry: &Entry) {
+    match content(entry, shard) {
+        Some(Content::Marker) => release.note_served(shard),
+        Some(Content::Void { from }) => release.note_ended(shard, from),
+        Some(said) if said.begins_term() => release.note_ended(shard, entry.index),
+        _ => {}
     }
 }
 

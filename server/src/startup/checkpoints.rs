@@ -7,7 +7,8 @@ use engine::keyspace::Shard;
 use engine::settings::Settings;
 use replication::checkpoint::catalogue::{check_identity, is_temporary, parse_name};
 use replication::checkpoint::{
-    CheckpointIdentity, CheckpointReader, CheckpointSource, Decision, FileError, Found, decide,
+    CheckpointIdentity, CheckpointReader, CheckpointSource, Decision, FileError, Found, OfGroup,
+    decide,
 };
 use replication::fault::{Fault, is_planted};
 use replication::group::{Base, Members, NodeId};
@@ -93,7 +94,7 @@ impl LoadPlan<'_> {
     /// What a shard without a checkpoint begins with.
     fn first_base(&self) -> Base {
         let voters = self.identity.voters.iter().copied().map(NodeId);
-        Base { index: 0, term: 0, members: Members::of_voters(voters) }
+        Base { index: 0, term: 0, members: Members::of_voters(voters), ended: None }
     }
 
     fn open<D: CheckpointDirectory>(
@@ -132,7 +133,8 @@ impl LoadPlan<'_> {
         let CheckpointIdentity { index: Index(index), term: Term(term), .. } = summary.identity;
         let shard = loader.finish(index);
         let shard = shard.map_err(|error| reader.contents_error(error.to_string()))?;
-        Ok((shard, Base { index, term, members: summary.members }))
+        let OfGroup { members, ended } = summary.group;
+        Ok((shard, Base { index, term, members, ended }))
     }
 }
 

@@ -10,7 +10,7 @@ use replication::ids::Index;
 use super::StartError;
 use super::checkpoints::{CheckpointDirectory, LoadPlan};
 use super::replay::{Applier, Decided, EntryStream};
-use crate::replica::rebuild::RebuildOrder;
+use crate::replica::rebuild::{RebuildOrder, Rebuilt};
 
 /// The shard as its newest sound checkpoint has it, and what that is as of.
 pub fn load_checkpoint<D: CheckpointDirectory>(
@@ -35,7 +35,7 @@ pub fn apply_logs<L: EntryStream>(
     order: &RebuildOrder,
     (shard, base): (Box<Shard>, Base),
     logs: &mut [L],
-) -> Result<(Box<Shard>, u64), StartError> {
+) -> Result<(Rebuilt, u64), StartError> {
     let RebuildOrder { shard: id, through, identity, settings, hasher, .. } = order;
     let place = usize::from(id.0);
     let mut shards = Shards::new(identity.shards, hasher.clone());
@@ -74,5 +74,5 @@ pub fn apply_logs<L: EntryStream>(
     }
     let mut shard = shards.take(place).ok_or("the shard went away")?;
     shard.resume_after(through.0);
-    Ok((shard, number))
+    Ok((Rebuilt { shard, ended: restart.ended(*id) }, number))
 }

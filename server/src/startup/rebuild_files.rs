@@ -8,15 +8,14 @@ use super::readers::{Reading, read_logs};
 use super::rebuild::{apply_logs, load_checkpoint};
 use super::replay::{Bases, Replayed};
 use super::segments::core_directories;
-use crate::replica::rebuild::RebuildOrder;
-use engine::keyspace::Shard;
+use crate::replica::rebuild::{RebuildOrder, Rebuilt};
 
 /// A segment that is not needed any more may go, or become another, while the logs are listed and
 /// opened: then they are listed again.
 const ATTEMPTS: usize = 5;
 
 /// Reads a shard again. Blocks: for a thread of its own.
-pub fn rebuild_shard(order: &RebuildOrder) -> Result<Box<Shard>, StartError> {
+pub fn rebuild_shard(order: &RebuildOrder) -> Result<Rebuilt, StartError> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         match attempt(order) {
@@ -27,7 +26,7 @@ pub fn rebuild_shard(order: &RebuildOrder) -> Result<Box<Shard>, StartError> {
     Err(last.unwrap_or_else(|| "it was not tried".into()))
 }
 
-fn attempt(order: &RebuildOrder) -> Result<Box<Shard>, StartError> {
+fn attempt(order: &RebuildOrder) -> Result<Rebuilt, StartError> {
     let loaded = with_checkpoints(&order.directory, |directory, names| {
         load_checkpoint(order, directory, names)
     })?;

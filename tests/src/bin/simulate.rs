@@ -24,6 +24,9 @@ struct Options {
     /// Nodes of a cluster that is cut apart, paused and killed; one node alone if left out.
     #[arg(long)]
     nodes: Option<u64>,
+    /// Shards of a cluster; the seed decides, up to 5, if left out.
+    #[arg(long)]
+    shards: Option<u16>,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
@@ -39,10 +42,13 @@ fn main() -> Result<ExitCode> {
     Ok(match options.nodes {
         Some(nodes) => go(
             &options,
-            |seed| cluster_sim::plan::Plan { seed, nodes, clients, operations, only: None },
+            |seed| {
+                let shards = options.shards.unwrap_or(1 + (seed % 3) as u16 * 2);
+                cluster_sim::plan::Plan { seed, nodes, shards, clients, operations, only: None }
+            },
             cluster_sim::world::run,
             cluster_sim::plan::Outcome::add,
-            |plan| format!("--nodes {}", plan.nodes),
+            |plan| format!("--nodes {} --shards {}", plan.nodes, plan.shards),
         )?,
         None => go(
             &options,

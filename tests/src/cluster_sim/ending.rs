@@ -63,9 +63,12 @@ impl World {
     fn are_equal(&self) -> bool {
         let mut seen = self.machines.iter().map(|machine| {
             let core = machine.node()?.core(0);
-            let (replica, memory) = (core.see_replica(0)?, core.see_memory(0)?);
-            let settled = replica.applied == replica.last && replica.committed == replica.last;
-            settled.then_some((replica.term, memory))
+            let shards = self.shards().map(|shard| {
+                let (replica, memory) = (core.see_replica(shard)?, core.see_memory(shard)?);
+                let settled = replica.applied == replica.last && replica.committed == replica.last;
+                settled.then_some((replica.term, memory))
+            });
+            shards.collect::<Option<Vec<_>>>()
         });
         let first = seen.next().flatten();
         first.is_some() && seen.all(|other| other == first)

@@ -10,6 +10,7 @@ use server::config::Config;
 use server::config::cluster::Cluster;
 use server::core::io::ConnId;
 
+use super::plan::Plan;
 use crate::sim::disk::Disk;
 use crate::sim::node::{Node, TurnClock};
 
@@ -47,8 +48,10 @@ pub struct Machine {
     /// Its next turn stops for so long, after it has read the clock.
     pub stops_in_turn_ns: u64,
     pub in_turn: bool,
-    /// Memory as of this entry, in this start, was compared with the others'.
-    pub compared: (u32, u64),
+    /// By shard: memory as of this entry, in this start, was compared with the others'.
+    pub compared: Vec<(u32, u64)>,
+    /// By shard: how often entries of it were voided.
+    pub voids: Vec<u64>,
     pub disk_slow_until_ns: u64,
     pub disk_full_until_ns: u64,
     /// The next disk operation to end fails.
@@ -61,13 +64,14 @@ pub struct Machine {
 
 impl Machine {
     /// `roomy`: its log keeps everything, however many checkpoints there are.
-    pub fn new(number: usize, count: u64, roomy: bool, rng: &mut Rng) -> Machine {
+    pub fn new(number: usize, plan: &Plan, roomy: bool, rng: &mut Rng) -> Machine {
+        let (count, shards) = (plan.nodes, usize::from(plan.shards));
         let address = |n: u64| SocketAddr::from(([10, 0, 0, n as u8], PEER_PORT + n as u16 - 1));
         let nodes = (1..=count).map(|n| (NodeId(n), address(n))).collect();
         let node = NodeId(number as u64 + 1);
         let config = Config {
             cores: 1,
-            shards: Some(1),
+            shards: Some(shards),
             log_segment_bytes: match roomy {
                 true => ROOMY_SEGMENT_BYTES,
                 false => SEGMENT_BYTES_MIN * (1 + rng.below(3)),
@@ -88,7 +92,8 @@ impl Machine {
             paused_until_ns: 0,
             stops_in_turn_ns: 0,
             in_turn: false,
-            compared: (0, 0),
+            compared: vec![(0, 0); shards],
+            voids: vec![0; shards],
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
             disk_fails: false,

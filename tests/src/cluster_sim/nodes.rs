@@ -3,12 +3,13 @@
 
 use engine::rng::Rng;
 use replication::group::Role;
+use server::replica::seen::Seen;
 use server::replica::standing::Standing;
 
 use super::machine::{Machine, State};
 use super::wires::Parcel;
 use super::world::{Event, World};
-use crate::sim::node::{Effect, Waiting};
+use crate::sim::node::{Effect, Node, Waiting};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -105,10 +106,13 @@ impl World {
         let own = &mut self.machines[machine];
         own.set_clock(self.now_ns);
         let Some(node) = own.node_mut() else { return Ok(()) };
-        let rebuilding = is_rebuilding(node.core(0).see_replica(0).map(|seen| seen.standing));
+        let shards = self.plan.shards;
+        let rebuilding = |node: &Node| {
+            (0..shards).filter(|shard| is_rebuilding(node.core(0).see_replica(*shard))).count()
+        };
+        let before = rebuilding(node);
         let effects = node.turn(0, began_ns);
-        let after = is_rebuilding(node.core(0).see_replica(0).map(|seen| seen.standing));
-        self.outcome.rebuilds += usize::from(after && !rebuilding);
+        self.outcome.rebuilds += rebuilding(node).saturating_sub(before);
         let took_ns = 1_000 + self.rng.below(10_000);
         for effect in effects {
             self.carry_out(machine, effect, took_ns);
@@ -188,27 +192,39 @@ impl World {
         if let Some(message) = self.unexplained.take() {
             return Err(format!("node {} stopped: {message}", machine + 1));
         }
-        let Some(node) = self.machines[machine].node() else { return Ok(()) };
+        for shard in self.shards() {
+            self.look_at_replica(machine, shard)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_replica(&mut self, machine: usize, shard: u16) -> Result<(), String> {
+        let own = &mut self.machines[machine];
+        let State::Up(node) = &own.state else { return Ok(()) };
         let core = node.core(0);
-        let Some(seen) = core.see_replica(0) else {
+        let Some(seen) = core.see_replica(shard) else {
             return Err("a node of a cluster without a replica".into());
         };
         self.outcome.terms = self.outcome.terms.max(seen.term.0);
+        let place = usize::from(shard);
+        self.outcome.voids += u64::from(seen.voids > 0 && own.voids[place] != seen.voids);
+        own.voids[place] = seen.voids;
         if seen.role == Role::Leader {
-            let leader = *self.leaders.entry(seen.term.0).or_insert(machine);
+            let leader = *self.leaders.entry((shard, seen.term.0)).or_insert(machine);
             if leader != machine {
                 return Err(format!("nodes {} and {} lead: {seen:?}", leader + 1, machine + 1));
             }
         }
-        let now_at = (self.machines[machine].start, seen.applied.0);
-        if self.machines[machine].compared != now_at
-            && let Some((index, digest)) = core.see_memory(0)
+        let now_at = (own.start, seen.applied.0);
+        if own.compared[place] != now_at
+            && let Some((index, digest)) = core.see_memory(shard)
         {
-            self.machines[machine].compared = now_at;
-            let known = *self.digests.entry(index.0).or_insert(digest);
+            own.compared[place] = now_at;
+            let known = *self.digests.entry((shard, index.0)).or_insert(digest);
             if known != digest {
                 return Err(format!(
-                    "node {} has {digest} as of entry {}, another had {known}: {seen:?}",
+                    "node {} has {digest} of shard {shard} as of entry {}, another had {known}: \
+                     {seen:?}",
                     machine + 1,
                     index.0
                 ));
@@ -218,6 +234,6 @@ impl World {
     }
 }
 
-fn is_rebuilding(standing: Option<Standing>) -> bool {
-    matches!(standing, Some(Standing::Rebuilding { .. }))
+fn is_rebuilding(seen: Option<Seen>) -> bool {
+    seen.is_some_and(|seen| matches!(seen.standing, Standing::Rebuilding { .. }))
 }

@@ -7,6 +7,7 @@ use std::fmt;
 pub struct Plan {
     pub seed: u64,
     pub nodes: u64,
+    pub shards: u16,
     pub clients: usize,
     pub operations: usize,
     /// Nothing goes wrong but this, which then is frequent.
@@ -61,6 +62,8 @@ pub struct Outcome {
     pub terms: u64,
     pub checkpoints: usize,
     pub rebuilds: usize,
+    /// Entries from one on were voided, as seen by a node.
+    pub voids: u64,
     /// Checkpoints that came from other nodes, to those that were up at the end, since their start.
     pub received: u64,
     pub virtual_ns: u64,
@@ -84,6 +87,7 @@ impl Outcome {
         self.terms += other.terms;
         self.checkpoints += other.checkpoints;
         self.rebuilds += other.rebuilds;
+        self.voids += other.voids;
         self.received += other.received;
         self.virtual_ns += other.virtual_ns;
     }
@@ -95,7 +99,7 @@ impl fmt::Display for Outcome {
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
              power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
-             connections, {} terms, {} checkpoints, {} rebuilds, {} received, {:.1} s of virtual time",
+             connections, {} terms, {} checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,
@@ -110,6 +114,7 @@ impl fmt::Display for Outcome {
             self.terms,
             self.checkpoints,
             self.rebuilds,
+            self.voids,
             self.received,
             self.virtual_ns as f64 / 1e9
         )

@@ -40,7 +40,14 @@ impl World {
                     own.reads_left -= u64::from(reader && own.reads_left > 0);
                     self.last_value += 1;
                     let writes = if reader { 0 } else { own.writes_percent };
-                    Operation::random(&mut self.rng, self.last_value, writes)
+                    let operation = Operation::random(&mut self.rng, self.last_value, writes);
+                    match operation {
+                        // Followers promise order within a shard, not over several.
+                        Operation::GetPair { key, .. } if reader && self.plan.shards > 1 => {
+                            Operation::Get { key }
+                        }
+                        operation => operation,
+                    }
                 }
             };
             self.ask(client, operation);

@@ -9,7 +9,8 @@ use super::world::run;
 
 fn plan(seed: u64) -> Plan {
     let nodes = if seed.is_multiple_of(4) { 5 } else { 3 };
-    Plan { seed, nodes, clients: 6, operations: 250, only: None }
+    let shards = 1 + (seed % 3) as u16 * 2;
+    Plan { seed, nodes, shards, clients: 6, operations: 250, only: None }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.
@@ -27,7 +28,7 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
-    assert!(sum.received > 0, "{sum}");
+    assert!(sum.received > 0 && sum.voids > 5, "{sum}");
 }
 
 /// Seeds that found something once, with their numbers of nodes: checkpoints on their way while the
@@ -43,7 +44,7 @@ fn seeds_that_once_failed_do_not() {
         (1_795_725_671_235_024_682, 3),
         (1_795_722_704_061_705_589, 5),
     ] {
-        let plan = Plan { seed, nodes, clients: 6, operations: 400, only: None };
+        let plan = Plan { seed, nodes, shards: 1, clients: 6, operations: 400, only: None };
         if let Err(violation) = run(plan) {
             panic!("{plan:?}: {violation}");
         }

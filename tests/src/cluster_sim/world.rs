@@ -100,10 +100,10 @@ pub struct World {
     /// When a write that had been asked for since the faults ceased was answered.
     pub written_ns: Option<u64>,
     pub calm_since_ns: u64,
-    /// Memory as of each entry, wherever it was seen first.
-    pub digests: BTreeMap<u64, Digest>,
-    /// Who led in each term.
-    pub leaders: BTreeMap<u64, usize>,
+    /// Memory as of each entry of each shard, wherever it was seen first.
+    pub digests: BTreeMap<(u16, u64), Digest>,
+    /// Who led each shard in each term.
+    pub leaders: BTreeMap<(u16, u64), usize>,
     /// A node has stopped, and not because of its disk.
     pub unexplained: Option<String>,
     pub outcome: Outcome,
@@ -121,7 +121,7 @@ impl World {
         let count = plan.nodes as usize;
         // In the others a node that was away may need what the logs have no more.
         let roomy = rng.below(3) > 0;
-        let machines = (0..count).map(|number| Machine::new(number, plan.nodes, roomy, &mut rng));
+        let machines = (0..count).map(|number| Machine::new(number, &plan, roomy, &mut rng));
         let machines = machines.collect();
         let clients = (0..plan.clients).map(|_| Client::default()).collect();
         let mood = Mood::random(plan.only, &mut rng);
@@ -238,11 +238,17 @@ impl World {
         Ok(())
     }
 
+    pub fn shards(&self) -> std::ops::Range<u16> {
+        0..self.plan.shards
+    }
+
     /// How the nodes stand.
     pub fn sight(&self) -> String {
         let nodes = self.machines.iter().map(|machine| match machine.node() {
             Some(node) => {
-                format!("\nnode {}: {:?}", machine.number + 1, node.core(0).see_replica(0))
+                let seen = self.shards().filter_map(|shard| node.core(0).see_replica(shard));
+                let seen: String = seen.map(|seen| format!("\n  {seen:?}")).collect();
+                format!("\nnode {}:{seen}", machine.number + 1)
             }
             None => format!("\nnode {}: down", machine.number + 1),
         });

@@ -24,7 +24,7 @@ use server::core::io::{ConnId, Input, Machine, Now, OsError, Output, Port};
 use server::core::message::Message;
 use server::core::storage::StorageOperation;
 use server::dispatch::log_done::LogDone;
-use server::replica::rebuild::RebuildOrder;
+use server::replica::rebuild::{RebuildOrder, Rebuilt};
 use server::startup::checkpoints::LoadPlan;
 use server::startup::identity::Identity;
 use server::startup::rebuild::{apply_logs, load_checkpoint};
@@ -358,7 +358,7 @@ fn load_checkpoints(
 }
 
 /// A shard again from what is on the disk of a node that runs, as the server's job does it.
-fn rebuild(disk: &mut Disk, order: &RebuildOrder) -> Result<Box<Shard>, String> {
+fn rebuild(disk: &mut Disk, order: &RebuildOrder) -> Result<Rebuilt, String> {
     let names = disk.files.list();
     let loaded = load_checkpoint(order, &disk.files, &names).map_err(|error| error.to_string())?;
     let mut logs = Vec::new();

@@ -13,6 +13,7 @@ use replication::release::resolve::Content;
 pub fn describe_content(content: &Content<&[u8]>, shown_bytes_max: usize) -> Vec<String> {
     match content {
         Content::Void { from } => vec![format!("entries from {} on are cut", from.0)],
+        Content::Marker => vec!["what is before is decided, and its leader serves".into()],
         Content::Change { .. } => vec!["a change of the group's members".into()],
         Content::Members { members, installed } => {
             let ids = |nodes: &[NodeId]| {

@@ -195,11 +195,16 @@ impl Printer<'_> {
                 "entry shard {} term {} index {} decided {}: {} bytes{part}",
                 header.shard.0, header.term.0, header.index.0, header.decided.0, header.payload_len
             )?,
-            RecordKind::Void | RecordKind::Change | RecordKind::Members | RecordKind::Base => {
-                let kind = match header.kind {
+            kind @ (RecordKind::Void
+            | RecordKind::Change
+            | RecordKind::Members
+            | RecordKind::Base
+            | RecordKind::Marker) => {
+                let kind = match kind {
                     RecordKind::Void => "void",
                     RecordKind::Change => "change",
                     RecordKind::Members => "members",
+                    RecordKind::Marker => "marker",
                     _ => "base",
                 };
                 let (shard, term, index) = (header.shard.0, header.term.0, header.index.0);

@@ -120,7 +120,7 @@ impl World {
         let mut chance = Chance(seed);
         let members = Members::of_voters((1..=3).map(NodeId));
         let nodes = (1..=NODES).map(|id| {
-            let founding = Base { index: 1, term: 1, members: members.clone() };
+            let founding = Base { index: 1, term: 1, members: members.clone(), ended: None };
             let base = if id <= 3 { founding } else { Base::default() };
             let disk = Disk { base: base.clone(), ..Disk::default() };
             // At most 48 thousandths between two of them.
