@@ -149,10 +149,9 @@ impl Release {
         self.decide(shard);
     }
 
-    /// A leader's entry says that the shard's are decided up to here.
+    /// What is committed of a shard is decided up to here, as its leader says or has found.
     pub fn decide_through(&mut self, shard: ShardId, index: Index) {
         let state = &mut self.shards[usize::from(shard.0)];
-        state.marked = state.marked.max(index);
         let through = index.min(state.committed);
         while let Some(open) = state.undecided.front_mut()
             && open.index <= through
