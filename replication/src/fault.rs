@@ -67,8 +67,6 @@ pub enum Fault {
     ServesAtOnce,
     /// A follower answers reads that did not ask for its own.
     FollowerAnswers,
-    /// A new primary does not look again at what rests on what it voids.
-    TakenOverOnce,
     /// A new primary takes every part that is decided for one that took effect.
     EndForgotten,
     /// A new primary takes what its predecessors left open for whole.
@@ -105,7 +103,7 @@ impl Fault {
         [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 12] = [
+    pub const OF_CLUSTERS: [Fault; 11] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -115,7 +113,6 @@ impl Fault {
         Fault::DecidedAhead,
         Fault::ServesAtOnce,
         Fault::FollowerAnswers,
-        Fault::TakenOverOnce,
         Fault::EndForgotten,
         Fault::OpenTaken,
     ];

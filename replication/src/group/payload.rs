@@ -9,8 +9,8 @@
 //! | 4 | 8 | up to which entry the shard's were decided when this was made, little-endian |
 //! | 12 | | payload, as in a record |
 //!
-//! The first entry of a leader's term is empty, and so is its record's payload. Entries of one index
-//! and term may differ between nodes in what they call decided: each says what its node knew.
+//! The first entry of a leader's term is empty, and so is its record's payload. Entries of one
+//! index and term may differ between nodes in what they call decided: each says what its node knew.
 
 use std::ops::Deref;
 

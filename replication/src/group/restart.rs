@@ -286,7 +286,7 @@ mod tests {
         let mut applied = Vec::new();
         for placed in records {
             restart.take(placed, &mut |_, index, payload: Vec<u8>| {
-                applied.push((index.0, u64::from(payload[1])));
+                applied.push((index.0, payload.get(1).map_or(0, |term| u64::from(*term))));
                 Ok::<(), Contradiction>(())
             })?;
         }
@@ -362,6 +362,23 @@ mod tests {
         records.push(void(1));
         let (applied, start) = restart(0, records).unwrap();
         assert_eq!((applied.as_slice(), start.entries.len()), (&[(1, 1)][..], 4));
+    }
+
+    /// The first entry of a term that has not served, or what is voided; a marker ends that.
+    #[test]
+    fn a_start_knows_where_a_shard_has_ended() {
+        let none = || Content::Entry { transaction: None, payload: Vec::new() };
+        let first = |index, term| record(index, term, index - 1, none());
+        let ended = |records| restart(0, records).unwrap().1.base.ended;
+        let served = || vec![first(1, 1), record(2, 1, 1, Content::Marker), entry(3, 1, 2)];
+        assert_eq!(ended(served()), None);
+        let mut records = served();
+        records.extend([first(4, 2), first(5, 3), entry(6, 3, 5)]);
+        assert_eq!(ended(records), Some(Index(4)));
+        let mut records = served();
+        let void = record(5, 2, 2, Content::Void { from: Index(3) });
+        records.extend([record(4, 2, 2, none()), void, entry(6, 2, 5)]);
+        assert_eq!(ended(records), Some(Index(3)));
     }
 
     #[test]

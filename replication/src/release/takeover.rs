@@ -1,17 +1,17 @@
 //! What becomes of the transactions that the leaders of before left open, once one node leads all
-//! shards: each of its groups has committed an entry of the node's own term, so that what is not in
-//! its logs by now will never be. Pure.
+//! shards: each of its groups has committed an entry of the node's own term, so that what is not
+//! in its logs by now will never be. Pure.
 //!
 //! A transaction of which every part is there takes effect; each shard's log is voided from the
-//! first on of which some part is missing, or is voided (design §9). Nobody can have released any of
-//! that: who decides needs to see all parts, and everything undecided before them.
+//! first on of which some part is missing, or is voided (design §9). Nobody can have released any
+//! of that: who decides needs to see all parts, and everything undecided before them.
 //!
 //! Of what lies at or before a shard's release point nothing is known but that it is decided. Parts
-//! of open transactions that lie there took effect, unless they were voided or never were there: the
-//! entry of that index is of a leader after the one that made the transaction, and none of those has
-//! served, or it would have settled it. So where the first such leader began, or voided, is remembered
-//! until one serves, which it does only once what it voids is committed in every shard, and
-//! checkpoints say it too.
+//! of open transactions that lie there took effect, unless they were voided or never were there:
+//! the entry of that index is of a leader after the one that made the transaction, and none of
+//! those has served, or it would have settled it. So where the first such leader began, or voided,
+//! is remembered until one serves, which it does only once what it voids is committed in every
+//! shard, and checkpoints say it too.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ pub fn find_cuts(logs: &[Log]) -> Vec<Option<Index>> {
             changed |= cut != cuts[place];
             cuts[place] = cut;
         }
-        if !changed || is_planted(Fault::TakenOverOnce) {
+        if !changed {
             break;
         }
     }

@@ -362,6 +362,58 @@ fn a_report_waits_for_what_stands_before_it() {
     assert_eq!(release.point(ShardId(0)), Index(1));
 }
 
+/// A node that has one part of a transaction sees the other only in a checkpoint.
+#[test]
+fn what_a_leader_calls_decided_is_released_and_reported() {
+    let (a, b) = (transaction(1, &[(0, 5), (1, 3)]), transaction(2, &[(1, 5), (2, 2)]));
+    let mut release = Release::new(3);
+    release.resume(ShardId(0), Index(6));
+    release.begin(ShardId(1), Index(3), Arc::clone(&a));
+    release.begin(ShardId(1), Index(5), Arc::clone(&b));
+    release.commit(ShardId(1), Index(6));
+    assert_eq!(release.point(ShardId(1)), Index(2));
+    assert!(!release.lacks_marker(ShardId(1)), "it is not decided");
+    let reports =
+        |release: &mut Release| std::iter::from_fn(|| release.poll_report()).collect::<Vec<_>>();
+    assert_eq!(reports(&mut release), [report(&a, 1, 0)]);
+    release.decide_through(ShardId(1), Index(4));
+    assert_eq!(release.point(ShardId(1)), Index(4));
+    assert_eq!(reports(&mut release), [report(&b, 1, 2)]);
+    // What is not committed is not decided by anybody's word.
+    release.decide_through(ShardId(1), Index(100));
+    assert_eq!(release.point(ShardId(1)), Index(6));
+    assert!(release.lacks_marker(ShardId(1)));
+    release.note_marked(ShardId(1), Index(6));
+    assert!(!release.lacks_marker(ShardId(1)));
+}
+
+#[test]
+fn what_is_voided_is_decided_and_ends_the_shard() {
+    let a = transaction(1, &[(0, 5), (1, 3)]);
+    let mut release = Release::new(2);
+    release.resume(ShardId(1), Index(2));
+    release.begin(ShardId(1), Index(3), Arc::clone(&a));
+    release.commit(ShardId(1), Index(4));
+    release.note_ended(ShardId(1), Index(4));
+    let log = release.log(ShardId(1), Index(4));
+    assert_eq!((log.point, log.ended, log.open.len()), (Index(2), Some(Index(4)), 1));
+    assert_eq!(
+        takeover::find_cuts(&[release.log(ShardId(0), Index(4)), log]),
+        [None, Some(Index(3))]
+    );
+    release.void(ShardId(1), Index(3), Index(5));
+    release.note_ended(ShardId(1), Index(3));
+    release.commit(ShardId(1), Index(5));
+    assert_eq!(release.point(ShardId(1)), Index(5));
+    assert_eq!(release.ended(ShardId(1)), Some(Index(3)));
+    release.note_served(ShardId(1));
+    assert_eq!(release.ended(ShardId(1)), None);
+    // A shard alone is part of no transaction.
+    let mut alone = Release::new(1);
+    alone.note_ended(ShardId(0), Index(1));
+    assert_eq!(alone.ended(ShardId(0)), None);
+}
+
 fn entry(shard: u16, index: u64, decided: u64, tx: Option<&Transaction>) -> Placed<u64> {
     let content = Content::Entry { transaction: tx.cloned(), payload: index };
     let (shard, index) = (ShardId(shard), Index(index));

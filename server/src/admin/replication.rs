@@ -16,21 +16,37 @@ struct Other {
     node: NodeId,
     address: SocketAddr,
     linked: bool,
-    /// Up to which entry it is known to have everything; only a leader knows.
+    /// How many entries it is known to have, of all shards; only a leader knows.
     matched: u64,
 }
 
+/// How far all shards are together, in entries.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    last: u64,
+    committed: u64,
+    applied: u64,
+}
+
 impl Core {
-    /// The first group of this core: a node of a cluster has one core and one shard.
+    /// Of the first shard: who leads it leads all, or will soon.
     fn first_replica(&self) -> Option<&Replica> {
         self.replicas.iter().next().map(|(_, replica)| replica)
     }
 
-    fn others(&self, replica: &Replica) -> Vec<Other> {
+    fn progress(&self) -> Progress {
+        self.replicas.iter().fold(Progress::default(), |sum, (_, replica)| Progress {
+            last: sum.last + replica.group.last().0,
+            committed: sum.committed + replica.group.committed().0,
+            applied: sum.applied + replica.applied.0,
+        })
+    }
+
+    fn others(&self) -> Vec<Other> {
         let nodes = self.config.cluster.as_ref().map(|cluster| cluster.others());
         let matched = |node| {
-            let mut progress = replica.group.progress();
-            progress.find(|(id, _)| *id == node).map_or(0, |(_, index)| index.0)
+            let progress = self.replicas.iter().flat_map(|(_, replica)| replica.group.progress());
+            progress.filter(|(id, _)| *id == node).map(|(_, index)| index.0).sum()
         };
         let other = |(node, address)| {
             let linked = self.links.is_linked(node);
@@ -44,38 +60,32 @@ impl Core {
     }
 
     pub(super) fn info_replication(&self) -> String {
-        let Some(replica) = self.first_replica() else {
+        let Some(first) = self.first_replica() else {
             return "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into();
         };
-        let others = self.others(replica);
+        let (others, progress) = (self.others(), self.progress());
         let mut text = match self.leads() {
             true => info_leader(&others),
-            false => info_follower(&others, replica.group.leader(), replica.applied.0),
-        };
-        let group = &replica.group;
-        let standing = match replica.standing {
-            Standing::Following => "following",
-            Standing::Elected { .. } => "elected",
-            Standing::Serving { .. } => "serving",
-            Standing::Rebuilding { .. } => "rebuilding",
+            false => info_follower(&others, first.group.leader(), progress.applied),
         };
         text += &format!(
-            "master_repl_offset:{}\r\nquoring_node:{}\r\nquoring_leader:{}\r\nquoring_standing:\
-             {standing}\r\nquoring_term:{}\r\nquoring_last_entry:{}\r\nquoring_committed:{}\r\n\
-             quoring_applied:{}\r\n",
-            group.committed().0,
+            "master_repl_offset:{}\r\nquoring_node:{}\r\nquoring_leader:{}\r\n\
+             quoring_last_entry:{}\r\nquoring_committed:{}\r\nquoring_applied:{}\r\n",
+            progress.committed,
             self.node.node,
-            group.leader().map_or(0, |node| node.0),
-            group.term().0,
-            group.last().0,
-            group.committed().0,
-            replica.applied.0,
+            first.group.leader().map_or(0, |node| node.0),
+            progress.last,
+            progress.committed,
+            progress.applied,
         );
+        for (shard, replica) in self.replicas.iter() {
+            text += &info_shard(shard, replica);
+        }
         for (place, other) in others.iter().enumerate() {
             let link = if other.linked { "up" } else { "down" };
             text += &format!("quoring_peer{place}:node={},link={link}", other.node.0);
             if self.leads() {
-                let behind = group.last().0.saturating_sub(other.matched);
+                let behind = progress.last.saturating_sub(other.matched);
                 text += &format!(",matched={},behind={behind}", other.matched);
             }
             text += "\r\n";
@@ -85,17 +95,17 @@ impl Core {
 
     /// ROLE.
     pub(super) fn role(&self, reply: &mut Reply<'_>, sum: &Snapshot) {
-        let Some(replica) = self.first_replica() else {
+        let Some(first) = self.first_replica() else {
             reply.array(3);
             reply.bulk(b"master");
             reply.integer(sum.log_records as i64);
             return reply.array(0);
         };
-        let others = self.others(replica);
+        let (others, progress) = (self.others(), self.progress());
         if self.leads() {
             reply.array(3);
             reply.bulk(b"master");
-            reply.integer(replica.group.committed().0 as i64);
+            reply.integer(progress.committed as i64);
             let linked: Vec<&Other> = others.iter().filter(|other| other.linked).collect();
             reply.array(linked.len());
             for other in linked {
@@ -106,15 +116,34 @@ impl Core {
             }
             return;
         }
-        let leader = others.iter().find(|other| Some(other.node) == replica.group.leader());
+        let leader = others.iter().find(|other| Some(other.node) == first.group.leader());
         reply.array(5);
         reply.bulk(b"slave");
         reply.bulk(leader.map_or(String::new(), |o| o.address.ip().to_string()).as_bytes());
         reply.integer(leader.map_or(0, |other| i64::from(other.address.port())));
         let state = if leader.is_some() { "connected" } else { "connect" };
         reply.bulk(state.as_bytes());
-        reply.integer(replica.applied.0 as i64);
+        reply.integer(progress.applied as i64);
     }
+}
+
+fn info_shard(shard: u16, replica: &Replica) -> String {
+    let group = &replica.group;
+    let standing = match replica.standing {
+        Standing::Following => "following",
+        Standing::Elected { .. } => "elected",
+        Standing::Serving { .. } => "serving",
+        Standing::Rebuilding { .. } => "rebuilding",
+    };
+    format!(
+        "quoring_shard{shard}:leader={},term={},standing={standing},last={},committed={},applied={}\
+         \r\n",
+        group.leader().map_or(0, |node| node.0),
+        group.term().0,
+        group.last().0,
+        group.committed().0,
+        replica.applied.0,
+    )
 }
 
 fn info_leader(others: &[Other]) -> String {

@@ -164,8 +164,7 @@ pub struct CoreStart {
 
 impl Core {
     pub fn new(mut start: CoreStart) -> Core {
-        let release = release_points(&start);
-        let replicas = replicas_of(&mut start);
+        let (release, replicas) = (release_points(&start), replicas_of(&mut start));
         let links = links_of(&start);
         let shards = hold(start.shard_count, start.hasher, start.shards);
         let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);

@@ -107,7 +107,9 @@ impl Core {
             Content::Void { from } if from > self.release.point(shard) => {
                 self.release.void(shard, from, entry.index);
                 replica.voids += 1;
-                while let Some(last) = replica.pending.pop_back_if(|last| last.index >= from) {
+                while replica.pending.back().is_some_and(|last| last.index >= from)
+                    && let Some(last) = replica.pending.pop_back()
+                {
                     replica.pending_bytes -= bytes_of(&last);
                 }
             }

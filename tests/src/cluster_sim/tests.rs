@@ -28,23 +28,45 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
-    assert!(sum.received > 0 && sum.voids > 5, "{sum}");
+    assert!(sum.received > 0, "{sum}");
 }
 
-/// Seeds that found something once, with their numbers of nodes: checkpoints on their way while the
-/// leader is not yet serving, the receiver starts again, another one begins, two files have one
-/// index, the receiver has come further by itself; a rebuild beside one.
+/// Rare: a new primary finds transactions of which the one before had brought only some parts to a
+/// majority.
+#[test]
+fn what_a_lost_primary_left_half_done_is_voided() {
+    for seed in [17, 56, 66, 192] {
+        let plan = Plan { seed, nodes: 3, shards: 3, clients: 6, operations: 250, only: None };
+        match run(plan) {
+            Ok(outcome) => assert!(outcome.voids > 0, "{plan:?}: {outcome}"),
+            Err(violation) => panic!("{plan:?}: {violation}"),
+        }
+    }
+}
+
+/// Seeds that found something once, with their numbers of nodes and shards: checkpoints on their
+/// way while the leader is not yet serving, the receiver starts again, another one begins, two
+/// files have one index, the receiver has come further by itself; a rebuild beside one. With several
+/// shards: a leader's first entry where a part of a transaction had been, a marker that takes an
+/// index, a follower that is full and waits for a marker, a checkpoint that hides where a shard has
+/// ended, a shard whose leader may send no checkpoint, a marker that never comes.
 #[test]
 fn seeds_that_once_failed_do_not() {
-    for (seed, nodes) in [
-        (1_795_721_701_768_319_593, 3),
-        (1_795_722_040_673_000_958, 3),
-        (1_795_722_332_491_445_031, 3),
-        (1_795_722_695_136_215_134, 3),
-        (1_795_725_671_235_024_682, 3),
-        (1_795_722_704_061_705_589, 5),
+    for (seed, nodes, shards) in [
+        (1_795_721_701_768_319_593, 3, 1),
+        (1_795_722_040_673_000_958, 3, 1),
+        (1_795_722_332_491_445_031, 3, 1),
+        (1_795_722_695_136_215_134, 3, 1),
+        (1_795_725_671_235_024_682, 3, 1),
+        (1_795_722_704_061_705_589, 5, 1),
+        (1_795_734_547_331_325_277, 3, 3),
+        (1_795_734_831_447_655_343, 3, 3),
+        (1_795_734_978_638_599_780, 3, 3),
+        (1_795_735_154_311_254_837, 3, 3),
+        (1_795_735_155_544_724_684, 3, 5),
+        (1_795_735_896_866_646_710, 3, 5),
     ] {
-        let plan = Plan { seed, nodes, shards: 1, clients: 6, operations: 400, only: None };
+        let plan = Plan { seed, nodes, shards, clients: 6, operations: 400, only: None };
         if let Err(violation) = run(plan) {
             panic!("{plan:?}: {violation}");
         }

@@ -42,6 +42,8 @@ impl Cluster {
         let arguments = [
             "--cores",
             "1",
+            "--shards",
+            "4",
             "--cluster-token",
             "the secret of a test",
             "--node",

@@ -12,6 +12,7 @@ pub const CONFIG: GroupConfig = GroupConfig {
     tick_ns: TICK_NS,
     heartbeat_ticks: 2,
     election_ticks: 10,
+    patience_ticks: 0,
     message_bytes_max: 4096,
     messages_in_flight_max: 8,
     uncommitted_bytes_max: 1 << 16,
