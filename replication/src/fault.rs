@@ -99,8 +99,9 @@ impl Fault {
         [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 9] = [
+    pub const OF_CLUSTERS: [Fault; 10] = [
         Fault::GroupAnswersBeforeSync,
+        Fault::LeaseKept,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
         Fault::RepliesUnleased,

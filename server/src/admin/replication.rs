@@ -45,7 +45,9 @@ impl Core {
 
     pub(super) fn info_replication(&self) -> String {
         let Some(replica) = self.first_replica() else {
-            return "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into();
+            return "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\
+                    master_failover_state:no-failover\r\n"
+                .into();
         };
         let others = self.others(replica);
         let mut text = match self.leads() {
@@ -60,9 +62,11 @@ impl Core {
             Standing::Rebuilding { .. } => "rebuilding",
         };
         text += &format!(
-            "master_repl_offset:{}\r\nquoring_node:{}\r\nquoring_leader:{}\r\nquoring_standing:\
+            "master_failover_state:{}\r\nquoring_last_failover:{}\r\nmaster_repl_offset:{}\r\nquoring_node:{}\r\nquoring_leader:{}\r\nquoring_standing:\
              {standing}\r\nquoring_term:{}\r\nquoring_last_entry:{}\r\nquoring_committed:{}\r\n\
              quoring_applied:{}\r\n",
+            self.handover.state(),
+            self.handover.last(),
             group.committed().0,
             self.node.node,
             group.leader().map_or(0, |node| node.0),

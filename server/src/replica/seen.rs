@@ -20,6 +20,10 @@ pub struct Seen {
     pub standing: Standing,
     /// Checkpoints that came from other nodes since the start.
     pub checkpoints_received: u64,
+    /// Hand-overs of the lead that went well since the start, and whether one is under way that has
+    /// ended the lease.
+    pub hand_overs: u64,
+    pub hands_over: bool,
 }
 
 impl Core {
@@ -35,6 +39,8 @@ impl Core {
             applied: replica.applied,
             standing: replica.standing,
             checkpoints_received: self.checkpoints.stats.received,
+            hand_overs: self.handover.done_count,
+            hands_over: self.handover.awaits_leader(),
         })
     }
 

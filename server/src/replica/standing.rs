@@ -85,6 +85,7 @@ impl Core {
         self.replicas.set_executing(shard.0, true);
         replica.refused = false;
         self.follow_index(shard, replica);
+        replica.group.seek_lease(self.now.mono_ns);
         let (core, shard, node) = (self.id, shard.0, self.node.node);
         tracing::info!(core, shard, node, term = term.0, "this node leads");
     }
@@ -99,29 +100,30 @@ impl Core {
     }
 
     /// Its clients do not know what became of their writes, and what they would read may never
-    /// have been: all go. They come back to who leads now.
+    /// have been: all go. They come back to who leads now. After a hand-over neither is so.
     fn stop_serving(&mut self, shard: ShardId, replica: &mut Replica) {
         let point = self.release.point(shard);
         replica.applied = point;
         replica.refused = false;
         self.replicas.set_executing(shard.0, false);
-        let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
-        all.into_iter().for_each(|conn| self.close_connection(conn));
-        self.gate.forget_all();
-        self.touched.retain(|touched| *touched != shard.0);
-        self.release.reset(shard, point);
         let place = usize::from(shard.0);
         let dirty = self
             .shards
             .get(place)
             .is_none_or(|held| held.open_index() > point.0 + 1 || !held.effects.is_empty());
-        tracing::warn!(
-            core = self.id,
-            shard = shard.0,
-            term = replica.group.term().0,
-            dirty,
-            "this node leads no more; its clients are closed"
-        );
+        let planned = self.handover.awaits_leader() && !dirty;
+        let (core, term) = (self.id, replica.group.term().0);
+        if planned {
+            self.end_waits_of_leader();
+        } else {
+            let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
+            all.into_iter().for_each(|conn| self.close_connection(conn));
+            let gone = "this node leads no more; its clients are closed";
+            tracing::warn!(core, shard = shard.0, term, dirty, "{gone}");
+        }
+        self.gate.forget_all();
+        self.touched.retain(|touched| *touched != shard.0);
+        self.release.reset(shard, point);
         if !dirty || is_planted(Fault::EffectsKept) {
             replica.standing = Standing::Following;
             return;

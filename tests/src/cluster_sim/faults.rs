@@ -4,6 +4,7 @@ use engine::rng::Rng;
 
 use super::plan::Trouble;
 use super::world::{Event, World};
+use crate::sim::node::Waiting;
 
 /// How bad a run is.
 pub struct Mood {
@@ -54,11 +55,17 @@ impl World {
             Trouble::Disk => self.hurt_disk(machine),
             Trouble::Connections => self.hurt_wires(),
             Trouble::Isolation => self.isolate(machine),
+            Trouble::Stop => self.add(machine, Waiting::Shutdown),
+            Trouble::Failover => self.add(machine, Waiting::Failover),
+            Trouble::FailoverDeaf => {
+                self.machines[machine].deaf_when_handing_over = true;
+                self.add(machine, Waiting::Failover);
+            }
         }
         Ok(())
     }
 
-    fn back_ns(&mut self) -> u64 {
+    pub fn back_ns(&mut self) -> u64 {
         // Soon enough for a lease to hold that it has helped to.
         let most_ns = if self.rng.below(2) == 0 { 10_000_000 } else { 2_000_000_000 };
         self.rng.below(most_ns)
@@ -122,6 +129,12 @@ impl World {
         self.cut(cut.collect());
     }
 
+    /// It hears the others no more.
+    pub fn deafen(&mut self, machine: usize) {
+        let others = (0..self.machines.len()).filter(|other| *other != machine);
+        self.cut(others.map(|other| (other, machine)).collect());
+    }
+
     fn cut(&mut self, pairs: Vec<(usize, usize)>) {
         self.outcome.partitions += 1;
         let shown: Vec<_> = pairs.iter().map(|(from, to)| (from + 1, to + 1)).collect();
@@ -180,6 +193,7 @@ impl World {
             machine.disk_full_until_ns = 0;
             machine.disk_slow_until_ns = 0;
             machine.stops_in_turn_ns = 0;
+            machine.deaf_when_handing_over = false;
         }
         for wire in self.wires.ids() {
             self.unstall(wire)?;

@@ -47,6 +47,8 @@ pub struct Machine {
     /// Its next turn stops for so long, after it has read the clock.
     pub stops_in_turn_ns: u64,
     pub in_turn: bool,
+    /// It is to be cut off from what others say once it hands over.
+    pub deaf_when_handing_over: bool,
     /// Memory as of this entry, in this start, was compared with the others'.
     pub compared: (u32, u64),
     pub disk_slow_until_ns: u64,
@@ -88,6 +90,7 @@ impl Machine {
             paused_until_ns: 0,
             stops_in_turn_ns: 0,
             in_turn: false,
+            deaf_when_handing_over: false,
             compared: (0, 0),
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
@@ -161,6 +164,7 @@ impl Machine {
         self.state = State::Down(Box::new(disk));
         self.paused_until_ns = 0;
         self.stops_in_turn_ns = 0;
+        self.deaf_when_handing_over = false;
         self.disk_fails = false;
     }
 

@@ -105,15 +105,27 @@ impl World {
         let own = &mut self.machines[machine];
         own.set_clock(self.now_ns);
         let Some(node) = own.node_mut() else { return Ok(()) };
-        let rebuilding = is_rebuilding(node.core(0).see_replica(0).map(|seen| seen.standing));
+        let Some(before) = node.core(0).see_replica(0) else { return Ok(()) };
         let effects = node.turn(0, began_ns);
-        let after = is_rebuilding(node.core(0).see_replica(0).map(|seen| seen.standing));
-        self.outcome.rebuilds += usize::from(after && !rebuilding);
+        let Some(after) = node.core(0).see_replica(0) else { return Ok(()) };
+        let (rebuilding, stopped) = (is_rebuilding(before.standing), node.has_stopped());
+        self.outcome.rebuilds += usize::from(is_rebuilding(after.standing) && !rebuilding);
+        self.outcome.hand_overs += after.hand_overs - before.hand_overs;
         let took_ns = 1_000 + self.rng.below(10_000);
         for effect in effects {
             self.carry_out(machine, effect, took_ns);
         }
-        self.look_at(machine)
+        if after.hands_over && std::mem::take(&mut self.machines[machine].deaf_when_handing_over) {
+            self.deafen(machine);
+        }
+        self.look_at(machine)?;
+        if stopped {
+            self.history.note(self.now_ns, || format!("node {} has stopped", machine + 1));
+            self.outcome.stops += 1;
+            let back_ns = self.back_ns();
+            self.stop(machine, false, back_ns);
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, machine: usize, effect: Effect, took_ns: u64) {
@@ -218,6 +230,6 @@ impl World {
     }
 }
 
-fn is_rebuilding(standing: Option<Standing>) -> bool {
-    matches!(standing, Some(Standing::Rebuilding { .. }))
+fn is_rebuilding(standing: Standing) -> bool {
+    matches!(standing, Standing::Rebuilding { .. })
 }

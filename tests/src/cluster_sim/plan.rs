@@ -27,10 +27,15 @@ pub enum Trouble {
     Disk,
     Connections,
     Isolation,
+    /// SIGTERM; it comes back.
+    Stop,
+    Failover,
+    /// FAILOVER, and the leader hears nothing from when it has given up its lease.
+    FailoverDeaf,
 }
 
 impl Trouble {
-    pub const ALL: [Trouble; 10] = [
+    pub const ALL: [Trouble; 13] = [
         Trouble::Kill,
         Trouble::PowerCut,
         Trouble::PowerCutOfAll,
@@ -41,6 +46,9 @@ impl Trouble {
         Trouble::Disk,
         Trouble::Connections,
         Trouble::Isolation,
+        Trouble::Stop,
+        Trouble::Failover,
+        Trouble::FailoverDeaf,
     ];
 }
 
@@ -52,6 +60,12 @@ pub struct Outcome {
     /// Reads that followers answered.
     pub follower_reads: usize,
     pub kills: usize,
+    /// Ended in good order by SIGTERM.
+    pub stops: usize,
+    /// Planned hand-overs after which another node led.
+    pub hand_overs: u64,
+    /// Operations of which clients know nothing because a node closed their connection.
+    pub cut_off: usize,
     pub power_cuts: usize,
     pub disk_failures: usize,
     pub pauses: usize,
@@ -75,6 +89,9 @@ impl Outcome {
         self.unknown += other.unknown;
         self.follower_reads += other.follower_reads;
         self.kills += other.kills;
+        self.stops += other.stops;
+        self.hand_overs += other.hand_overs;
+        self.cut_off += other.cut_off;
         self.power_cuts += other.power_cuts;
         self.disk_failures += other.disk_failures;
         self.pauses += other.pauses;
@@ -94,13 +111,16 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
+             stops, {} hand-overs, {} operations cut off, {} power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
              connections, {} terms, {} checkpoints, {} rebuilds, {} received, {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,
             self.follower_reads,
             self.kills,
+            self.stops,
+            self.hand_overs,
+            self.cut_off,
             self.power_cuts,
             self.disk_failures,
             self.disks_full,

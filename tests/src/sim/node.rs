@@ -24,6 +24,7 @@ use server::core::io::{ConnId, Input, Machine, Now, OsError, Output, Port};
 use server::core::message::Message;
 use server::core::storage::StorageOperation;
 use server::dispatch::log_done::LogDone;
+use server::replica::handover::FailoverOrder;
 use server::replica::rebuild::RebuildOrder;
 use server::startup::checkpoints::LoadPlan;
 use server::startup::identity::Identity;
@@ -82,6 +83,7 @@ pub enum Waiting {
     Connected(u64, Result<ConnId, OsError>),
     Log(LogDone),
     Shutdown,
+    Failover,
 }
 
 /// What a turn asks of the world.
@@ -391,6 +393,9 @@ fn log_done(disk: &mut Disk, ended: UnderWay, result: Result<(), OsError>) -> Lo
 
 fn deliver(core: &mut Core, input: Waiting) {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    if let Waiting::Failover = input {
+        return core.obey_failover(FailoverOrder::Begin { to: None, sync_ns_max: None });
+    }
     core.on_input(match &input {
         Waiting::Accepted(conn) => {
             Input::Accepted { conn: *conn, port: Port::Client, peer: address, local: address }
@@ -405,7 +410,7 @@ fn deliver(core: &mut Core, input: Waiting) {
         }
         Waiting::SendFailed(conn) => Input::SendFailed { conn: *conn, error: OsError(EPIPE) },
         Waiting::Shutdown => Input::Shutdown,
-        Waiting::Sent(..) | Waiting::Log(_) => {
+        Waiting::Sent(..) | Waiting::Log(_) | Waiting::Failover => {
             return core.on_input(match input {
                 Waiting::Sent(conn, buffer) => Input::Sent { conn, buffer },
                 Waiting::Log(done) => Input::Log(done),
