@@ -65,6 +65,8 @@ pub enum Fault {
     DecidedAhead,
     /// A new leader serves before it has applied everything before its term.
     ServesAtOnce,
+    /// A node that comes with another data directory is taken for the one that it was.
+    DirectoriesUnchecked,
     /// A follower answers reads that did not ask for its own.
     FollowerAnswers,
 }
@@ -99,7 +101,7 @@ impl Fault {
         [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 10] = [
+    pub const OF_CLUSTERS: [Fault; 11] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseKept,
         Fault::LeaseForEver,
@@ -110,6 +112,7 @@ impl Fault {
         Fault::DecidedAhead,
         Fault::ServesAtOnce,
         Fault::FollowerAnswers,
+        Fault::DirectoriesUnchecked,
     ];
 }
 

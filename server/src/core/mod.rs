@@ -293,7 +293,8 @@ fn links_of(start: &CoreStart) -> Links {
         shard_count: start.shard_count,
     };
     // Not the numbers that commands get.
-    let mut links = Links::new(place, start.incarnation, !start.seed);
+    let known = start.host.acquaintances();
+    let mut links = Links::new(place, known, start.incarnation, !start.seed);
     if let Some(cluster) = &start.config.cluster {
         links.set_peers(&cluster.others());
     }

@@ -2,6 +2,7 @@
 
 use engine::rng::Rng;
 
+use super::machine::Machine;
 use super::plan::Trouble;
 use super::world::{Event, World};
 use crate::sim::node::Waiting;
@@ -57,6 +58,7 @@ impl World {
             Trouble::Isolation => self.isolate(machine),
             Trouble::Stop => self.add(machine, Waiting::Shutdown),
             Trouble::Failover => self.add(machine, Waiting::Failover),
+            Trouble::Wipe => self.wipe(machine),
             Trouble::FailoverDeaf => {
                 self.machines[machine].deaf_when_handing_over = true;
                 self.add(machine, Waiting::Failover);
@@ -81,6 +83,31 @@ impl World {
         self.outcome.power_cuts += usize::from(self.machines[machine].is_up());
         let back_ns = self.back_ns();
         self.stop(machine, true, back_ns);
+    }
+
+    /// One at a time: a majority without its directories has lost what there was. None that has not
+    /// met the others yet: it has promised them nothing.
+    fn wipe(&mut self, machine: usize) {
+        let others = self.machines.iter().filter(|other| other.number != machine);
+        let met = others.into_iter().all(|other| other.has_met(machine));
+        if !self.machines[machine].is_up() || self.machines.iter().any(Machine::is_wiped) || !met {
+            return;
+        }
+        self.outcome.wipes += 1;
+        let back_ns = self.back_ns();
+        self.stop(machine, true, back_ns);
+        self.machines[machine].wipe(&mut self.rng);
+        let delay_ns = back_ns + self.rng.below(3_000_000_000);
+        self.after(delay_ns, Event::Restore { machine });
+    }
+
+    /// The directory of a node that was wiped is there again.
+    pub fn restore(&mut self, machine: usize) {
+        let back_ns = self.back_ns();
+        // It may be about to start, with which directory ever is there then.
+        self.stop(machine, false, back_ns);
+        self.machines[machine].restore();
+        self.history.note(self.now_ns, || format!("node {} has its directory again", machine + 1));
     }
 
     fn cut_all_power(&mut self) {

@@ -32,10 +32,12 @@ pub enum Trouble {
     Failover,
     /// FAILOVER, and the leader hears nothing from when it has given up its lease.
     FailoverDeaf,
+    /// A node starts with an empty directory under its old number, until its own is found again.
+    Wipe,
 }
 
 impl Trouble {
-    pub const ALL: [Trouble; 13] = [
+    pub const ALL: [Trouble; 14] = [
         Trouble::Kill,
         Trouble::PowerCut,
         Trouble::PowerCutOfAll,
@@ -49,6 +51,7 @@ impl Trouble {
         Trouble::Stop,
         Trouble::Failover,
         Trouble::FailoverDeaf,
+        Trouble::Wipe,
     ];
 }
 
@@ -60,6 +63,8 @@ pub struct Outcome {
     /// Reads that followers answered.
     pub follower_reads: usize,
     pub kills: usize,
+    /// Starts with an empty directory.
+    pub wipes: usize,
     /// Ended in good order by SIGTERM.
     pub stops: usize,
     /// Planned hand-overs after which another node led.
@@ -89,6 +94,7 @@ impl Outcome {
         self.unknown += other.unknown;
         self.follower_reads += other.follower_reads;
         self.kills += other.kills;
+        self.wipes += other.wipes;
         self.stops += other.stops;
         self.hand_overs += other.hand_overs;
         self.cut_off += other.cut_off;
@@ -111,7 +117,7 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             stops, {} hand-overs, {} operations cut off, {} power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
+             stops, {} hand-overs, {} operations cut off, {} wiped, {} power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
              connections, {} terms, {} checkpoints, {} rebuilds, {} received, {:.1} s of virtual time",
             self.done,
             self.refused,
@@ -121,6 +127,7 @@ impl fmt::Display for Outcome {
             self.stops,
             self.hand_overs,
             self.cut_off,
+            self.wipes,
             self.power_cuts,
             self.disk_failures,
             self.disks_full,

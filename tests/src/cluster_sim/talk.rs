@@ -61,8 +61,14 @@ impl World {
         let own = &mut self.clients[client];
         let (connection, stale, machine) = (own.connection, own.reader, own.machine);
         let Some(wire) = own.wire else { return };
-        let record =
-            Record { operation, asked_ns: now_ns, connection, stale, cut: false, ending: Ending::Unknown };
+        let record = Record {
+            operation,
+            asked_ns: now_ns,
+            connection,
+            stale,
+            cut: false,
+            ending: Ending::Unknown,
+        };
         let record = self.history.ask(record);
         own.asked.push_back(Asked {
             record: Some(record),

@@ -67,6 +67,16 @@ impl Cluster {
         self.servers[place].take().context("it is down already")?.stop()
     }
 
+    /// Gives a node that is down an empty directory; returns the one that it had.
+    pub fn wipe(&mut self, place: usize) -> Result<TempDir> {
+        Ok(std::mem::replace(&mut self.directories[place], tempfile::tempdir()?))
+    }
+
+    /// Gives a node that is down the directory back that it had.
+    pub fn put_back(&mut self, place: usize, directory: TempDir) {
+        self.directories[place] = directory;
+    }
+
     /// Where clients reach the nodes that are up.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().flatten().map(Server::address).collect()
