@@ -65,6 +65,8 @@ pub enum Fault {
     DecidedAhead,
     /// A new leader serves before it has applied everything before its term.
     ServesAtOnce,
+    /// A node that comes with another data directory is taken for the one that it was.
+    DirectoriesUnchecked,
     /// A follower answers reads that did not ask for its own.
     FollowerAnswers,
     /// A new primary takes every part that is decided for one that took effect.
@@ -103,8 +105,9 @@ impl Fault {
         [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 11] = [
+    pub const OF_CLUSTERS: [Fault; 13] = [
         Fault::GroupAnswersBeforeSync,
+        Fault::LeaseKept,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
         Fault::RepliesUnleased,
@@ -115,6 +118,7 @@ impl Fault {
         Fault::FollowerAnswers,
         Fault::EndForgotten,
         Fault::OpenTaken,
+        Fault::DirectoriesUnchecked,
     ];
 }
 

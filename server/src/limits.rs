@@ -181,6 +181,25 @@ pub const GROUP_TICK_NS: u64 = 20_000_000;
 pub const GROUP_HEARTBEAT_TICKS: usize = 2;
 pub const GROUP_ELECTION_TICKS: usize = 15;
 
+/// Entries that a follower may lack when its leader begins to hand over: it gets them within
+/// milliseconds, in which clients wait.
+pub const HANDOVER_CLOSE_ENTRIES: u64 = 1000;
+
+/// How long a leader that is to hand over waits for a follower to come so close, unless FAILOVER says
+/// otherwise. It serves its clients meanwhile.
+pub const HANDOVER_SYNC_NS_MAX: u64 = 5_000_000_000;
+
+/// How long clients wait until what was executed is committed and its replies are out; and until
+/// another node leads, or this one again: some round trips and writes to disks, at most an election
+/// timeout.
+pub const HANDOVER_DRAIN_NS_MAX: u64 = 1_000_000_000;
+pub const HANDOVER_TRANSFER_NS_MAX: u64 = GROUP_TICK_NS * GROUP_ELECTION_TICKS as u64;
+
+/// A node that has handed over in order to stop goes on telling clients that it follows until none
+/// has asked anything for the one time, or for the other at most.
+pub const HANDOVER_QUIET_NS: u64 = 20_000_000;
+pub const HANDOVER_LINGER_NS_MAX: u64 = 500_000_000;
+
 /// Entries in one message of a group, and such messages under way to one node: together what a
 /// follower may be behind before its leader waits for it.
 pub const GROUP_MESSAGE_BYTES_MAX: u64 = 1 << 20;

@@ -31,6 +31,7 @@ pub enum ServerCommand {
     Discard,
     Echo,
     Exec,
+    Failover,
     Hello,
     /// HELP of any container.
     Help,

@@ -12,6 +12,7 @@
 //! - [`lease`]: until when a leader may answer reads alone.
 //! - [`payload`]: what an entry's bytes say, and how it stands in the core's log.
 //! - [`restart`]: what a node's logs have of its groups.
+//! - `handover`: the lead goes to another node.
 //! - `chance`: election timeouts. `changes`: of members.
 //! - `storage`: what the crate reads of the log.
 //! - [`work`]: what a group is started with, and what it asks for.
@@ -19,6 +20,7 @@
 mod chance;
 mod changes;
 pub mod entry;
+mod handover;
 mod lease;
 pub mod payload;
 pub mod restart;
@@ -204,20 +206,6 @@ impl Group {
         entry.set_entry_type(EntryType::EntryConfChangeV2);
         entry.data = change.write_to_bytes().map_err(|_| Refusal::Busy)?.into();
         self.append(entry)
-    }
-
-    /// Hands leadership to another voter, which stands for election once it has every entry. Even
-    /// if that fails there is no lease until the term ends: the word to stand may arrive any time.
-    /// So a leader that nobody has followed by then leads no more.
-    pub fn hand_over(&mut self, to: NodeId) {
-        if self.role() != Role::Leader || to.0 == self.raft.raft.id {
-            return;
-        }
-        if !is_planted(Fault::LeaseKept) {
-            self.lease.give_up();
-        }
-        self.raft.transfer_leader(to.0);
-        self.settle();
     }
 
     /// Asks for the index that a read must have applied to see everything acknowledged before now;

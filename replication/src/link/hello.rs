@@ -13,15 +13,23 @@
 //! | 48 | 8 | number of this connection: never the same for two of a core of a node |
 //! | 56 | 2 | cores of the node that speaks: 1 to [`CORES_MAX`] |
 //! | 58 | 2 | which link between the two nodes it is |
-//! | 60 | 4 | CRC32C of bytes 0..60 |
+//! | 60 | 16 | data directory of the node that speaks |
+//! | 76 | 16 | data directory by which it knows the node that is spoken to; zeros: they have not met |
+//! | 92 | 4 | CRC32C of bytes 0..92 |
 
 use super::{CORES_MAX, LinkError, VERSIONS};
+use crate::fault::{Fault, is_planted};
 
-pub const HELLO_BYTES: usize = 64;
+pub const HELLO_BYTES: usize = 96;
+const CHECKED_BYTES: usize = 92;
 const MAGIC: &[u8; 8] = b"QUORLINK";
 
 /// The core that is spoken to, where it is not known yet how many there are.
 pub const CORE_UNKNOWN: u16 = u16::MAX;
+
+/// The identity of a data directory, made with it: never the same for two. Zeros are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DirectoryId(pub [u8; 16]);
 
 /// What one side says of itself, and whom it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +46,10 @@ pub struct Hello {
     pub link: u16,
     /// Of the connection, by this side.
     pub number: u64,
+    /// Where that node keeps what it has promised and acknowledged.
+    pub directory: DirectoryId,
+    /// The directory that the other node had when they first met, if they have.
+    pub known_by: Option<DirectoryId>,
 }
 
 /// What both sides hold to.
@@ -58,9 +70,22 @@ impl Hello {
         (to_node, to_core): (u64, u16),
         link: u16,
         number: u64,
+        (directory, known_by): (DirectoryId, Option<DirectoryId>),
     ) -> Hello {
         let versions = (*VERSIONS.start(), *VERSIONS.end());
-        Hello { versions, cluster, node, core, cores, to_node, to_core, link, number }
+        Hello {
+            versions,
+            cluster,
+            node,
+            core,
+            cores,
+            to_node,
+            to_core,
+            link,
+            number,
+            directory,
+            known_by,
+        }
     }
 
     pub fn encode(&self) -> [u8; HELLO_BYTES] {
@@ -77,18 +102,22 @@ impl Hello {
         put(48, &self.number.to_le_bytes());
         put(56, &self.cores.to_le_bytes());
         put(58, &self.link.to_le_bytes());
-        let checksum = crc32c::crc32c(&out[..60]);
-        out[60..].copy_from_slice(&checksum.to_le_bytes());
+        put(60, &self.directory.0);
+        put(76, &self.known_by.unwrap_or_default().0);
+        let checksum = crc32c::crc32c(&out[..CHECKED_BYTES]);
+        out[CHECKED_BYTES..].copy_from_slice(&checksum.to_le_bytes());
         out
     }
 
     pub fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, LinkError> {
-        if &bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..60]).to_le_bytes() != bytes[60..] {
+        let (checked, checksum) = bytes.split_at(CHECKED_BYTES);
+        if &bytes[..8] != MAGIC || crc32c::crc32c(checked).to_le_bytes() != *checksum {
             return Err(LinkError::NoHello);
         }
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let cores = u16_at(56);
-        if !(1..=CORES_MAX).contains(&cores) {
+        let directory = DirectoryId(bytes_at(bytes, 60));
+        if !(1..=CORES_MAX).contains(&cores) || directory == DirectoryId::default() {
             return Err(LinkError::NoHello);
         }
         Ok(Hello {
@@ -101,6 +130,9 @@ impl Hello {
             node: u64::from_le_bytes(bytes_at(bytes, 32)),
             to_node: u64::from_le_bytes(bytes_at(bytes, 40)),
             number: u64::from_le_bytes(bytes_at(bytes, 48)),
+            directory,
+            known_by: Some(DirectoryId(bytes_at(bytes, 76)))
+                .filter(|known| *known != DirectoryId::default()),
         })
     }
 
@@ -118,6 +150,11 @@ impl Hello {
         }
         if other.node != self.to_node {
             return Err(LinkError::OtherNode { node: other.node });
+        }
+        if other.known_by.is_some_and(|known| known != self.directory)
+            && !is_planted(Fault::DirectoriesUnchecked)
+        {
+            return Err(LinkError::KnownByOther { node: other.node });
         }
         // As many as the larger node has cores: each has its place at both.
         if other.link != self.link || other.link >= self.cores.max(other.cores) {
@@ -139,5 +176,5 @@ fn bytes_at<const N: usize>(bytes: &[u8; HELLO_BYTES], at: usize) -> [u8; N] {
 
 /// Both hellos without their own checksums, sender's first.
 fn seed(from: &[u8; HELLO_BYTES], to: &[u8; HELLO_BYTES]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&from[..60]), &to[..60])
+    crc32c::crc32c_append(crc32c::crc32c(&from[..CHECKED_BYTES]), &to[..CHECKED_BYTES])
 }

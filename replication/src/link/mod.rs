@@ -17,7 +17,7 @@ pub mod outbox;
 mod tests;
 
 /// Versions of the protocol that this program speaks.
-pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=1;
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 2..=2;
 
 /// Longest payload of a frame: what claims to be longer is damage or no frame. Groups cut what they
 /// send to a fraction of it where they can; an entry that is longer goes in parts.
@@ -70,12 +70,31 @@ pub enum LinkError {
     SameNode {
         node: u64,
     },
+    /// That node was known by another data directory.
+    OtherDirectory {
+        node: u64,
+    },
+    /// That node knows this one by another data directory.
+    KnownByOther {
+        node: u64,
+    },
+    /// By which directory that node is known cannot be written down.
+    NotNoted {
+        node: u64,
+    },
     /// A frame's length cannot be.
     TooLong {
         bytes: usize,
     },
     /// A frame's checksum is wrong, or it is not the next one.
     Damaged,
+}
+
+impl LinkError {
+    /// One of the two has not the directory that it had: an operator has to do something.
+    pub fn is_of_directory(&self) -> bool {
+        matches!(self, LinkError::OtherDirectory { .. } | LinkError::KnownByOther { .. })
+    }
 }
 
 impl std::fmt::Display for LinkError {
@@ -106,6 +125,24 @@ impl std::fmt::Display for LinkError {
             LinkError::SameNode { node } => {
                 write!(f, "the other side says that it is node {node}, as this one is")
             }
+            LinkError::OtherDirectory { node } => write!(
+                f,
+                "node {node} has come with another data directory than the one that it is known by \
+                 here: it was wiped, or another node goes by its number. It may have forgotten what \
+                 it had voted for and acknowledged, so it takes no part; the others go on. Stop it, \
+                 and start it with the directory that it had"
+            ),
+            LinkError::KnownByOther { node } => write!(
+                f,
+                "node {node} knows this node by another data directory: this one is new, or not its \
+                 own. Without what it had voted for and acknowledged this node takes no part in the \
+                 cluster. Stop it, and start it with the directory that it had"
+            ),
+            LinkError::NotNoted { node } => write!(
+                f,
+                "by which data directory node {node} is known cannot be written to this node's \
+                 node.toml; see that the directory can be written to"
+            ),
             LinkError::TooLong { bytes } => write!(f, "a frame claims {bytes} bytes"),
             LinkError::Damaged => f.write_str("a frame is damaged"),
         }

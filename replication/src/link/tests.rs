@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::backoff::Backoff;
 use super::frame::{Frame, FrameReader, FrameWriter};
-use super::hello::Hello;
+use super::hello::{DirectoryId, Hello};
 use super::outbox::Outbox;
 use super::*;
 use crate::ids::ShardId;
@@ -15,7 +15,9 @@ const CLUSTER: [u8; 16] = [7; 16];
 fn hellos() -> (Hello, Hello) {
     // Link 7 of eight, between core 7 of eight and core 3 of four.
     let (one, two) = ((1, 7, 8), (2, 3, 4));
-    (Hello::new(CLUSTER, one, (2, 3), 7, 10), Hello::new(CLUSTER, two, (1, 7), 7, 20))
+    let (left, right) = (DirectoryId([0x11; 16]), DirectoryId([0x22; 16]));
+    let one = Hello::new(CLUSTER, one, (2, 3), 7, 10, (left, None));
+    (one, Hello::new(CLUSTER, two, (1, 7), 7, 20, (right, Some(left))))
 }
 
 #[test]
@@ -38,6 +40,10 @@ fn strangers_are_refused() {
         (Hello { node: 3, ..two }, LinkError::OtherNode { node: 3 }),
         (Hello { link: 6, ..two }, LinkError::OtherLink { link: 6 }),
         (
+            Hello { known_by: Some(DirectoryId([9; 16])), ..two },
+            LinkError::KnownByOther { node: 2 },
+        ),
+        (
             Hello { versions: (900, 901), ..two },
             LinkError::NoCommonVersion { least: 900, most: 901 },
         ),
@@ -51,6 +57,8 @@ fn strangers_are_refused() {
         let impossible = Hello { cores, ..two }.encode();
         assert_eq!(Hello::decode(&impossible), Err(LinkError::NoHello), "{cores} cores");
     }
+    let nowhere = Hello { directory: DirectoryId::default(), ..two }.encode();
+    assert_eq!(Hello::decode(&nowhere), Err(LinkError::NoHello));
     let mut bytes = two.encode();
     for at in 0..bytes.len() {
         bytes[at] ^= 0x10;
@@ -59,15 +67,17 @@ fn strangers_are_refused() {
     }
 }
 
-/// Bytes written by hand from the table; the checksum is CRC32C of the first 60, by another
+/// Bytes written by hand from the table; the checksum is CRC32C of the first 92, by another
 /// program.
 #[test]
 fn a_hello_lies_as_its_table_says() {
     let mut bytes = Vec::new();
-    bytes.extend(b"QUORLINK\x01\0\x01\0\x03\0\x07\0");
+    bytes.extend(b"QUORLINK\x02\0\x02\0\x03\0\x07\0");
     bytes.extend([7; 16]);
     bytes.extend(b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x14\0\0\0\0\0\0\0\x04\0\x07\0");
-    bytes.extend(0x449715fa_u32.to_le_bytes());
+    bytes.extend([0x22; 16]);
+    bytes.extend([0x11; 16]);
+    bytes.extend(0x62affd39_u32.to_le_bytes());
     assert_eq!(hellos().1.encode().as_slice(), bytes);
 }
 

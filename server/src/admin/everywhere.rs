@@ -24,6 +24,7 @@ use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::core::message::Message;
 use crate::dispatch::local::write_reply;
+use crate::replica::handover::FailoverOrder;
 
 #[derive(Clone, Debug)]
 pub enum Question {
@@ -37,7 +38,11 @@ pub enum Question {
         error: bool,
     },
     Settings(Vec<(String, String)>),
-    Shutdown,
+    /// Without handing over the lead first, or not.
+    Shutdown {
+        at_once: bool,
+    },
+    Failover(FailoverOrder),
     /// CLIENT PAUSE, until this monotonic time.
     Pause {
         until_ns: u64,
@@ -264,7 +269,8 @@ impl Core {
                 self.account.set_limit(self.config.maxmemory_bytes);
                 self.measures.configure(&self.config);
             }
-            Question::Shutdown => self.draining = true,
+            Question::Shutdown { at_once } => self.begin_stop(*at_once),
+            Question::Failover(order) => self.obey_failover(*order),
             Question::ResetStats => self.reset_stats(),
             Question::Pause { until_ns, all } => self.begin_pause(*until_ns, *all),
             Question::Unpause => self.end_pause(),

@@ -7,6 +7,7 @@
 //!   [`histogram`]; [`redact`]: what must not be shown.
 //! - [`debug`]: DEBUG; [`memory_command`]: MEMORY, with [`memory_figures`]; [`wait`]: WAIT and
 //!   WAITAOF; [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
+//! - [`failover`]: FAILOVER, a planned hand-over.
 //! - [`everywhere`]: questions that every core must answer.
 //! - [`replication`]: what INFO and ROLE say of other nodes.
 //! - [`stats`]: what a core counts; [`turns`]: how long its turns take.
@@ -18,6 +19,7 @@ pub mod config_command;
 pub mod debug;
 pub mod docs;
 pub mod everywhere;
+pub mod failover;
 pub mod graph;
 pub mod help;
 pub mod histogram;

@@ -100,6 +100,19 @@ impl Core {
         self.pause.waiting.push(connection.id);
     }
 
+    /// A command that had to wait runs, unless another node has come to lead meanwhile.
+    fn admit_late(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) {
+        match self.refuse_as_replica(connection, spec) {
+            Some(refusal) => self.reply_with(connection, |reply| reply.error(&refusal)),
+            None => self.admit(connection, spec, args),
+        }
+    }
+
     pub(crate) fn end_pause_if_over(&mut self) {
         if self.pause.is_on() && self.now.mono_ns >= self.pause.until_ns {
             self.end_pause();
@@ -115,7 +128,7 @@ impl Core {
                 Waiting::Pause { command } => {
                     let args = command.as_args();
                     if let Ok(spec) = find_command(args) {
-                        self.admit(&mut connection, spec, args);
+                        self.admit_late(&mut connection, spec, args);
                     }
                 }
                 other => connection.waiting = other,

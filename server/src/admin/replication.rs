@@ -61,7 +61,9 @@ impl Core {
 
     pub(super) fn info_replication(&self) -> String {
         let Some(first) = self.first_replica() else {
-            return "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into();
+            return "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\
+                    master_failover_state:no-failover\r\n"
+                .into();
         };
         let (others, progress) = (self.others(), self.progress());
         let mut text = match self.leads() {
@@ -69,8 +71,11 @@ impl Core {
             false => info_follower(&others, first.group.leader(), progress.applied),
         };
         text += &format!(
-            "master_repl_offset:{}\r\nquoring_node:{}\r\nquoring_leader:{}\r\n\
-             quoring_last_entry:{}\r\nquoring_committed:{}\r\nquoring_applied:{}\r\n",
+            "master_failover_state:{}\r\nquoring_last_failover:{}\r\nmaster_repl_offset:{}\r\n\
+             quoring_node:{}\r\nquoring_leader:{}\r\nquoring_last_entry:{}\r\n\
+             quoring_committed:{}\r\nquoring_applied:{}\r\n",
+            self.handover.state(),
+            self.handover.last(),
             progress.committed,
             self.node.node,
             first.group.leader().map_or(0, |node| node.0),

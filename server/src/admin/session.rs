@@ -86,12 +86,13 @@ impl Core {
             ServerCommand::Wait => self.wait(connection, args),
             ServerCommand::Waitaof => self.waitaof(connection, args),
             ServerCommand::Shutdown => self.shutdown(connection, args),
+            ServerCommand::Failover => self.failover(connection, args),
             other => unreachable!("{other:?} is a session's command"),
         }
     }
 
     /// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]. Everything acknowledged is saved whatever is
-    /// asked for. As in Redis there is no reply but the end of the connection.
+    /// asked for; with NOW a node that leads does not hand over first. As in Redis there is no reply but the end of the connection.
     fn shutdown(&mut self, connection: &mut Connection, args: Args<'_>) {
         let known = ["nosave", "save", "now", "force", "abort"];
         let mut given = [false; 5];
@@ -101,7 +102,7 @@ impl Core {
             };
             given[option] = true;
         }
-        let [nosave, save, _, _, abort] = given;
+        let [nosave, save, at_once, _, abort] = given;
         if abort && args.len() > 2 || nosave && save {
             return self.reply_with(connection, |reply| reply.error("ERR syntax error"));
         }
@@ -110,7 +111,7 @@ impl Core {
                 reply.error("ERR No shutdown in progress.");
             });
         }
-        self.ask_everywhere(connection, Question::Shutdown, Purpose::Nothing);
+        self.ask_everywhere(connection, Question::Shutdown { at_once }, Purpose::Nothing);
         connection.closing = true;
     }
 

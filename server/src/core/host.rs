@@ -3,6 +3,9 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+
+use crate::links::identity::Acquaintances;
 
 pub trait Host: Send {
     /// The monotonic clock now; `Now` has what it was when the turn began. Some 25 ns: not for
@@ -15,6 +18,9 @@ pub trait Host: Send {
 
     /// Does nothing for so long, and lets this core do nothing (DEBUG SLEEP).
     fn sleep_ns(&self, ns: u64);
+
+    /// Whom this node knows.
+    fn acquaintances(&self) -> Arc<dyn Acquaintances>;
 
     fn read_text(&self, path: &Path) -> io::Result<String>;
 

@@ -30,6 +30,10 @@ pub enum Message {
     Started,
     /// Messages of other nodes for groups of the receiver's shards.
     GroupMessages(Box<crate::links::batch::GroupMessages>),
+    /// The sender has nothing under way that would keep this node from handing over the lead.
+    Drained {
+        from: u16,
+    },
     /// The sender's parts of transactions are committed.
     Reports(Vec<Report>),
     /// What a gathering left in the sender's shards is released.

@@ -45,6 +45,7 @@ use crate::dispatch::parked::Parked;
 use crate::links::batch::Batches;
 use crate::links::{Links, Place};
 use crate::replica::Replicas;
+use crate::replica::handover::Handover;
 use account::Account;
 use budget::Budget;
 use host::Host;
@@ -106,6 +107,7 @@ pub struct Core {
     pub(crate) draining: bool,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) replicas: Replicas,
+    pub(crate) handover: Handover,
     /// Shards that were thrown away, to be freed in slices.
     pub(crate) graves: Vec<Box<Shard>>,
     /// Whose files these are (its `core` is of no account).
@@ -206,6 +208,7 @@ impl Core {
             draining: false,
             checkpoints: Checkpoints::new(cores, start.incarnation, start.checkpoints, logged),
             replicas,
+            handover: Handover::default(),
             graves: Vec::new(),
             node: start.node,
             start_lsn,
@@ -290,7 +293,8 @@ fn links_of(start: &CoreStart) -> Links {
         shard_count: start.shard_count,
     };
     // Not the numbers that commands get.
-    let mut links = Links::new(place, start.incarnation, !start.seed);
+    let known = start.host.acquaintances();
+    let mut links = Links::new(place, known, start.incarnation, !start.seed);
     if let Some(cluster) = &start.config.cluster {
         links.set_peers(&cluster.others());
     }

@@ -53,7 +53,7 @@ impl Machine for Core {
             Input::SendFailed { conn, .. } => self.close_connection(conn),
             Input::Mesh { from, message } => self.on_message(from, message),
             Input::Log(done) => self.on_log_done(done),
-            Input::Shutdown => self.draining = true,
+            Input::Shutdown => self.begin_stop(false),
         }
     }
 
@@ -76,6 +76,7 @@ impl Machine for Core {
         // Before any reply: whoever reads one may act on it anywhere.
         self.flush_mesh();
         self.send_replies();
+        self.drive_handover();
         self.stop_if_drained();
         outputs.append(&mut self.outputs);
         self.end_turn_meter();

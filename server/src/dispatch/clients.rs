@@ -150,6 +150,7 @@ impl Core {
             || self.eviction.pressed
             || queued_bytes > LOG_QUEUED_BYTES_MAX
             || self.waits_for_group()
+            || self.handover.holds_commands()
     }
 
     /// Runs the whole commands at the start of `bytes`; returns the bytes used.

@@ -17,6 +17,7 @@ use crate::dispatch::route::ShardSet;
 use crate::limits::{
     EVICTED_PER_COMMAND, EVICTED_PER_TURN_MAX, EVICTION_DEBT_BYTES_MIN, FREED_PER_COMMAND_MAX,
 };
+use crate::replica::serving::{READ_ONLY, Serving};
 
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
@@ -119,6 +120,10 @@ impl Core {
         }
         if self.is_disk_full() && any(WRITE) {
             return Some(CommandError::new(DISK_FULL));
+        }
+        // They were queued while this node led.
+        if matches!(self.replicas.serving, Serving::AsReplica(_)) && any(WRITE) {
+            return Some(CommandError::new(READ_ONLY));
         }
         let bytes = commands.iter().map(|command| bytes_of_words(command.as_args())).sum();
         self.config.entry.check_words(bytes).err()

@@ -206,6 +206,7 @@ impl Core {
             }
             Message::GroupMessages(messages) => self.on_group_messages(&messages),
             Message::Started => self.on_core_started(),
+            Message::Drained { from } => self.note_drained(from),
             Message::Reports(reports) => self.on_reports(&reports),
             Message::Released { gathering } => self.on_gathering_released(gathering),
             Message::Wake { ticket } => self.on_wake(ticket),

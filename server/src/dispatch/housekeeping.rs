@@ -124,12 +124,12 @@ impl Core {
     /// When this core wants its next turn although nothing may happen.
     pub(crate) fn next_wake_ns(&self) -> Option<u64> {
         // What came up after its place in this turn: a client that goes at its end lets others on.
-        let waits = self.waits_for_group();
+        let waits = self.waits_for_group() || self.handover.holds_commands();
         let left = !waits && !self.runnable.is_empty()
             || !self.dirty.is_empty() && !self.withholds_replies()
             || !self.touched.is_empty()
             || self.gatherings.can_start();
-        if left || self.more_housekeeping {
+        if left || self.more_housekeeping || self.handover.wants_turn {
             return Some(self.now.mono_ns);
         }
         let next_deadline = self.deadlines.first().map(|(at, _)| *at);

@@ -37,6 +37,8 @@ pub enum Stage {
     Leaving {
         to: u16,
     },
+    /// It has not the directory that it should have: it is told so, then closed.
+    Refused,
     Standing(Standing),
 }
 
@@ -87,7 +89,7 @@ impl Connection {
         match &self.stage {
             Stage::Dialled { own } => Some((NodeId(own.to_node), own.link)),
             Stage::Standing(standing) => Some((standing.node, standing.link)),
-            Stage::Accepted | Stage::Leaving { .. } => None,
+            Stage::Accepted | Stage::Leaving { .. } | Stage::Refused => None,
         }
     }
 
@@ -163,6 +165,19 @@ impl Table {
         let connection = self.places[conn.index as usize].take()?;
         self.hellos_awaited -= usize::from(connection.awaits_hello());
         Some(connection)
+    }
+
+    /// Whether it connected here, and has only said who it is.
+    pub fn is_accepted(&mut self, conn: ConnId) -> bool {
+        self.get_mut(conn).is_some_and(|c| matches!(c.stage, Stage::Accepted))
+    }
+
+    /// The other side gets no more than this answer.
+    pub fn refuse(&mut self, conn: ConnId, own: Hello) {
+        if let Some(connection) = self.get_mut(conn) {
+            connection.stage = Stage::Refused;
+            connection.to_say = Some(own);
+        }
     }
 
     /// A connection is for another core of this node.

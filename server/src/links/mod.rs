@@ -11,11 +11,13 @@
 //! connection takes the place of the one before, which is closed.
 //!
 //! - `connection`: one connection, from its first byte. `peer`: another node and our links with it.
+//! - [`identity`]: whom this node knows by which data directory.
 //! - [`batch`]: messages for groups of other cores of this node.
 //! - [`stats`]: what is counted, and what is said in the log.
 
 pub mod batch;
 mod connection;
+pub mod identity;
 mod peer;
 pub mod stats;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use engine::rng::Rng;
 use replication::group::NodeId;
@@ -34,7 +37,9 @@ use replication::link::hello::{HELLO_BYTES, Hello};
 use crate::core::io::{ConnId, OsError, Output};
 use crate::limits::{LINK_HELLO_NS_MAX, LINK_HELLOS_MAX};
 use connection::{Connection, Flush, Stage, Table};
+use identity::Acquaintances;
 use peer::{Peer, Route};
+use replication::fault::{Fault, is_planted};
 use stats::LinkStats;
 
 /// Which core of which node of which cluster this is, and of how many.
@@ -50,6 +55,7 @@ pub struct Place {
 
 pub struct Links {
     place: Place,
+    acquaintances: Arc<dyn Acquaintances>,
     peers: BTreeMap<NodeId, Peer>,
     table: Table,
     /// Connects under way: whom they are for, and which link.
@@ -86,10 +92,16 @@ impl Incoming {
 }
 
 impl Links {
-    pub fn new(place: Place, incarnation: Incarnation, seed: u64) -> Links {
+    pub fn new(
+        place: Place,
+        acquaintances: Arc<dyn Acquaintances>,
+        incarnation: Incarnation,
+        seed: u64,
+    ) -> Links {
         assert!(place.core < place.cores, "core {} of {}", place.core, place.cores);
         Links {
             place,
+            acquaintances,
             peers: BTreeMap::new(),
             table: Table::default(),
             attempts: BTreeMap::new(),
@@ -194,14 +206,22 @@ impl Links {
             return Some(Incoming { conn, from: standing.node, reader, frames: 0 });
         }
         connection.received.extend_from_slice(bytes);
-        if matches!(connection.stage, Stage::Leaving { .. }) {
+        if matches!(connection.stage, Stage::Leaving { .. } | Stage::Refused) {
             return None;
         }
         let hello = *connection.received.first_chunk::<HELLO_BYTES>()?;
         if let Err(error) = self.on_hello(conn, &hello) {
             let address = self.table.get_mut(conn)?.address;
+            let own = error.is_of_directory().then(|| self.answer_to(&hello)).flatten();
             self.stats.on_refused(address, error, self.now_ns);
-            self.give_up(conn);
+            // A node that must not take part hears why, for its operator to read.
+            match own.filter(|_| self.table.is_accepted(conn)) {
+                Some(own) => {
+                    self.table.refuse(conn, own);
+                    self.mark_dirty(conn);
+                }
+                None => self.give_up(conn),
+            }
             return None;
         }
         let connection = self.table.get_mut(conn)?;
@@ -228,9 +248,11 @@ impl Links {
     }
 
     pub fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>) {
-        if let Some(connection) = self.table.get_mut(conn)
-            && connection.on_sent(buffer)
-        {
+        let Some(connection) = self.table.get_mut(conn) else { return };
+        let more = connection.on_sent(buffer);
+        if matches!(connection.stage, Stage::Refused) && !more {
+            self.give_up(conn);
+        } else if more {
             self.mark_dirty(conn);
         }
     }
@@ -349,6 +371,7 @@ impl Links {
                 return Ok(());
             }
         }
+        self.check_directory(&other)?;
         self.changed = true;
         self.table.stand(conn, node, &own, agreed, dialled.is_none());
         self.mark_dirty(conn);
@@ -363,6 +386,26 @@ impl Links {
             self.closes.push(before);
         }
         Ok(())
+    }
+
+    /// Whether a node comes with the directory that it had when it was first met. If that is now, it
+    /// is written down before anything that the node says counts.
+    fn check_directory(&self, other: &Hello) -> Result<(), LinkError> {
+        let Hello { node, directory, .. } = *other;
+        match self.acquaintances.meet(node, directory) {
+            Ok(known) if known == directory || is_planted(Fault::DirectoriesUnchecked) => Ok(()),
+            Ok(_) => Err(LinkError::OtherDirectory { node }),
+            Err(error) => {
+                tracing::error!("node.toml: {error}");
+                Err(LinkError::NotNoted { node })
+            }
+        }
+    }
+
+    /// What this node says to who has said this.
+    fn answer_to(&mut self, hello: &[u8; HELLO_BYTES]) -> Option<Hello> {
+        let other = Hello::decode(hello).ok()?;
+        Some(self.hello((other.node, other.core), other.link))
     }
 
     /// A node has so many cores: links that only more would have end, others are begun.
@@ -410,7 +453,8 @@ impl Links {
     fn hello(&mut self, to: (u64, u16), link: u16) -> Hello {
         self.last_number += 1;
         let Place { cluster, node, core, cores, .. } = self.place;
-        Hello::new(cluster, (node.0, core, cores), to, link, self.last_number)
+        let directories = (self.acquaintances.own(), self.acquaintances.known(to.0));
+        Hello::new(cluster, (node.0, core, cores), to, link, self.last_number, directories)
     }
 
     fn mark_dirty(&mut self, conn: ConnId) {

@@ -95,7 +95,11 @@ impl LinkStats {
             *ip == address.ip() && *last == error && now_ns < at_ns + LINK_REFUSAL_PERIOD_NS
         });
         if !said {
-            tracing::warn!(%address, %error, "a link was refused");
+            if error.is_of_directory() {
+                tracing::error!(%address, "a link was refused: {error}");
+            } else {
+                tracing::warn!(%address, %error, "a link was refused");
+            }
             self.last_refusal = Some((address.ip(), error, now_ns));
         }
     }

@@ -4,7 +4,9 @@ mod net;
 
 use replication::link::LINK_BYTES_MAX;
 use replication::link::frame::FrameWriter;
+use replication::link::hello::DirectoryId;
 
+use super::identity::Remembered;
 use super::*;
 use net::{Net, address_of};
 
@@ -14,9 +16,14 @@ fn place(node: u64, core: u16, cores: u16) -> Place {
     Place { cluster: CLUSTER, node: NodeId(node), core, cores, shard_count: 7 }
 }
 
+fn directory_of(node: u64) -> DirectoryId {
+    DirectoryId([0x40 | node as u8; 16])
+}
+
 /// A core of a node that knows of nodes 1 to 3.
 fn links(node: u64, core: u16, cores: u16) -> Links {
-    let mut links = Links::new(place(node, core, cores), Incarnation(1), 5);
+    let acquaintances = Arc::new(Remembered::new(directory_of(node)));
+    let mut links = Links::new(place(node, core, cores), acquaintances, Incarnation(1), 5);
     links.set_peers(&[1, 2, 3].map(|node| (NodeId(node), address_of(node))));
     links
 }
@@ -43,7 +50,7 @@ fn greeted(links: &mut Links, index: u32, hello: &Hello) -> Vec<Out> {
 }
 
 fn hello_of(node: u64) -> Hello {
-    Hello::new(CLUSTER, (node, 0, 1), (2, 0), 0, 77)
+    Hello::new(CLUSTER, (node, 0, 1), (2, 0), 0, 77, (directory_of(node), None))
 }
 
 #[test]
@@ -65,6 +72,42 @@ fn strangers_are_closed() {
         assert_eq!(links.stats.last_error(), Some(&error));
         assert!(!links.has(conn(7)) && !links.is_linked(NodeId(1)));
     }
+}
+
+/// The wiped one is told why, the one that it was is let in again, and to who has not the directory
+/// that another one knows it by nothing is said as to a member.
+#[test]
+fn who_comes_with_another_directory_is_told_and_closed() {
+    let mut links = links(2, 0, 1);
+    greeted(&mut links, 0, &hello_of(1));
+    assert!(links.is_linked(NodeId(1)));
+    links.on_ended(conn(0));
+    end_turn(&mut links);
+    let wiped = Hello { directory: DirectoryId([9; 16]), ..hello_of(1) };
+    let other = Hello { known_by: Some(DirectoryId([8; 16])), ..hello_of(1) };
+    let cases = [
+        (1, wiped, LinkError::OtherDirectory { node: 1 }),
+        (2, other, LinkError::KnownByOther { node: 1 }),
+    ];
+    for (index, hello, error) in cases {
+        let outputs = greeted(&mut links, index, &hello);
+        let said = outputs.into_iter().find_map(|output| match output {
+            Output::Send { conn: id, bytes, .. } if id == conn(index) => Some(bytes),
+            _ => None,
+        });
+        let said = said.expect("an answer");
+        let answer = Hello::decode(said.first_chunk().unwrap()).unwrap();
+        assert_eq!((said.len(), answer.known_by), (HELLO_BYTES, Some(directory_of(1))));
+        assert_eq!(links.stats.last_error(), Some(&error));
+        assert!(!links.is_linked(NodeId(1)) && !links.send(NodeId(1), ShardId(0), b"x"));
+        // Whatever it says now, nobody reads it.
+        assert!(links.on_received(conn(index), b"more").is_none());
+        links.on_sent(conn(index), said);
+        let closed = |o: &Out| matches!(o, Output::Close { conn: id } if *id == conn(index));
+        assert!(end_turn(&mut links).iter().any(closed));
+    }
+    greeted(&mut links, 3, &hello_of(1));
+    assert!(links.is_linked(NodeId(1)), "the one that is known");
 }
 
 #[test]

@@ -10,10 +10,12 @@
 //! - [`primary`]: one node leads all shards, and settles what the one before left open.
 //! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
 //! - [`serving`]: what clients may do here meanwhile.
+//! - [`handover`]: the lead goes to another node because this one wants that.
 //! - [`rebuild`]: memory from what is on the disk.
 //! - [`transfer`]: checkpoints that go to another node, and come from one.
 //! - [`seen`]: what a simulation compares.
 
+pub mod handover;
 pub mod primary;
 pub mod rebuild;
 pub mod seen;
@@ -213,9 +215,9 @@ impl Core {
     }
 
     /// A stop has answered everybody: the group is not heard any more, or a leader's writes would
-    /// never let the log come to its end.
+    /// never let the log come to its end. Replies that wait for a lease need the group still.
     fn is_group_silent(&self) -> bool {
-        self.draining && self.gate.is_idle()
+        self.draining && self.gate.is_idle() && self.dirty.is_empty()
     }
 
     /// The log is durable up to here: what rests on it may leave. A follower that has much to apply

@@ -101,11 +101,21 @@ impl Core {
     }
 
     /// Clients do not know what became of their writes, and what they would read may never have
-    /// been: all go. They come back to who leads now.
+    /// been: all go. They come back to who leads now. After a hand-over neither is so.
     fn stop_being_primary(&mut self) {
-        let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
-        tracing::warn!(core = self.id, clients = all.len(), "not the primary any more");
-        all.into_iter().for_each(|conn| self.close_connection(conn));
+        let ahead = self.replicas.iter().any(|(shard, _)| self.is_ahead(ShardId(shard)));
+        if self.handover.awaits_leader() && !ahead {
+            self.end_waits_of_leader();
+        } else {
+            let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
+            let clients = all.len();
+            all.into_iter().for_each(|conn| self.close_connection(conn));
+            tracing::warn!(
+                core = self.id,
+                clients,
+                "not the primary any more; its clients are closed"
+            );
+        }
         self.gate.forget_all();
         self.transactions.forget_open();
         self.for_each_replica(Core::stop_serving);

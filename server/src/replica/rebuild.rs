@@ -44,6 +44,7 @@ impl Core {
             node: self.node.node,
             shards: self.shards.count(),
             voters: vec![self.node.node],
+            ..Identity::default()
         };
         let (settings, hasher) = (self.settings.clone(), self.shards.hasher());
         let directory = self.config.dir.clone();

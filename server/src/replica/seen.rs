@@ -22,6 +22,10 @@ pub struct Seen {
     pub voids: u64,
     /// Checkpoints that came from other nodes since the start.
     pub checkpoints_received: u64,
+    /// Hand-overs of the lead that went well since the start, and whether one is under way that has
+    /// ended the lease.
+    pub hand_overs: u64,
+    pub hands_over: bool,
 }
 
 impl Core {
@@ -38,6 +42,8 @@ impl Core {
             standing: replica.standing,
             voids: replica.voids,
             checkpoints_received: self.checkpoints.stats.received,
+            hand_overs: self.handover.done_count,
+            hands_over: self.handover.awaits_leader(),
         })
     }
 

@@ -13,6 +13,9 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
 
+/// Why a write is refused where another node leads.
+pub const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Serving {
     /// There are no other nodes, or this one leads and its lease holds.
@@ -47,6 +50,7 @@ impl Core {
             (Standing::Serving { .. } | Standing::Elected { .. }, _) | (_, Role::Leader) => {
                 Serving::Waits
             }
+            _ if first.group.leader().is_none() && self.handover.awaits_leader() => Serving::Waits,
             _ => Serving::AsReplica(first.group.leader()),
         }
     }
@@ -73,7 +77,7 @@ impl Core {
 
     /// Whether this node decides what expires and what is evicted.
     pub(crate) fn decides(&self) -> bool {
-        self.replicas.serving == Serving::Everything
+        self.replicas.serving == Serving::Everything && !self.handover.holds_commands()
     }
 
     /// Why a command cannot run where another node leads.
@@ -84,7 +88,7 @@ impl Core {
     ) -> Option<String> {
         let Serving::AsReplica(leader) = self.replicas.serving else { return None };
         if spec.has(WRITE) {
-            return Some("READONLY You can't write against a read only replica.".into());
+            return Some(READ_ONLY.into());
         }
         let reads = match spec.run {
             Run::Engine(_) => spec.has(READONLY),

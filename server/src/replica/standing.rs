@@ -9,6 +9,7 @@
 //!
 //! [`super::primary`] has the steps that all shards take together.
 
+use engine::keyspace::Shard;
 use replication::fault::{Fault, is_planted};
 use replication::group::{Base, Role};
 use replication::ids::{Index, Lsn, ShardId, Term};
@@ -72,6 +73,7 @@ impl Core {
         self.replicas.set_executing(shard.0, true);
         replica.refused = false;
         self.follow_index(shard, replica);
+        replica.group.seek_lease(self.now.mono_ns);
         let (core, shard, node) = (self.id, shard.0, self.node.node);
         tracing::info!(core, shard, node, term = term.0, "this node leads");
     }
@@ -85,6 +87,14 @@ impl Core {
         }
     }
 
+    /// Whether memory has what is not decided.
+    pub(super) fn is_ahead(&self, shard: ShardId) -> bool {
+        let ahead = |held: &Shard| {
+            held.open_index() > self.release.point(shard).0 + 1 || !held.effects.is_empty()
+        };
+        self.shards.get(usize::from(shard.0)).is_none_or(ahead)
+    }
+
     /// What was executed and may never be committed goes. What was committed and is not decided is
     /// taken as by a follower, once all shards have come to this.
     pub(super) fn stop_serving(&mut self, shard: ShardId, replica: &mut Replica) {
@@ -94,18 +104,9 @@ impl Core {
         self.replicas.set_executing(shard.0, false);
         self.touched.retain(|touched| *touched != shard.0);
         self.release.reset(shard, point);
-        let place = usize::from(shard.0);
-        let dirty = self
-            .shards
-            .get(place)
-            .is_none_or(|held| held.open_index() > point.0 + 1 || !held.effects.is_empty());
-        tracing::warn!(
-            core = self.id,
-            shard = shard.0,
-            term = replica.group.term().0,
-            dirty,
-            "this node leads no more"
-        );
+        let dirty = self.is_ahead(shard);
+        let (core, term) = (self.id, replica.group.term().0);
+        tracing::info!(core, shard = shard.0, term, dirty, "this node leads no more");
         if !dirty || is_planted(Fault::EffectsKept) {
             replica.standing = Standing::Following;
             return;

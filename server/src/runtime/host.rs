@@ -3,12 +3,23 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::timer;
 use crate::core::host::Host;
+use crate::links::identity::Acquaintances;
 
-pub struct Machine;
+pub struct Machine {
+    acquaintances: Arc<dyn Acquaintances>,
+}
+
+impl Machine {
+    /// `acquaintances`: what the node's directory knows of others, the same on all cores.
+    pub fn new(acquaintances: Arc<dyn Acquaintances>) -> Machine {
+        Machine { acquaintances }
+    }
+}
 
 impl Host for Machine {
     fn monotonic_ns(&self) -> u64 {
@@ -21,6 +32,10 @@ impl Host for Machine {
 
     fn sleep_ns(&self, ns: u64) {
         std::thread::sleep(Duration::from_nanos(ns));
+    }
+
+    fn acquaintances(&self) -> Arc<dyn Acquaintances> {
+        self.acquaintances.clone()
     }
 
     fn read_text(&self, path: &Path) -> io::Result<String> {
@@ -54,17 +69,21 @@ fn write_whole(temporary: &Path, path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use replication::link::hello::DirectoryId;
+
     use super::*;
+    use crate::links::identity::Remembered;
 
     #[test]
     fn a_file_is_replaced_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
-        Machine.replace_text(&path, "one").unwrap();
-        Machine.replace_text(&path, "two").unwrap();
-        assert_eq!(Machine.read_text(&path).unwrap(), "two");
+        let machine = Machine::new(Arc::new(Remembered::new(DirectoryId([1; 16]))));
+        machine.replace_text(&path, "one").unwrap();
+        machine.replace_text(&path, "two").unwrap();
+        assert_eq!(machine.read_text(&path).unwrap(), "two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let missing = folder.path().join("none").join("a.toml");
-        assert!(Machine.replace_text(&missing, "one").is_err());
+        assert!(machine.replace_text(&missing, "one").is_err());
     }
 }

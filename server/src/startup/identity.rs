@@ -1,22 +1,30 @@
-//! Whose data directory this is: the file `node.toml`, written once when the directory is made.
+//! Whose data directory this is: the file `node.toml`, written when the directory is made, and again
+//! whenever a node is met for the first time.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use replication::link::hello::DirectoryId;
 use serde::{Deserialize, Serialize};
 
 use crate::config::cluster::Cluster;
 
 const FILE: &str = "node.toml";
-const FORMAT: u32 = 1;
+/// 1 had neither the directory's own identity nor those of others.
+const FORMAT: u32 = 2;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     pub cluster: u128,
     pub node: u64,
     pub shards: usize,
     /// The nodes that the cluster began with; none where this one has no peers.
     pub voters: Vec<u64>,
+    /// Of this directory, whatever node it is of; zeros in one of format 1, until its next start.
+    pub directory: DirectoryId,
+    /// The directories that other nodes had when they were first met.
+    pub met: BTreeMap<u64, DirectoryId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -28,17 +36,23 @@ struct File {
     shards: usize,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     voters: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    directory: Option<String>,
     /// CRC32C of the others. What lies beside this file says something else with other shards, so
     /// no damage here may pass; directories made before it was written have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     check: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    met: BTreeMap<String, String>,
 }
 
 impl File {
     fn check(&self) -> String {
-        let File { format, cluster, node, shards, voters, check: _ } = self;
+        let File { format, cluster, node, shards, voters, directory, check: _, met } = self;
         let mut said = format!("{format} {cluster} {node} {shards}");
         voters.iter().for_each(|voter| said += &format!(" {voter}"));
+        directory.iter().for_each(|directory| said += &format!(" directory {directory}"));
+        met.iter().for_each(|(node, directory)| said += &format!(" met {node} {directory}"));
         format!("{:08x}", crc32c::crc32c(said.as_bytes()))
     }
 }
@@ -55,8 +69,12 @@ impl Identity {
         let shown = path.display();
         match std::fs::read_to_string(&path) {
             Ok(text) => {
-                let identity = Identity::parse(&text).map_err(|e| format!("{shown}: {e}"))?;
+                let mut identity = Identity::parse(&text).map_err(|e| format!("{shown}: {e}"))?;
                 identity.check_cluster(cluster).map_err(|e| format!("{shown}: {e}"))?;
+                if identity.directory == DirectoryId::default() {
+                    identity.directory = new_directory()?;
+                    identity.create(directory).map_err(|e| format!("cannot write {shown}: {e}"))?;
+                }
                 Ok(identity)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -71,8 +89,16 @@ impl Identity {
                         node: cluster.node.0,
                         shards,
                         voters: cluster.voters().map(|node| node.0).collect(),
+                        directory: new_directory()?,
+                        ..Identity::default()
                     },
-                    None => Identity { cluster: random()?, node: 1, shards, voters: Vec::new() },
+                    None => Identity {
+                        cluster: random()?,
+                        node: 1,
+                        shards,
+                        directory: new_directory()?,
+                        ..Identity::default()
+                    },
                 };
                 identity.create(directory).map_err(|e| format!("cannot write {shown}: {e}"))?;
                 Ok(identity)
@@ -126,7 +152,8 @@ impl Identity {
                 file.format
             ));
         }
-        if file.check.as_ref().is_some_and(|check| *check != file.check()) {
+        let unchecked = file.check.is_none() && file.format > 1;
+        if unchecked || file.check.as_ref().is_some_and(|check| *check != file.check()) {
             return Err("it is corrupt: what it says is not what was written (see its line \
                         `check`). Nothing was changed. Restore it from a backup"
                 .into());
@@ -136,8 +163,14 @@ impl Identity {
         if file.shards == 0 {
             return Err("a directory has at least one shard".into());
         }
-        let File { node, shards, voters, .. } = file;
-        Ok(Identity { cluster, node, shards, voters })
+        let File { node, shards, voters, directory, met, .. } = file;
+        let directory = directory.map(|text| directory_of(&text)).transpose()?.unwrap_or_default();
+        let met = met.into_iter().map(|(node, text)| {
+            let node = node.parse().map_err(|_| "a node that was met has no number".to_owned())?;
+            Ok((node, directory_of(&text)?))
+        });
+        let met = met.collect::<Result<_, String>>()?;
+        Ok(Identity { cluster, node, shards, voters, directory, met })
     }
 
     /// Written under another name first, so that it is whole or absent.
@@ -148,7 +181,9 @@ impl Identity {
             node: self.node,
             shards: self.shards,
             voters: self.voters.clone(),
+            directory: (self.directory != DirectoryId::default()).then(|| hex(self.directory)),
             check: None,
+            met: self.met.iter().map(|(node, id)| (node.to_string(), hex(*id))).collect(),
         };
         file.check = Some(file.check());
         let text = toml::to_string(&file).map_err(std::io::Error::other)?;
@@ -166,6 +201,20 @@ fn random() -> Result<u128, String> {
     Ok(u128::from(seeds[0]) << 64 | u128::from(seeds[1]))
 }
 
+fn new_directory() -> Result<DirectoryId, String> {
+    random().map(|number| DirectoryId(number.to_be_bytes()))
+}
+
+fn hex(DirectoryId(bytes): DirectoryId) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+fn directory_of(text: &str) -> Result<DirectoryId, String> {
+    let number = u128::from_str_radix(text, 16);
+    let wrong = |_| "the identity of a directory is not a hexadecimal number".to_owned();
+    number.map(|number| DirectoryId(number.to_be_bytes())).map_err(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,16 +226,25 @@ mod tests {
         assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), first);
         let path = directory.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("format = 1", "format = 2")).unwrap();
+        std::fs::write(&path, text.replace("format = 2", "format = 3")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
-        assert!(error.contains("format 2"), "{error}");
+        assert!(error.contains("format 3"), "{error}");
         std::fs::write(&path, text.replace("shards = 4", "shards = 5")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
         assert!(error.contains("node.toml: it is corrupt"), "{error}");
-        // As older programs wrote it.
-        let old = text.lines().filter(|line| !line.starts_with("check"));
-        std::fs::write(&path, old.collect::<Vec<_>>().join("\n")).unwrap();
-        assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), first);
+        // Without the line that checks it: that is needed since there is a directory's identity.
+        let unchecked = text.lines().filter(|line| !line.starts_with("check"));
+        std::fs::write(&path, unchecked.collect::<Vec<_>>().join("\n")).unwrap();
+        let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
+        assert!(error.contains("node.toml: it is corrupt"), "{error}");
+        // As older programs wrote it: it gets an identity, once.
+        let old = format!("format = 1\ncluster = \"{:x}\"\nnode = 1\nshards = 4\n", first.cluster);
+        std::fs::write(&path, old).unwrap();
+        assert_eq!(Identity::load(directory.path()).unwrap().directory, DirectoryId::default());
+        let given = Identity::load_or_create(directory.path(), 9, None).unwrap();
+        assert_ne!(given.directory, DirectoryId::default());
+        assert_eq!(given, Identity { directory: given.directory, ..first });
+        assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), given);
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(directory.path().join("core-0")).unwrap();
         assert!(

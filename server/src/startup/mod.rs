@@ -1,12 +1,13 @@
 //! From flags to running cores: settings, the data directory, recovery, threads.
 //!
-//! - [`identity`]: whose directory this is. [`checkpoints`]: shards from checkpoints;
+//! - [`identity`]: whose directory this is; [`acquaintances`]: whom it has met. [`checkpoints`]: shards from checkpoints;
 //!   [`checkpoint_files`]: where those lie.
 //! - [`recovery`]: shards from logs. [`segments`]: where those lie; [`readers`] read them;
 //!   [`replay`]: which entries take effect; [`appliers`] apply them. [`progress`]: how far it is.
 //! - [`rebuild`]: one shard again, while the server runs; [`rebuild_files`]: from what.
 //! - [`starts`]: shards and logs are dealt out to the cores.
 
+pub mod acquaintances;
 pub mod appliers;
 pub mod checkpoint_files;
 pub mod checkpoints;
@@ -21,7 +22,7 @@ pub mod segments;
 pub mod starts;
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use engine::hash::Hasher64;
 use replication::ids::{Index, ShardId};
@@ -35,6 +36,7 @@ use crate::core::{Core, CoreStart};
 use crate::runtime::config::LogSync;
 use crate::runtime::disk::{DataLock, create_segment, list_segments, remove_file};
 use crate::runtime::{self, LogConfig, Running};
+use acquaintances::Noted;
 use identity::Identity;
 use recovery::Recovered;
 use replay::Replayed;
@@ -123,12 +125,15 @@ impl Prepared {
     }
 
     fn into_starts(self, config: &Config, seed: u64) -> Vec<CoreStart> {
+        let noted = Noted::new(config.dir.clone(), self.identity.clone().unwrap_or_default());
+        let acquaintances = Arc::new(noted);
         let log = self.identity.map(|identity| LogIdentity {
             cluster: identity.cluster,
             node: identity.node,
             core: 0,
         });
-        let host = || -> Box<dyn Host> { Box::new(runtime::host::Machine) };
+        let host =
+            || -> Box<dyn Host> { Box::new(runtime::host::Machine::new(acquaintances.clone())) };
         starts::deal_out(config, self.recovered, log, seed, host)
     }
 }

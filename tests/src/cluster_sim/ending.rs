@@ -1,6 +1,7 @@
 //! A run from start to verdict.
 
 use super::operation::Operation;
+use super::plan::Trouble;
 use super::world::{Event, World};
 
 /// Virtual time that clients have under faults.
@@ -24,6 +25,9 @@ impl World {
         for machine in &self.machines {
             let node = machine.node();
             self.outcome.checkpoints += node.map_or(0, |node| node.disk.files.named());
+        }
+        if matches!(self.plan.only, Some(Trouble::Stop | Trouble::Failover)) {
+            self.history.check_cut_off()?;
         }
         self.history.check()
     }

@@ -2,8 +2,10 @@
 
 use engine::rng::Rng;
 
+use super::machine::Machine;
 use super::plan::Trouble;
 use super::world::{Event, World};
+use crate::sim::node::Waiting;
 
 /// How bad a run is.
 pub struct Mood {
@@ -54,11 +56,18 @@ impl World {
             Trouble::Disk => self.hurt_disk(machine),
             Trouble::Connections => self.hurt_wires(),
             Trouble::Isolation => self.isolate(machine),
+            Trouble::Stop => self.add(machine, Waiting::Shutdown),
+            Trouble::Failover => self.add(machine, Waiting::Failover),
+            Trouble::Wipe => self.wipe(machine),
+            Trouble::FailoverDeaf => {
+                self.machines[machine].deaf_when_handing_over = true;
+                self.add(machine, Waiting::Failover);
+            }
         }
         Ok(())
     }
 
-    fn back_ns(&mut self) -> u64 {
+    pub fn back_ns(&mut self) -> u64 {
         // Soon enough for a lease to hold that it has helped to.
         let most_ns = if self.rng.below(2) == 0 { 10_000_000 } else { 2_000_000_000 };
         self.rng.below(most_ns)
@@ -74,6 +83,31 @@ impl World {
         self.outcome.power_cuts += usize::from(self.machines[machine].is_up());
         let back_ns = self.back_ns();
         self.stop(machine, true, back_ns);
+    }
+
+    /// One at a time: a majority without its directories has lost what there was. None that has not
+    /// met the others yet: it has promised them nothing.
+    fn wipe(&mut self, machine: usize) {
+        let others = self.machines.iter().filter(|other| other.number != machine);
+        let met = others.into_iter().all(|other| other.has_met(machine));
+        if !self.machines[machine].is_up() || self.machines.iter().any(Machine::is_wiped) || !met {
+            return;
+        }
+        self.outcome.wipes += 1;
+        let back_ns = self.back_ns();
+        self.stop(machine, true, back_ns);
+        self.machines[machine].wipe(&mut self.rng);
+        let delay_ns = back_ns + self.rng.below(3_000_000_000);
+        self.after(delay_ns, Event::Restore { machine });
+    }
+
+    /// The directory of a node that was wiped is there again.
+    pub fn restore(&mut self, machine: usize) {
+        let back_ns = self.back_ns();
+        // It may be about to start, with which directory ever is there then.
+        self.stop(machine, false, back_ns);
+        self.machines[machine].restore();
+        self.history.note(self.now_ns, || format!("node {} has its directory again", machine + 1));
     }
 
     fn cut_all_power(&mut self) {
@@ -120,6 +154,12 @@ impl World {
             [to, from].into_iter().take(if deaf == 0 { 1 } else { 2 })
         });
         self.cut(cut.collect());
+    }
+
+    /// It hears the others no more.
+    pub fn deafen(&mut self, machine: usize) {
+        let others = (0..self.machines.len()).filter(|other| *other != machine);
+        self.cut(others.map(|other| (other, machine)).collect());
     }
 
     fn cut(&mut self, pairs: Vec<(usize, usize)>) {
@@ -180,6 +220,7 @@ impl World {
             machine.disk_full_until_ns = 0;
             machine.disk_slow_until_ns = 0;
             machine.stops_in_turn_ns = 0;
+            machine.deaf_when_handing_over = false;
         }
         for wire in self.wires.ids() {
             self.unstall(wire)?;

@@ -1,7 +1,7 @@
 //! What clients asked and what they were told, and whether that can be.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::growth::{self, Step};
 use super::operation::Operation;
@@ -36,6 +36,8 @@ pub struct Record {
     pub connection: u64,
     /// The connection takes what a follower has.
     pub stale: bool,
+    /// The node has closed the connection without an answer.
+    pub cut: bool,
     pub ending: Ending,
 }
 
@@ -88,6 +90,24 @@ impl History {
 
     pub fn end(&mut self, number: usize, ending: Ending) {
         self.records[number].ending = ending;
+    }
+
+    pub fn cut(&mut self, number: usize) {
+        self.records[number].cut = true;
+    }
+
+    /// Where every node that went had handed over or stopped in good order: what a client was cut
+    /// off from must not have been done. Of elements that were pushed to lists it can be seen.
+    pub fn check_cut_off(&self) -> Result<(), String> {
+        let found = self.records.iter().filter_map(|record| match &record.ending {
+            Ending::Done { seen: Seen::Elements(elements), .. } => Some(elements),
+            _ => None,
+        });
+        let found: BTreeSet<u64> = found.flatten().copied().collect();
+        let done = self.records.iter().filter(|record| record.cut).find(|record| {
+            matches!(record.operation, Operation::Push { value, .. } if found.contains(&value))
+        });
+        done.map_or(Ok(()), |done| Err(format!("done, but its client was cut off: {done:?}")))
     }
 
     pub fn get(&self, number: usize) -> &Record {

@@ -1,18 +1,21 @@
 //! A machine: its disk, its clock, and the node that runs on it when it is up.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use engine::rng::Rng;
 use replication::group::NodeId;
+use replication::link::hello::DirectoryId;
 use replication::log::limits::SEGMENT_BYTES_MIN;
 use server::config::Config;
 use server::config::cluster::Cluster;
 use server::core::io::ConnId;
+use server::links::identity::{Acquaintances, Remembered};
 
 use super::plan::Plan;
 use crate::sim::disk::Disk;
-use crate::sim::node::{Node, TurnClock};
+use crate::sim::node::{Known, Node, TurnClock};
 
 /// Machine `n` has node `n + 1`, and listens to others at this port plus `n`.
 const PEER_PORT: u16 = 20_000;
@@ -52,6 +55,11 @@ pub struct Machine {
     pub compared: Vec<(u32, u64)>,
     /// By shard: how often entries of it were voided.
     pub voids: Vec<u64>,
+    /// It is to be cut off from what others say once it hands over.
+    pub deaf_when_handing_over: bool,
+    known: Known,
+    /// Its directory, while it runs with an empty one.
+    set_aside: Option<(Box<Disk>, Known)>,
     pub disk_slow_until_ns: u64,
     pub disk_full_until_ns: u64,
     /// The next disk operation to end fails.
@@ -94,6 +102,9 @@ impl Machine {
             in_turn: false,
             compared: vec![(0, 0); shards],
             voids: vec![0; shards],
+            deaf_when_handing_over: false,
+            known: new_directory(rng),
+            set_aside: None,
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
             disk_fails: false,
@@ -145,7 +156,13 @@ impl Machine {
     pub fn boot(&mut self, rng: &mut Rng) -> Result<(), String> {
         let State::Down(disk) = &mut self.state else { return Ok(()) };
         let disk = std::mem::take(&mut **disk);
-        let started = Node::start_among_peers(&self.config, disk, rng, self.clock.clone());
+        let started = Node::start_among_peers(
+            &self.config,
+            disk,
+            rng,
+            self.clock.clone(),
+            self.known.clone(),
+        );
         let node = started.map_err(|no| format!("node {}: {}", self.number + 1, no.message))?;
         if !node.disk.damaged.is_empty() {
             return Err(format!("node {}: damaged: {:?}", self.number + 1, node.disk.damaged));
@@ -166,7 +183,31 @@ impl Machine {
         self.state = State::Down(Box::new(disk));
         self.paused_until_ns = 0;
         self.stops_in_turn_ns = 0;
+        self.deaf_when_handing_over = false;
         self.disk_fails = false;
+    }
+
+    /// The directory of a node that is down is lost: it will start with an empty one.
+    pub fn wipe(&mut self, rng: &mut Rng) {
+        if let State::Down(disk) = &mut self.state {
+            let known = std::mem::replace(&mut self.known, new_directory(rng));
+            self.set_aside = Some((std::mem::take(disk), known));
+        }
+    }
+
+    pub fn has_met(&self, machine: usize) -> bool {
+        self.known.known(machine as u64 + 1).is_some()
+    }
+
+    pub fn is_wiped(&self) -> bool {
+        self.set_aside.is_some()
+    }
+
+    /// It was found again, for a node that is down.
+    pub fn restore(&mut self) {
+        if let Some((disk, known)) = self.set_aside.take() {
+            (self.state, self.known) = (State::Down(disk), known);
+        }
     }
 
     /// A name for a connection, the lowest place that is free.
@@ -194,4 +235,9 @@ impl Machine {
     pub fn free_slot(&mut self, conn: ConnId) {
         self.slots[conn.index as usize].wire = None;
     }
+}
+
+fn new_directory(rng: &mut Rng) -> Known {
+    let half = [rng.next_u64().to_le_bytes(), rng.next_u64().to_le_bytes()];
+    Arc::new(Remembered::new(DirectoryId(std::array::from_fn(|at| half[at / 8][at % 8]))))
 }

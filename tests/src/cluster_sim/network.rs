@@ -128,12 +128,15 @@ impl World {
 
     pub fn on_taken(&mut self, wire: u64, end: usize, bytes: Vec<u8>) {
         let Some(own) = self.wires.get_mut(wire) else { return };
-        if own.broken || !own.alive[end] {
+        if !own.alive[end] {
             return;
         }
         own.sending[end] = false;
+        // A send ends, one way or the other: a node that stops waits for that.
+        let broken = own.broken;
         if let End::Node { machine, conn, .. } = own.ends[end] {
-            self.add(machine, Waiting::Sent(conn, bytes));
+            let failed = Waiting::SendFailed(conn);
+            self.add(machine, if broken { failed } else { Waiting::Sent(conn, bytes) });
         }
     }
 

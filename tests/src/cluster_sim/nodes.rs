@@ -110,14 +110,28 @@ impl World {
         let rebuilding = |node: &Node| {
             (0..shards).filter(|shard| is_rebuilding(node.core(0).see_replica(*shard))).count()
         };
-        let before = rebuilding(node);
+        let rebuilding_before = rebuilding(node);
+        let Some(before) = node.core(0).see_replica(0) else { return Ok(()) };
         let effects = node.turn(0, began_ns);
-        self.outcome.rebuilds += rebuilding(node).saturating_sub(before);
+        let Some(after) = node.core(0).see_replica(0) else { return Ok(()) };
+        self.outcome.rebuilds += rebuilding(node).saturating_sub(rebuilding_before);
+        self.outcome.hand_overs += after.hand_overs - before.hand_overs;
+        let stopped = node.has_stopped();
         let took_ns = 1_000 + self.rng.below(10_000);
         for effect in effects {
             self.carry_out(machine, effect, took_ns);
         }
-        self.look_at(machine)
+        if after.hands_over && std::mem::take(&mut self.machines[machine].deaf_when_handing_over) {
+            self.deafen(machine);
+        }
+        self.look_at(machine)?;
+        if stopped {
+            self.history.note(self.now_ns, || format!("node {} has stopped", machine + 1));
+            self.outcome.stops += 1;
+            let back_ns = self.back_ns();
+            self.stop(machine, false, back_ns);
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, machine: usize, effect: Effect, took_ns: u64) {

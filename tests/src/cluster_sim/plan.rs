@@ -28,10 +28,17 @@ pub enum Trouble {
     Disk,
     Connections,
     Isolation,
+    /// SIGTERM; it comes back.
+    Stop,
+    Failover,
+    /// FAILOVER, and the leader hears nothing from when it has given up its lease.
+    FailoverDeaf,
+    /// A node starts with an empty directory under its old number, until its own is found again.
+    Wipe,
 }
 
 impl Trouble {
-    pub const ALL: [Trouble; 10] = [
+    pub const ALL: [Trouble; 14] = [
         Trouble::Kill,
         Trouble::PowerCut,
         Trouble::PowerCutOfAll,
@@ -42,6 +49,10 @@ impl Trouble {
         Trouble::Disk,
         Trouble::Connections,
         Trouble::Isolation,
+        Trouble::Stop,
+        Trouble::Failover,
+        Trouble::FailoverDeaf,
+        Trouble::Wipe,
     ];
 }
 
@@ -53,6 +64,14 @@ pub struct Outcome {
     /// Reads that followers answered.
     pub follower_reads: usize,
     pub kills: usize,
+    /// Starts with an empty directory.
+    pub wipes: usize,
+    /// Ended in good order by SIGTERM.
+    pub stops: usize,
+    /// Planned hand-overs after which another node led.
+    pub hand_overs: u64,
+    /// Operations of which clients know nothing because a node closed their connection.
+    pub cut_off: usize,
     pub power_cuts: usize,
     pub disk_failures: usize,
     pub pauses: usize,
@@ -78,6 +97,10 @@ impl Outcome {
         self.unknown += other.unknown;
         self.follower_reads += other.follower_reads;
         self.kills += other.kills;
+        self.wipes += other.wipes;
+        self.stops += other.stops;
+        self.hand_overs += other.hand_overs;
+        self.cut_off += other.cut_off;
         self.power_cuts += other.power_cuts;
         self.disk_failures += other.disk_failures;
         self.pauses += other.pauses;
@@ -98,13 +121,17 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
+             stops, {} hand-overs, {} operations cut off, {} wiped, {} power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
              connections, {} terms, {} checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,
             self.follower_reads,
             self.kills,
+            self.stops,
+            self.hand_overs,
+            self.cut_off,
+            self.wipes,
             self.power_cuts,
             self.disk_failures,
             self.disks_full,

@@ -68,8 +68,14 @@ impl World {
         let own = &mut self.clients[client];
         let (connection, stale, machine) = (own.connection, own.reader, own.machine);
         let Some(wire) = own.wire else { return };
-        let record =
-            Record { operation, asked_ns: now_ns, connection, stale, ending: Ending::Unknown };
+        let record = Record {
+            operation,
+            asked_ns: now_ns,
+            connection,
+            stale,
+            cut: false,
+            ending: Ending::Unknown,
+        };
         let record = self.history.ask(record);
         own.asked.push_back(Asked {
             record: Some(record),
@@ -146,6 +152,10 @@ impl World {
             return;
         }
         self.history.note(self.now_ns, || format!("client {client} is cut off"));
+        for record in self.clients[client].asked.iter().filter_map(|asked| asked.record) {
+            self.outcome.cut_off += 1;
+            self.history.cut(record);
+        }
         self.lose_client(client);
         self.move_client(client, None);
     }

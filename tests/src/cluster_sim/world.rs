@@ -77,6 +77,9 @@ pub enum Event {
         connection: u64,
         answers: u64,
     },
+    Restore {
+        machine: usize,
+    },
     Trouble,
 }
 
@@ -204,6 +207,7 @@ impl World {
             Event::Patience { client, connection, answers } => {
                 self.on_patience(client, connection, answers);
             }
+            Event::Restore { machine } => self.restore(machine),
             Event::Trouble => self.trouble()?,
         }
         Ok(())

@@ -69,6 +69,16 @@ impl Cluster {
         self.servers[place].take().context("it is down already")?.stop()
     }
 
+    /// Gives a node that is down an empty directory; returns the one that it had.
+    pub fn wipe(&mut self, place: usize) -> Result<TempDir> {
+        Ok(std::mem::replace(&mut self.directories[place], tempfile::tempdir()?))
+    }
+
+    /// Gives a node that is down the directory back that it had.
+    pub fn put_back(&mut self, place: usize, directory: TempDir) {
+        self.directories[place] = directory;
+    }
+
     /// Where clients reach the nodes that are up.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().flatten().map(Server::address).collect()
@@ -96,6 +106,49 @@ impl Cluster {
         let mut client = self.servers[place].as_ref().context("it is down")?.client()?;
         client.run("READONLY")?;
         Ok(client)
+    }
+
+    /// The port of a node for the others.
+    pub fn peer_port(&self, place: usize) -> u16 {
+        let address = self.nodes.split(',').nth(place).and_then(|node| node.rsplit(':').next());
+        address.and_then(|port| port.parse().ok()).unwrap_or_default()
+    }
+
+    /// Waits until a node that leads has links with all others that are up.
+    pub fn await_links(&self, place: usize) -> Result<()> {
+        let up = self.servers.iter().flatten().count() - 1;
+        self.await_info(place, |info| info.matches("link=up").count() >= up)
+    }
+
+    /// Waits until a node follows and has everything that it has heard of.
+    pub fn await_close(&self, place: usize) -> Result<()> {
+        let number = |info: &str, name: &str| -> Option<u64> {
+            let line = info.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse().ok()
+        };
+        self.await_info(place, |info| {
+            let applied = number(info, "quoring_applied:");
+            let committed = number(info, "quoring_committed:");
+            info.contains("master_link_status:up")
+                && applied.zip(committed).is_some_and(|(a, c)| c > 0 && a + 100 >= c)
+        })
+    }
+
+    /// Waits until INFO replication of a node is as it should be.
+    pub fn await_info(&self, place: usize, fits: impl Fn(&str) -> bool) -> Result<()> {
+        let began = Instant::now();
+        let mut last = String::new();
+        while began.elapsed() < LEADER_MAX {
+            let mut client = self.servers[place].as_ref().context("it is down")?.client()?;
+            if let Ok(Value::Bulk(text)) = client.run("INFO replication") {
+                last = String::from_utf8(text)?;
+                if fits(&last) {
+                    return Ok(());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bail!("node {}: {last}", place + 1)
     }
 
     /// Waits until every node that is up has the same data; writes must have ended.

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,8 @@ const END_MAX: Duration = Duration::from_secs(60);
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    /// Lines of its log since the start, as far as nobody has read them.
+    log: Mutex<Receiver<String>>,
 }
 
 /// The binary: `QUORING_BIN`, or the one that `cargo test --workspace` builds.
@@ -73,7 +76,7 @@ impl Server {
             {
                 let address = address.split_whitespace().next().unwrap_or_default();
                 let address = address.parse().with_context(|| format!("address in: {line}"))?;
-                return Ok(Server { child, address });
+                return Ok(Server { child, address, log: Mutex::new(receiver) });
             }
             said += &line;
         }
@@ -95,6 +98,18 @@ impl Server {
         match status {
             Some(status) if !status.success() => Ok(said),
             _ => bail!("quoring started: {said}"),
+        }
+    }
+
+    /// The next line of its log that has this in it, if one comes in time.
+    pub fn await_line(&self, part: &str, within: Duration) -> Option<String> {
+        let (began, log) = (Instant::now(), self.log.lock().ok()?);
+        loop {
+            let left = within.checked_sub(began.elapsed())?;
+            let line = log.recv_timeout(left).ok()?;
+            if line.contains(part) {
+                return Some(line);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use replication::link::hello::DirectoryId;
 use replication::log::segment::file_name;
 use server::runtime::disk::DataLock;
 use server::startup::checkpoint_files;
@@ -45,7 +46,10 @@ fn start(directory: &Path, image: &Image) -> Result<State, String> {
 fn directory_of(image: &Image) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory for the test");
     let (cluster, node) = (IDENTITY.cluster, IDENTITY.node);
-    let identity = Identity { cluster, node, shards: SHARDS, voters: Vec::new() };
+    let directory_id = DirectoryId([3; 16]);
+    let met = [(2, DirectoryId([4; 16]))].into();
+    let voters = Vec::new();
+    let identity = Identity { cluster, node, shards: SHARDS, voters, directory: directory_id, met };
     identity.create(directory.path()).expect("it is written");
     write(directory.path(), &image.disk);
     assert_eq!(start(directory.path(), image).expect("it is sound"), image.whole);

@@ -12,6 +12,7 @@ use engine::hash::Hasher64;
 use engine::keyspace::{Shard, Shards};
 use engine::rng::Rng;
 use replication::ids::{Incarnation, ShardId};
+use replication::link::hello::DirectoryId;
 use replication::log::recovery::read_chain;
 use replication::log::{LogIdentity, Tail, recover};
 use replication::release::resolve::Placed;
@@ -24,6 +25,8 @@ use server::core::io::{ConnId, Input, Machine, Now, OsError, Output, Port};
 use server::core::message::Message;
 use server::core::storage::StorageOperation;
 use server::dispatch::log_done::LogDone;
+use server::links::identity::{Acquaintances, Remembered};
+use server::replica::handover::FailoverOrder;
 use server::replica::rebuild::{RebuildOrder, Rebuilt};
 use server::startup::checkpoints::LoadPlan;
 use server::startup::identity::Identity;
@@ -40,8 +43,11 @@ pub const IDENTITY: LogIdentity = LogIdentity { cluster: 0x51, node: 1, core: 0 
 /// time passes within a turn.
 pub type TurnClock = Arc<AtomicU64>;
 
+/// Whom a node's directory knows.
+pub type Known = Arc<Remembered>;
+
 /// There are no files but the logs.
-struct Still(TurnClock);
+struct Still(TurnClock, Known);
 
 impl Host for Still {
     fn monotonic_ns(&self) -> u64 {
@@ -53,6 +59,10 @@ impl Host for Still {
     }
 
     fn sleep_ns(&self, _ns: u64) {}
+
+    fn acquaintances(&self) -> Arc<dyn Acquaintances> {
+        self.1.clone()
+    }
 
     fn read_text(&self, _path: &Path) -> io::Result<String> {
         Err(io::ErrorKind::Unsupported.into())
@@ -82,6 +92,7 @@ pub enum Waiting {
     Connected(u64, Result<ConnId, OsError>),
     Log(LogDone),
     Shutdown,
+    Failover,
 }
 
 /// What a turn asks of the world.
@@ -149,7 +160,8 @@ impl EntryStream for Entries {
 impl Node {
     /// Starts from what is on the disk, as the server does.
     pub fn start(config: &Config, disk: Disk, rng: &mut Rng) -> Result<Node, Box<NoStart>> {
-        Node::start_with(config, disk, rng, TurnClock::default(), false)
+        let known = Arc::new(Remembered::new(DirectoryId([1; 16])));
+        Node::start_with(config, disk, rng, (TurnClock::default(), known), false)
     }
 
     /// As one of several, with a clock that goes on within a turn.
@@ -158,18 +170,19 @@ impl Node {
         disk: Disk,
         rng: &mut Rng,
         clock: TurnClock,
+        known: Known,
     ) -> Result<Node, Box<NoStart>> {
-        Node::start_with(config, disk, rng, clock, true)
+        Node::start_with(config, disk, rng, (clock, known), true)
     }
 
     fn start_with(
         config: &Config,
         mut disk: Disk,
         rng: &mut Rng,
-        clock: TurnClock,
+        world: (TurnClock, Known),
         has_peers: bool,
     ) -> Result<Node, Box<NoStart>> {
-        match Node::recover(config, &mut disk, rng, clock) {
+        match Node::recover(config, &mut disk, rng, world) {
             Ok(seats) => Ok(Node { seats, disk, mesh_waiting: 0, has_peers }),
             Err(message) => Err(Box::new(NoStart { disk, message })),
         }
@@ -179,12 +192,12 @@ impl Node {
         config: &Config,
         disk: &mut Disk,
         rng: &mut Rng,
-        clock: TurnClock,
+        (clock, known): (TurnClock, Known),
     ) -> Result<Vec<Seat>, String> {
         let hasher = Hasher64::new(std::array::from_fn(|_| rng.next_u64()));
         let recovered = recover_disk(config, disk, hasher)?;
         let identity = log_identity(&identity_of(config), 0);
-        let host = || -> Box<dyn Host> { Box::new(Still(clock.clone())) };
+        let host = || -> Box<dyn Host> { Box::new(Still(clock.clone(), known.clone())) };
         let starts = deal_out(config, recovered, Some(identity), rng.next_u64(), host);
         let seat =
             |core| Seat { core, mesh: VecDeque::new(), waiting: VecDeque::new(), stopped: false };
@@ -287,11 +300,11 @@ pub fn identity_of(config: &Config) -> Identity {
     match &config.cluster {
         None => {
             let LogIdentity { cluster, node, .. } = IDENTITY;
-            Identity { cluster, node, shards, voters: Vec::new() }
+            Identity { cluster, node, shards, ..Identity::default() }
         }
         Some(Cluster { id, node, nodes }) => {
             let voters = nodes.iter().map(|(node, _)| node.0).collect();
-            Identity { cluster: *id, node: node.0, shards, voters }
+            Identity { cluster: *id, node: node.0, shards, voters, ..Identity::default() }
         }
     }
 }
@@ -391,6 +404,9 @@ fn log_done(disk: &mut Disk, ended: UnderWay, result: Result<(), OsError>) -> Lo
 
 fn deliver(core: &mut Core, input: Waiting) {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    if let Waiting::Failover = input {
+        return core.obey_failover(FailoverOrder::Begin { to: None, sync_ns_max: None });
+    }
     core.on_input(match &input {
         Waiting::Accepted(conn) => {
             Input::Accepted { conn: *conn, port: Port::Client, peer: address, local: address }
@@ -405,7 +421,7 @@ fn deliver(core: &mut Core, input: Waiting) {
         }
         Waiting::SendFailed(conn) => Input::SendFailed { conn: *conn, error: OsError(EPIPE) },
         Waiting::Shutdown => Input::Shutdown,
-        Waiting::Sent(..) | Waiting::Log(_) => {
+        Waiting::Sent(..) | Waiting::Log(_) | Waiting::Failover => {
             return core.on_input(match input {
                 Waiting::Sent(conn, buffer) => Input::Sent { conn, buffer },
                 Waiting::Log(done) => Input::Log(done),

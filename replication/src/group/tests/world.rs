@@ -345,7 +345,7 @@ impl World {
             return Ok(());
         }
         let down = self.nodes[&id].group.is_none();
-        match self.chance.below(7) {
+        match self.chance.below(8) {
             0 | 1 if down => self.start(id),
             0 | 1 => {
                 self.crash(id);
@@ -358,6 +358,7 @@ impl World {
             3 => self.cut.clear(),
             4 => self.change_members(),
             5 => self.hand_over(id),
+            6 => self.take_back(),
             _ => self.compact(id),
         }
         (1..=NODES).try_for_each(|id| self.carry_out(id))
@@ -394,6 +395,12 @@ impl World {
     pub fn hand_over(&mut self, to: u64) {
         let groups = self.nodes.values_mut().filter_map(|node| node.group.as_mut());
         groups.for_each(|group| group.hand_over(NodeId(to)));
+    }
+
+    /// Whoever leads stands for election at once, as after a hand-over that came to nothing.
+    pub fn take_back(&mut self) {
+        let groups = self.nodes.values_mut().filter_map(|node| node.group.as_mut());
+        groups.for_each(Group::take_back);
     }
 
     /// A checkpoint of what is applied and on the own disk; the log before it goes.

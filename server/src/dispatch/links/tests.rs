@@ -2,13 +2,14 @@
 //! that is their shard's home, again after the other node was away.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::hash::Hasher64;
 use replication::group::NodeId;
 use replication::ids::ShardId;
+use replication::link::hello::DirectoryId;
 use replication::log::{BlockBuffer, LogIdentity};
 
 use crate::checkpoint::files::Files;
@@ -116,7 +117,11 @@ fn start(
     let replayed = Replayed::default();
     let files = vec![Files::default(); CORES];
     let recovered = Recovered { shards, tails: Vec::new(), replayed, files };
-    let host = || -> Box<dyn crate::core::host::Host> { Box::new(runtime::host::Machine) };
+    let directory = DirectoryId([node as u8; 16]);
+    let known = Arc::new(crate::links::identity::Remembered::new(directory));
+    let host = || -> Box<dyn crate::core::host::Host> {
+        Box::new(runtime::host::Machine::new(known.clone()))
+    };
     let starts = deal_out(&config, recovered, None, node, host);
     let starts = Mutex::new(starts.into_iter().map(Some).collect::<Vec<_>>());
     let (counts, heard) = channel();

@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use engine::rng::Rng;
 use replication::group::NodeId;
 use replication::ids::{Incarnation, ShardId};
 
 use super::super::connection::Stage;
+use super::super::identity::Remembered;
 use super::super::stats::LinkStats;
 use super::super::{Links, Place};
-use super::{CLUSTER, Out};
+use super::{CLUSTER, Out, directory_of};
 use crate::core::home_of;
 use crate::core::io::{ConnId, OsError, Output};
 
@@ -39,6 +41,8 @@ pub struct Net {
     last_by: BTreeMap<ConnId, (u64, u64)>,
     /// Where each message was received.
     received_at: BTreeMap<u64, usize>,
+    /// By node: they outlive its starts.
+    acquaintances: Vec<Arc<Remembered>>,
 }
 
 struct Node {
@@ -89,6 +93,7 @@ impl Net {
             seen: BTreeSet::new(),
             last_by: BTreeMap::new(),
             received_at: BTreeMap::new(),
+            acquaintances: (1..=3).map(|id| Arc::new(Remembered::new(directory_of(id)))).collect(),
         };
         for _ in 0..2 + net.rng.below(2) {
             net.nodes.push(Node { starts: 0, cores: Vec::new() });
@@ -113,7 +118,8 @@ impl Net {
             .map(|core| {
                 let id = NodeId(node as u64 + 1);
                 let place = Place { cluster: CLUSTER, node: id, core, cores, shard_count: SHARDS };
-                let mut links = Links::new(place, Incarnation(starts), self.rng.next_u64());
+                let known = self.acquaintances[node].clone();
+                let mut links = Links::new(place, known, Incarnation(starts), self.rng.next_u64());
                 let peers: Vec<_> = peers.iter().map(|id| (NodeId(*id), address_of(*id))).collect();
                 links.set_peers(&peers);
                 Seat { links, inputs: VecDeque::new(), open: BTreeSet::new() }

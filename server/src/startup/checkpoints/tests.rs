@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use replication::checkpoint::CheckpointIdentity;
 use replication::checkpoint::file::Encoder;
 use replication::ids::Term;
+use replication::link::hello::DirectoryId;
 
 use super::*;
 
@@ -30,7 +31,14 @@ impl CheckpointSource for File {
     }
 }
 
-const IDENTITY: Identity = Identity { cluster: 7, node: 1, shards: 1, voters: Vec::new() };
+const IDENTITY: Identity = Identity {
+    cluster: 7,
+    node: 1,
+    shards: 1,
+    voters: Vec::new(),
+    directory: DirectoryId([1; 16]),
+    met: BTreeMap::new(),
+};
 const NAME: &str = "0000-0000000000000009.ckpt";
 
 /// Loads a file whose checksums all hold.
