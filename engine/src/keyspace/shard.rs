@@ -13,7 +13,7 @@ use crate::value::limits::EncodingLimits;
 use super::entry::{Entry, Value};
 use super::garbage::Garbage;
 use super::touched::Touched;
-use super::waiters::Waiters;
+use super::waiters::{Awaited, Waiters};
 use super::watched::Watched;
 
 /// The keys of one database that lie in one shard.
@@ -237,10 +237,13 @@ impl Shard {
         }
     }
 
-    /// Whether a key is there and its time is not over.
-    pub fn contains_live(&self, db: u16, hash: u64, key: &[u8], now_ms: i64) -> bool {
+    /// Whether a key is there, of the type that is awaited, and its time is not over.
+    pub fn serves(&self, db: u16, hash: u64, key: &[u8], awaited: Awaited, now_ms: i64) -> bool {
         let entry = self.databases[usize::from(db)].table.get(hash, key);
-        entry.is_some_and(|entry| entry.expires_at_ms().is_none_or(|at_ms| now_ms <= at_ms))
+        entry.is_some_and(|entry| {
+            entry.expires_at_ms().is_none_or(|at_ms| now_ms <= at_ms)
+                && awaited.is_served_by(entry.value())
+        })
     }
 
     /// Whether any key has an expiry.

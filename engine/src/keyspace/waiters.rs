@@ -2,7 +2,25 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::entry::ValueRef;
 use crate::table::alloc_size;
+
+/// The type of value that serves a waiter: a key that is given another one leaves it waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Awaited {
+    List,
+    ZSet,
+}
+
+impl Awaited {
+    pub fn is_served_by(self, value: ValueRef<'_>) -> bool {
+        match value {
+            ValueRef::List(_) => self == Awaited::List,
+            ValueRef::ZSet(_) => self == Awaited::ZSet,
+            _ => false,
+        }
+    }
+}
 
 /// A blocked client as its own core knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +28,7 @@ pub struct Waiter {
     pub core: u16,
     /// Unique on that core, for all of its life.
     pub ticket: u64,
+    pub awaited: Awaited,
 }
 
 type DatabaseKey = (u16, Box<[u8]>);

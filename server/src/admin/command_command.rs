@@ -68,6 +68,15 @@ fn old_key_range(spec: &CommandSpec) -> (i64, i64, i64) {
     first.unwrap_or((0, 0, 0))
 }
 
+/// Whether first key, last key and step do not tell which arguments are keys, so that clients have
+/// to ask.
+fn has_movable_keys(spec: &CommandSpec) -> bool {
+    !spec
+        .keys
+        .iter()
+        .all(|key| matches!((key.begin, key.find), (Begin::Index(_), Find::Range { .. })))
+}
+
 fn write_info(reply: &mut Reply<'_>, spec: &CommandSpec, parent: Option<&str>) {
     reply.array(10);
     match parent {
@@ -79,6 +88,7 @@ fn write_info(reply: &mut Reply<'_>, spec: &CommandSpec, parent: Option<&str>) {
         .iter()
         .filter(|(bit, _)| spec.has(*bit & !PROTECTED))
         .map(|(_, name)| *name)
+        .chain(has_movable_keys(spec).then_some("movablekeys"))
         .collect();
     reply.set(flags.len());
     flags.iter().for_each(|name| reply.simple(name));

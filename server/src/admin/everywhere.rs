@@ -225,7 +225,8 @@ impl Core {
             Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
             Question::Clients(filter) => {
                 let asking = asking.map(|c| &*c);
-                let clients = self.connections.iter().chain(asking).filter(|c| filter.fits(c));
+                let clients =
+                    self.connections.iter().chain(asking).filter(|c| filter.fits(c, self.now));
                 Answer::Clients(clients.map(|c| (c.client_id, self.client_line(c))).collect())
             }
             Question::KillClients(filter) => Answer::Count(self.kill_clients(filter, asking)),

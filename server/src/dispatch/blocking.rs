@@ -3,7 +3,8 @@
 
 use engine::args::OwnedArgs;
 use engine::command::call::Block;
-use engine::keyspace::waiters::Waiter;
+use engine::command::spec::category::SORTEDSET;
+use engine::keyspace::waiters::{Awaited, Waiter};
 use engine::reply::Reply;
 
 use super::local::{Caller, find_command};
@@ -22,8 +23,10 @@ impl Core {
         block: Block,
         command: OwnedArgs,
     ) {
+        let Ok(spec) = find_command(command.as_args()) else { return };
+        let awaited = if spec.categories & SORTEDSET != 0 { Awaited::ZSet } else { Awaited::List };
         let ticket = self.next_ticket();
-        let waiter = Waiter { core: self.id, ticket };
+        let waiter = Waiter { core: self.id, ticket, awaited };
         for key in keys_of(&command, &block.keys).as_args().iter_from(0) {
             let shard = self.shards.shard_of(key);
             if let Some(held) = self.shards.get_mut(shard) {
@@ -40,6 +43,7 @@ impl Core {
             command,
             ticket,
             keys: block.keys,
+            awaited,
             deadline_ns,
             retrying: false,
         });
@@ -72,10 +76,8 @@ impl Core {
         let Some(held) = self.shards.get(shard) else { return };
         let queue: Vec<Waiter> = held.waiters.queue(db, key).collect();
         for waiter in queue {
-            let hash = self.shards.hash(key);
-            let Some(held) = self.shards.get(shard) else { return };
-            if !held.contains_live(db, hash, key, self.now.unix_ms) {
-                return;
+            if !self.key_serves(shard, db, key, waiter.awaited) {
+                continue;
             }
             if waiter.core != self.id {
                 // The next in line is woken when this one says that it waits no more.
@@ -83,6 +85,11 @@ impl Core {
             }
             self.on_wake(waiter.ticket);
         }
+    }
+
+    fn key_serves(&self, shard: usize, db: u16, key: &[u8], awaited: Awaited) -> bool {
+        let (hash, now_ms) = (self.shards.hash(key), self.now.unix_ms);
+        self.shards.get(shard).is_some_and(|held| held.serves(db, hash, key, awaited, now_ms))
     }
 
     /// A key that one of our clients waits for may serve it.
@@ -121,7 +128,15 @@ impl Core {
         };
         let args = blocked.command.as_args();
         let Ok(spec) = find_command(args) else { return self.settle(connection) };
+        let db = connection.db;
+        let mut keys = blocked.keys.iter().map(|at| args.at(*at));
+        if !keys.any(|k| self.key_serves(self.shards.shard_of(k), db, k, blocked.awaited)) {
+            // Between the wake and now somebody else was served, or it is of another type now.
+            connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
+            return self.connections.put_back(connection);
+        }
         let needed = self.shards_needed(spec, args);
+        let began_ns = self.start_timing(spec, args);
         self.begin_observing(&needed);
         let mut bytes = Vec::new();
         let reply = Reply::new(&mut bytes, connection.protocol);
@@ -139,6 +154,7 @@ impl Core {
         out.extend_from_slice(&bytes);
         self.hold_reply(&mut connection, start, &needed);
         self.forget(connection.db, &blocked);
+        self.stop_timing(began_ns, &connection, spec, blocked.command.as_args());
         self.settle(connection);
         self.close_large_entries(&needed);
         self.serve_ready(&needed);
@@ -173,7 +189,8 @@ impl Core {
         if let Some(deadline_ns) = blocked.deadline_ns {
             self.deadlines.remove(&(deadline_ns, blocked.ticket));
         }
-        let waiter = Waiter { core: self.id, ticket: blocked.ticket };
+        let BlockedCommand { ticket, awaited, .. } = *blocked;
+        let waiter = Waiter { core: self.id, ticket, awaited };
         for key in keys_of(&blocked.command, &blocked.keys).as_args().iter_from(0) {
             let keys = OwnedArgs::from_words([key]);
             let shard = self.shards.shard_of(key);

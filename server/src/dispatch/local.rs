@@ -41,7 +41,7 @@ impl Core {
                 return self.reply_with(connection, |reply| reply.error(&text));
             }
         };
-        connection.last_command = spec.name;
+        connection.last_command = Some(spec);
         if self.pause.is_on() && self.is_paused(connection, spec) {
             return self.postpone(connection, args);
         }
@@ -120,9 +120,11 @@ impl Core {
         self.note_memory(needed);
         self.hold_reply(connection, start, needed);
         self.close_large_entries(needed);
-        self.stop_timing(began_ns, connection, spec, args);
         if let Some(block) = self.block.take() {
+            // It counts as run, and for SLOWLOG, once it is served.
             self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
+        } else {
+            self.stop_timing(began_ns, connection, spec, args);
         }
         self.serve_ready(needed);
     }
