@@ -103,7 +103,8 @@ macro_rules! list_size_setting {
             name: $name,
             get: |c| c.encoding.list_max_listpack_size.to_string(),
             set: Some(|c, value| {
-                c.encoding.list_max_listpack_size = number(value, -5, i64::from(i32::MAX))?;
+                c.encoding.list_max_listpack_size =
+                    number(value, i32::MIN.into(), i32::MAX.into())?;
                 Ok(())
             }),
         }

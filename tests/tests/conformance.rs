@@ -1,0 +1,160 @@
+//! What Valkey's own tests ask of a server and ours have not asked elsewhere, with one core and two.
+#![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
+
+use tests::harness::cases::{check, error, with_cores};
+use tests::harness::{Client, Server, Value};
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Bulk(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+        Value::Simple(text) => text.clone(),
+        other => panic!("not a text: {other:?}"),
+    }
+}
+
+fn array(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        other => panic!("not an array: {other:?}"),
+    }
+}
+
+/// Asks until so many clients wait.
+fn until_blocked(client: &mut Client, count: usize) {
+    let wanted = format!("blocked_clients:{count}\r\n");
+    while !text(&client.run("INFO clients").unwrap()).contains(&wanted) {}
+}
+
+/// Clients of every core, each of which waits for the key with its command.
+fn waiting(server: &Server, asking: &mut Client, commands: &[&[&str]]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for command in commands {
+        let mut client = server.client().unwrap();
+        client.send(command).unwrap();
+        clients.push(client);
+        until_blocked(asking, clients.len());
+    }
+    clients
+}
+
+#[test]
+fn who_waits_for_a_list_is_not_served_by_another_type() {
+    with_cores(&[], |server| {
+        let mut client = server.client().unwrap();
+        for key in ["k1", "k2", "k3"] {
+            let commands: [&[&str]; 4] = [
+                &["BLPOP", key, "0"],
+                &["BZPOPMIN", key, "0"],
+                &["BLMOVE", key, "taken", "LEFT", "LEFT", "0"],
+                &["BZMPOP", "0", "1", key, "MAX"],
+            ];
+            let mut waiting = waiting(server, &mut client, &commands);
+            // Behind those that wait for a list, and before and after a value that serves nobody.
+            check(&mut client, "MULTI", Value::ok());
+            for command in [format!("RPUSH {key} x"), format!("DEL {key}"), format!("SET {key} s")]
+            {
+                check(&mut client, &command, Value::Simple("QUEUED".into()));
+            }
+            client.run("EXEC").unwrap();
+            check(&mut client, &format!("DEL {key}"), Value::Integer(1));
+            check(&mut client, &format!("ZADD {key} 1 a 2 b"), Value::Integer(2));
+            let bulk = Value::bulk;
+            let popped = Value::Array(vec![bulk(key), bulk("a"), bulk("1")]);
+            assert_eq!(waiting[1].read().unwrap(), popped);
+            let pair = Value::Array(vec![Value::Array(vec![bulk("b"), bulk("2")])]);
+            assert_eq!(waiting[3].read().unwrap(), Value::Array(vec![bulk(key), pair]));
+            until_blocked(&mut client, 2);
+            check(&mut client, &format!("RPUSH {key} c d"), Value::Integer(2));
+            let popped = Value::Array(vec![bulk(key), bulk("c")]);
+            assert_eq!(waiting[0].read().unwrap(), popped);
+            assert_eq!(waiting[2].read().unwrap(), bulk("d"));
+        }
+    });
+}
+
+#[test]
+fn a_blocking_command_is_slow_once_it_is_served() {
+    with_cores(&["--slowlog-log-slower-than", "0"], |server| {
+        let mut client = server.client().unwrap();
+        let logged = |client: &mut Client| {
+            let entries = array(client.run("SLOWLOG GET -1").unwrap());
+            let words = entries.into_iter().map(|entry| array(array(entry)[3].clone()));
+            words.filter(|words| words[0] == Value::bulk("BLPOP")).count()
+        };
+        let mut waiting = waiting(server, &mut client, &[&["BLPOP", "k", "0"]]);
+        assert_eq!(logged(&mut client), 0);
+        check(&mut client, "LPUSH k v", Value::Integer(1));
+        waiting[0].read().unwrap();
+        // What another core noticed comes to the client's own a moment later.
+        while logged(&mut client) == 0 {}
+        assert_eq!(logged(&mut client), 1);
+    });
+}
+
+#[test]
+fn clients_are_told_of_by_full_command_and_closed_by_age() {
+    with_cores(&[], |server| {
+        let mut client = server.client().unwrap();
+        let line = text(&client.run("CLIENT LIST").unwrap());
+        assert!(line.contains(" cmd=client|list "), "{line}");
+        check(&mut client, "CLIENT KILL MAXAGE 1000 SKIPME no", Value::Integer(0));
+        let out_of_range = error("ERR value is not an integer or out of range");
+        check(&mut client, "CLIENT KILL MAXAGE x", out_of_range);
+        check(&mut client, "CLIENT KILL MAXAGE -1", error("ERR maxage should be greater than 0"));
+    });
+}
+
+/// As Redis 7.0.15 and Valkey 9.1 mark them.
+#[test]
+fn commands_whose_keys_move_are_marked() {
+    with_cores(&[], |server| {
+        let mut client = server.client().unwrap();
+        let mut marked = |command: &str| {
+            let info = array(client.run(&format!("COMMAND INFO {command}")).unwrap());
+            array(array(info[0].clone())[2].clone()).iter().any(|flag| text(flag) == "movablekeys")
+        };
+        for command in ["sort", "sort_ro", "zunionstore", "zinter", "lmpop", "bzmpop", "sintercard"]
+        {
+            assert!(marked(command), "{command}");
+        }
+        for command in ["set", "get", "mset", "lmove", "lpop", "blpop", "ping", "memory", "rename"]
+        {
+            assert!(!marked(command), "{command}");
+        }
+    });
+}
+
+/// The form of Redis 7.2's documentation, of which `redis-cli` makes its hints.
+#[test]
+fn arguments_of_commands_are_documented() {
+    with_cores(&[], |server| {
+        let mut client = server.client().unwrap();
+        let docs = array(client.run("COMMAND DOCS expire").unwrap());
+        let fields = array(docs[1].clone());
+        let at = fields.iter().position(|field| *field == Value::bulk("arguments")).unwrap();
+        let bulk = Value::bulk;
+        let plain = |name: &str, kind: &str| {
+            let words = ["name", name, "type", kind, "display_text", name];
+            words.into_iter().map(bulk).collect::<Vec<_>>()
+        };
+        let mut key = plain("key", "key");
+        key.extend([bulk("key_spec_index"), Value::Integer(0)]);
+        let ways = ["NX", "XX", "GT", "LT"].map(|token| {
+            let mut way = plain(&token.to_lowercase(), "pure-token");
+            way.extend([bulk("token"), bulk(token)]);
+            Value::Array(way)
+        });
+        let condition = vec![
+            bulk("name"),
+            bulk("condition"),
+            bulk("type"),
+            bulk("oneof"),
+            bulk("flags"),
+            Value::Array(vec![Value::Simple("optional".into())]),
+            bulk("arguments"),
+            Value::Array(ways.to_vec()),
+        ];
+        let arguments = [key, plain("seconds", "integer"), condition].map(Value::Array);
+        assert_eq!(fields[at + 1], Value::Array(arguments.to_vec()));
+    });
+}
