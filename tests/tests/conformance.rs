@@ -72,6 +72,99 @@ fn who_waits_for_a_list_is_not_served_by_another_type() {
     });
 }
 
+/// Neither a key that came with its time over nor one that was gone before WATCH is a change.
+#[test]
+fn a_swap_of_databases_brings_no_dead_keys_to_watchers() {
+    with_cores(&["--enable-debug-command", "yes"], |server| {
+        let mut client = server.client().unwrap();
+        check(&mut client, "DEBUG SET-ACTIVE-EXPIRE 0", Value::ok());
+        for there_before in [false, true] {
+            check(&mut client, "FLUSHALL", Value::ok());
+            check(&mut client, "SELECT 0", Value::ok());
+            check(&mut client, "SET x foo PX 1", Value::ok());
+            check(&mut client, "SELECT 1", Value::ok());
+            if there_before {
+                check(&mut client, "SET x bar PX 1", Value::ok());
+            }
+            check(&mut client, "DEBUG SLEEP 0.005", Value::ok());
+            check(&mut client, "WATCH x", Value::ok());
+            check(&mut client, "SWAPDB 0 1", Value::ok());
+            check(&mut client, "MULTI", Value::ok());
+            check(&mut client, "PING", Value::Simple("QUEUED".into()));
+            let done = Value::Array(vec![Value::Simple("PONG".into())]);
+            check(&mut client, "EXEC", done);
+        }
+        // A key that lives is one, whichever way it goes.
+        for (before, after) in [("SET x v", "SELECT 1"), ("SELECT 1", "SET x v")] {
+            check(&mut client, "FLUSHALL", Value::ok());
+            check(&mut client, "SELECT 0", Value::ok());
+            check(&mut client, before, Value::ok());
+            check(&mut client, after, Value::ok());
+            check(&mut client, "SELECT 1", Value::ok());
+            check(&mut client, "WATCH x", Value::ok());
+            check(&mut client, "SWAPDB 0 1", Value::ok());
+            check(&mut client, "MULTI", Value::ok());
+            check(&mut client, "PING", Value::Simple("QUEUED".into()));
+            check(&mut client, "EXEC", Value::Null);
+        }
+    });
+}
+
+/// As Redis 7.0.15 counts, but for times.
+#[test]
+fn calls_of_commands_are_counted() {
+    with_cores(&["--enable-debug-command", "yes"], |server| {
+        let mut client = server.client().unwrap();
+        check(&mut client, "CONFIG RESETSTAT", Value::ok());
+        for n in 0..200 {
+            check(&mut client, &format!("SET k{n} v"), Value::ok());
+        }
+        check(&mut client, "DEBUG SLEEP 0.02", Value::ok());
+        let wrong = error("ERR value is not an integer or out of range");
+        check(&mut client, "INCR k1", wrong);
+        let arity = error("ERR wrong number of arguments for 'incr' command");
+        check(&mut client, "INCR", arity);
+        client.run("CONFIG SET maxmemory x").unwrap();
+        check(&mut client, "MULTI", Value::ok());
+        check(&mut client, "SET k v", Value::Simple("QUEUED".into()));
+        check(&mut client, "BLPOP none 0", Value::Simple("QUEUED".into()));
+        client.run("EXEC").unwrap();
+        check(&mut client, "BLPOP none1 none2 0.01", Value::Null);
+        let mut blocked = waiting(server, &mut client, &[&["BLPOP", "list", "0"]]);
+        let counted = |client: &mut Client, section: &str| {
+            let info = text(&client.run(&format!("INFO {section}")).unwrap());
+            let lines: Vec<String> = info.lines().map(str::to_owned).collect();
+            move |command: &str, field: &str| {
+                let start = format!("cmdstat_{command}:");
+                let line = lines.iter().find_map(|line| line.strip_prefix(&start))?;
+                let start = format!("{field}=");
+                let value = line.split(',').find_map(|part| part.strip_prefix(&start))?;
+                Some(value.parse::<f64>().unwrap())
+            }
+        };
+        let of = counted(&mut client, "commandstats");
+        assert_eq!(of("set", "calls"), Some(201.0));
+        assert_eq!(of("blpop", "calls"), Some(2.0));
+        assert!(of("debug|sleep", "usec").unwrap() >= 20_000.0);
+        for (command, counts) in [
+            ("incr", [1.0, 1.0, 1.0]),
+            ("config|set", [1.0, 0.0, 1.0]),
+            ("exec", [1.0, 0.0, 0.0]),
+            ("blpop", [2.0, 0.0, 0.0]),
+        ] {
+            let fields = ["calls", "rejected_calls", "failed_calls"];
+            assert_eq!(fields.map(|field| of(command, field).unwrap()), counts, "{command}");
+        }
+        assert_eq!(of("get", "calls"), None);
+        check(&mut client, "RPUSH list v", Value::Integer(1));
+        blocked[0].read().unwrap();
+        assert_eq!(counted(&mut client, "all")("blpop", "calls"), Some(3.0));
+        assert_eq!(counted(&mut client, "default")("blpop", "calls"), None);
+        check(&mut client, "CONFIG RESETSTAT", Value::ok());
+        assert_eq!(counted(&mut client, "commandstats")("set", "calls"), None);
+    });
+}
+
 #[test]
 fn a_blocking_command_is_slow_once_it_is_served() {
     with_cores(&["--slowlog-log-slower-than", "0"], |server| {
@@ -120,6 +213,36 @@ fn commands_whose_keys_move_are_marked() {
         for command in ["set", "get", "mset", "lmove", "lpop", "blpop", "ping", "memory", "rename"]
         {
             assert!(!marked(command), "{command}");
+        }
+    });
+}
+
+/// As Redis 7.0.15 gives them: clients that know no key specifications route by these.
+#[test]
+fn first_and_last_key_cover_all_of_a_command_s_keys() {
+    with_cores(&[], |server| {
+        let mut client = server.client().unwrap();
+        for (command, range) in [
+            ("get", [1, 1, 1]),
+            ("mset", [1, -1, 2]),
+            ("del", [1, -1, 1]),
+            ("blpop", [1, -2, 1]),
+            ("rename", [1, 2, 1]),
+            ("copy", [1, 2, 1]),
+            ("smove", [1, 2, 1]),
+            ("lmove", [1, 2, 1]),
+            ("brpoplpush", [1, 2, 1]),
+            ("zrangestore", [1, 2, 1]),
+            ("sinterstore", [1, -1, 1]),
+            ("sdiffstore", [1, -1, 1]),
+            ("zunionstore", [1, 1, 1]),
+            ("sort", [1, 1, 1]),
+            ("lmpop", [0, 0, 0]),
+            ("ping", [0, 0, 0]),
+        ] {
+            let info = array(client.run(&format!("COMMAND INFO {command}")).unwrap());
+            let info = array(info[0].clone());
+            assert_eq!(info[3..6], range.map(Value::Integer), "{command}");
         }
     });
 }

@@ -317,6 +317,7 @@ impl Core {
             table_bytes,
             checkpoints: self.checkpoint_stats(),
             turns: self.turn_meter.times.clone(),
+            calls: self.measures.calls.all(),
             unfreed,
         }
     }
@@ -324,6 +325,7 @@ impl Core {
     fn reset_stats(&mut self) {
         self.stats = Default::default();
         self.measures.histograms.reset();
+        self.measures.calls = Default::default();
         self.turn_meter.times = Default::default();
         for shard in self.shards.held_mut() {
             shard.stats = ShardStats::default();

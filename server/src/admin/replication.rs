@@ -45,7 +45,10 @@ impl Core {
 
     pub(super) fn info_replication(&self) -> String {
         let Some(replica) = self.first_replica() else {
-            return "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n".into();
+            // No stream of changes goes to anybody, so nothing is at any offset of it.
+            let text =
+                "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_repl_offset:0\r\n";
+            return text.into();
         };
         let others = self.others(replica);
         let mut text = match self.leads() {

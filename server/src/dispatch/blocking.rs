@@ -24,6 +24,7 @@ impl Core {
         command: OwnedArgs,
     ) {
         let Ok(spec) = find_command(command.as_args()) else { return };
+        self.measures.calls.take_back(spec);
         let awaited = if spec.categories & SORTEDSET != 0 { Awaited::ZSet } else { Awaited::List };
         let ticket = self.next_ticket();
         let waiter = Waiter { core: self.id, ticket, awaited };
@@ -136,12 +137,13 @@ impl Core {
             return self.connections.put_back(connection);
         }
         let needed = self.shards_needed(spec, args);
-        let began_ns = self.start_timing(spec, args);
+        let timing = self.start_timing(spec, args);
         self.begin_observing(&needed);
         let mut bytes = Vec::new();
         let reply = Reply::new(&mut bytes, connection.protocol);
         self.run_engine(spec, args, Caller::of(&connection), reply);
         if self.block.take().is_some() {
+            self.measures.calls.take_back(spec);
             self.touch_changed(&needed);
             connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
             return self.connections.put_back(connection);
@@ -154,7 +156,7 @@ impl Core {
         out.extend_from_slice(&bytes);
         self.hold_reply(&mut connection, start, &needed);
         self.forget(connection.db, &blocked);
-        self.stop_timing(began_ns, &connection, spec, blocked.command.as_args());
+        self.stop_timing(timing, &connection, spec, blocked.command.as_args());
         self.settle(connection);
         self.close_large_entries(&needed);
         self.serve_ready(&needed);
@@ -168,6 +170,9 @@ impl Core {
             return false;
         };
         self.forget(connection.db, &blocked);
+        if let Ok(spec) = find_command(blocked.command.as_args()) {
+            self.measures.calls.begin(spec);
+        }
         self.reply_with(&mut connection, |reply| match error {
             Some(error) => reply.error(error),
             None => reply.null_array(),

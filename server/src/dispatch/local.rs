@@ -36,6 +36,9 @@ impl Core {
         let spec = match self.check(connection, args) {
             Ok(spec) => spec,
             Err(CommandError(text)) => {
+                if let Ok(spec) = find_command(args) {
+                    self.measures.calls.reject(spec);
+                }
                 let text = self.fail_transaction(connection, args, text);
                 self.stats.errors += 1;
                 return self.reply_with(connection, |reply| reply.error(&text));
@@ -62,6 +65,7 @@ impl Core {
                     transaction.failed = true;
                 }
                 self.stats.errors += 1;
+                self.measures.calls.reject(spec);
                 return self.reply_with(connection, |reply| reply.error(refusal));
             }
             return self.queue_command(connection, args);
@@ -106,10 +110,12 @@ impl Core {
         needed: &ShardSet,
     ) {
         self.stats.commands += 1;
-        let began_ns = self.start_timing(spec, args);
+        let timing = self.start_timing(spec, args);
         if let Run::Server(command) = spec.run {
+            self.replied_error = false;
             self.run_server_command(connection, command, spec, args);
-            return self.stop_timing(began_ns, connection, spec, args);
+            self.count_replied_error(spec);
+            return self.stop_timing(timing, connection, spec, args);
         }
         self.make_room(spec);
         self.begin_observing(needed);
@@ -124,9 +130,17 @@ impl Core {
             // It counts as run, and for SLOWLOG, once it is served.
             self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
         } else {
-            self.stop_timing(began_ns, connection, spec, args);
+            self.stop_timing(timing, connection, spec, args);
         }
         self.serve_ready(needed);
+    }
+
+    /// A command of the server's own has replied: counts it as failed if that was an error.
+    pub(crate) fn count_replied_error(&mut self, spec: &'static CommandSpec) {
+        if std::mem::take(&mut self.replied_error) {
+            self.stats.errors += 1;
+            self.measures.calls.fail(spec);
+        }
     }
 
     pub(crate) fn begin_observing(&mut self, needed: &ShardSet) {
@@ -143,7 +157,7 @@ impl Core {
     /// Runs an engine command and writes its reply. Returns whether it was an error.
     pub(crate) fn run_engine(
         &mut self,
-        spec: &CommandSpec,
+        spec: &'static CommandSpec,
         args: Args<'_>,
         who: Caller,
         reply: Reply<'_>,
@@ -153,10 +167,12 @@ impl Core {
         if spec.has(WRITE)
             && let Some(refusal) = self.refuse_write(spec.has(DENYOOM))
         {
+            self.measures.calls.refuse(spec);
             reply.error(refusal);
             return true;
         }
         if let Err(CommandError(refusal)) = self.settings.entry.check_words(bytes_of_words(args)) {
+            self.measures.calls.refuse(spec);
             reply.error(&refusal);
             return true;
         }
@@ -167,6 +183,9 @@ impl Core {
         let mut call = Call { args, space, reply, rng: &mut self.rng, block: None };
         let failed = call::run(handler, &mut call);
         self.block = call.block.take();
+        if failed {
+            self.measures.calls.fail(spec);
+        }
         failed
     }
 
@@ -275,6 +294,7 @@ impl Core {
     ) {
         let (out, start) = connection.replies.begin();
         write(&mut Reply::new(out, connection.protocol));
+        self.replied_error |= out.get(start) == Some(&b'-');
         self.silence(connection, start);
     }
 
