@@ -1,4 +1,4 @@
-//! What Valkey's own tests ask of a server and ours have not asked elsewhere, with one core and two.
+//! What Valkey's own tests ask of a server and ours ask nowhere else, with one core and two.
 #![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
 use tests::harness::cases::{check, error, with_cores};
@@ -68,6 +68,37 @@ fn who_waits_for_a_list_is_not_served_by_another_type() {
             let popped = Value::Array(vec![bulk(key), bulk("c")]);
             assert_eq!(waiting[0].read().unwrap(), popped);
             assert_eq!(waiting[2].read().unwrap(), bulk("d"));
+        }
+    });
+}
+
+/// One push serves as many as it has something for, whichever cores they are clients of.
+#[test]
+fn a_push_serves_all_it_can_first_come_first_served() {
+    with_cores(&[], |server| {
+        let mut client = server.client().unwrap();
+        for tag in ["a", "b", "c", "d"] {
+            let (one, two) = (&format!("one{{{tag}}}"), &format!("two{{{tag}}}"));
+            let commands = [("LEFT", "1"), ("RIGHT", "10"), ("LEFT", "10"), ("RIGHT", "1")]
+                .map(|(end, count)| ["BLMPOP", "0", "2", one, two, end, "COUNT", count]);
+            let commands: Vec<&[&str]> = commands.iter().map(|words| &words[..]).collect();
+            let mut waiting = waiting(server, &mut client, &commands);
+            check(&mut client, "MULTI", Value::ok());
+            for command in [format!("LPUSH {one} a b c d e"), format!("LPUSH {two} 1 2 3 4 5")] {
+                check(&mut client, &command, Value::Simple("QUEUED".into()));
+            }
+            client.run("EXEC").unwrap();
+            let served = |key: &str, items: &str| {
+                let items = items.split(' ').map(Value::bulk).collect();
+                Value::Array(vec![Value::bulk(key), Value::Array(items)])
+            };
+            assert_eq!(waiting[0].read().unwrap(), served(one, "e"));
+            assert_eq!(waiting[1].read().unwrap(), served(one, "a b c d"));
+            assert_eq!(waiting[2].read().unwrap(), served(two, "5 4 3 2 1"));
+            check(&mut client, &format!("LPUSH {two} 1 2 3"), Value::Integer(3));
+            assert_eq!(waiting[3].read().unwrap(), served(two, "1"));
+            check(&mut client, &format!("LLEN {two}"), Value::Integer(2));
+            check(&mut client, &format!("DEL {two}"), Value::Integer(1));
         }
     });
 }

@@ -13,11 +13,12 @@ pub enum Awaited {
 }
 
 impl Awaited {
-    pub fn is_served_by(self, value: ValueRef<'_>) -> bool {
+    /// Who is served by a value.
+    pub fn of(value: ValueRef<'_>) -> Option<Awaited> {
         match value {
-            ValueRef::List(_) => self == Awaited::List,
-            ValueRef::ZSet(_) => self == Awaited::ZSet,
-            _ => false,
+            ValueRef::List(_) => Some(Awaited::List),
+            ValueRef::ZSet(_) => Some(Awaited::ZSet),
+            _ => None,
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Measures {
     pub events: Events,
     pub histograms: Histograms,
     pub calls: Calls,
+    /// The last reply that tells nothing of the data was an error.
+    pub replied_error: bool,
 }
 
 impl Measures {

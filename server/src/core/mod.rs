@@ -96,8 +96,6 @@ pub struct Core {
     pub(crate) asked: crate::admin::everywhere::Asked,
     pub(crate) host: Box<dyn Host>,
     pub(crate) measures: Measures,
-    /// The last reply that tells nothing of the data was an error.
-    pub(crate) replied_error: bool,
     pub(crate) turn_meter: TurnMeter,
     pub(crate) pause: Pause,
     pub(crate) durable_waits: DurableWaits,
@@ -177,7 +175,6 @@ impl Core {
             settings: start.config.engine_settings(),
             homes: (0..start.shard_count).map(|s| home_of(s, start.shard_count, cores)).collect(),
             measures: Measures::new(&start.config),
-            replied_error: false,
             config: start.config,
             released: released_of(&shards),
             connections: Connections::default(),

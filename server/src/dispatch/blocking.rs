@@ -77,8 +77,10 @@ impl Core {
         let Some(held) = self.shards.get(shard) else { return };
         let queue: Vec<Waiter> = held.waiters.queue(db, key).collect();
         for waiter in queue {
-            if !self.key_serves(shard, db, key, waiter.awaited) {
-                continue;
+            match self.served_by(shard, db, key) {
+                None => return,
+                Some(awaited) if awaited != waiter.awaited => continue,
+                Some(_) => {}
             }
             if waiter.core != self.id {
                 // The next in line is woken when this one says that it waits no more.
@@ -88,9 +90,9 @@ impl Core {
         }
     }
 
-    fn key_serves(&self, shard: usize, db: u16, key: &[u8], awaited: Awaited) -> bool {
-        let (hash, now_ms) = (self.shards.hash(key), self.now.unix_ms);
-        self.shards.get(shard).is_some_and(|held| held.serves(db, hash, key, awaited, now_ms))
+    /// Who is served by what the key holds.
+    fn served_by(&self, shard: usize, db: u16, key: &[u8]) -> Option<Awaited> {
+        self.shards.get(shard)?.served_by(db, self.shards.hash(key), key, self.now.unix_ms)
     }
 
     /// A key that one of our clients waits for may serve it.
@@ -131,7 +133,9 @@ impl Core {
         let Ok(spec) = find_command(args) else { return self.settle(connection) };
         let db = connection.db;
         let mut keys = blocked.keys.iter().map(|at| args.at(*at));
-        if !keys.any(|k| self.key_serves(self.shards.shard_of(k), db, k, blocked.awaited)) {
+        let serves =
+            |key| self.served_by(self.shards.shard_of(key), db, key) == Some(blocked.awaited);
+        if !keys.any(serves) {
             // Between the wake and now somebody else was served, or it is of another type now.
             connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
             return self.connections.put_back(connection);
@@ -217,8 +221,10 @@ impl Core {
                 continue;
             };
             held.waiters.unregister(db, key, waiter);
+            // Of our own clients this is said while they are served, and `retry_blocked` looks at
+            // what is ready once it is done with this one.
+            held.waiters.signal(db, key);
             if waiter.core != self.id {
-                held.waiters.signal(db, key);
                 self.serve_ready(&ShardSet::from_slice(&[shard as u16]));
             }
         }

@@ -112,7 +112,7 @@ impl Core {
         self.stats.commands += 1;
         let timing = self.start_timing(spec, args);
         if let Run::Server(command) = spec.run {
-            self.replied_error = false;
+            self.measures.replied_error = false;
             self.run_server_command(connection, command, spec, args);
             self.count_replied_error(spec);
             return self.stop_timing(timing, connection, spec, args);
@@ -137,7 +137,7 @@ impl Core {
 
     /// A command of the server's own has replied: counts it as failed if that was an error.
     pub(crate) fn count_replied_error(&mut self, spec: &'static CommandSpec) {
-        if std::mem::take(&mut self.replied_error) {
+        if std::mem::take(&mut self.measures.replied_error) {
             self.stats.errors += 1;
             self.measures.calls.fail(spec);
         }
@@ -294,7 +294,7 @@ impl Core {
     ) {
         let (out, start) = connection.replies.begin();
         write(&mut Reply::new(out, connection.protocol));
-        self.replied_error |= out.get(start) == Some(&b'-');
+        self.measures.replied_error |= out.get(start) == Some(&b'-');
         self.silence(connection, start);
     }
 

@@ -199,7 +199,7 @@ impl Core {
         self.stats.commands += 1;
         let timing = self.start_timing(spec, args);
         if let Run::Server(server) = spec.run {
-            self.replied_error = false;
+            self.measures.replied_error = false;
             self.run_server_command(connection, server, spec, args);
             self.count_replied_error(spec);
             return self.stop_timing(timing, connection, spec, args);
