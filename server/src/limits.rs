@@ -185,8 +185,8 @@ pub const GROUP_ELECTION_TICKS: usize = 15;
 /// milliseconds, in which clients wait.
 pub const HANDOVER_CLOSE_ENTRIES: u64 = 1000;
 
-/// How long a leader that is to hand over waits for a follower to come so close, unless FAILOVER says
-/// otherwise. It serves its clients meanwhile.
+/// How long a leader that is to hand over waits for a follower to come so close, unless FAILOVER
+/// says otherwise. It serves its clients meanwhile.
 pub const HANDOVER_SYNC_NS_MAX: u64 = 5_000_000_000;
 
 /// How long clients wait until what was executed is committed and its replies are out; and until

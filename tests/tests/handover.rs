@@ -13,7 +13,8 @@ const CLIENTS: u64 = 4;
 /// Nothing takes so long unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a client wrote, and the longest time between two acknowledgements since that was asked last.
+/// What a client wrote, and the longest time between two acknowledgements since that was asked
+/// last.
 #[derive(Default)]
 struct Written {
     acknowledged: Vec<u64>,

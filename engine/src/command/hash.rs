@@ -11,7 +11,7 @@ use crate::value::Hash;
 use super::call::Call;
 use super::parse::{extended, integer};
 use super::random::{self, parse_count};
-use super::scan::{parse_cursor, parse_options, write_scan};
+use super::scan::{Scanned, parse_cursor, parse_options, write_scan};
 
 const HASH_VALUE_NOT_AN_INTEGER: CommandError =
     CommandError::new("ERR hash value is not an integer");
@@ -209,12 +209,12 @@ pub fn hscan(call: &mut Call<'_, '_>) -> CommandResult {
         write_scan(call, 0, [].into_iter());
         return Ok(());
     };
-    let options = parse_options(args, 3, false, true)?;
+    let options = parse_options(args, 3, Scanned::Hash)?;
     let mut elements: Vec<Box<[u8]>> = Vec::new();
     let next = hash.scan(cursor, options.count, |field, value| {
         if options.matches(field) {
             elements.push(field.into());
-            if !options.no_values {
+            if !options.alone {
                 elements.push(value.into());
             }
         }

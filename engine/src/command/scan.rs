@@ -9,12 +9,35 @@ use super::call::Call;
 use super::glob;
 use super::parse::integer;
 
-/// MATCH, COUNT, TYPE and NOVALUES of a scan.
+/// MATCH, COUNT, TYPE, NOVALUES and NOSCORES of a scan.
 pub struct ScanOptions<'a> {
     pub pattern: Option<&'a [u8]>,
     pub count: usize,
     pub type_name: Option<&'a [u8]>,
-    pub no_values: bool,
+    /// Fields without their values, or members without their scores.
+    pub alone: bool,
+}
+
+/// What is scanned: it decides which options there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scanned {
+    /// TYPE.
+    Keys,
+    Set,
+    /// NOVALUES, of Redis 7.4.
+    Hash,
+    /// NOSCORES, of Valkey 8.1.
+    ZSet,
+}
+
+impl Scanned {
+    fn word_alone(self) -> Option<&'static [u8]> {
+        match self {
+            Scanned::Hash => Some(b"novalues"),
+            Scanned::ZSet => Some(b"noscores"),
+            Scanned::Keys | Scanned::Set => None,
+        }
+    }
 }
 
 impl ScanOptions<'_> {
@@ -27,14 +50,13 @@ pub fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     parse_u64(text).ok_or(INVALID_CURSOR)
 }
 
-/// Options from argument `from` on. `keys`: TYPE is allowed; `fields`: NOVALUES is.
+/// Options from argument `from` on.
 pub fn parse_options<'a>(
     args: Args<'a>,
     from: usize,
-    keys: bool,
-    fields: bool,
+    scanned: Scanned,
 ) -> Result<ScanOptions<'a>, CommandError> {
-    let mut options = ScanOptions { pattern: None, count: 10, type_name: None, no_values: false };
+    let mut options = ScanOptions { pattern: None, count: 10, type_name: None, alone: false };
     let mut at = from;
     while at < args.len() {
         let value = args.get(at + 1);
@@ -47,9 +69,9 @@ pub fn parse_options<'a>(
                 options.count = count as usize;
             }
             (Some(value), b"match") => options.pattern = (value != b"*").then_some(value),
-            (Some(value), b"type") if keys => options.type_name = Some(value),
-            (_, b"novalues") if fields => {
-                options.no_values = true;
+            (Some(value), b"type") if scanned == Scanned::Keys => options.type_name = Some(value),
+            (_, word) if scanned.word_alone() == Some(word) => {
+                options.alone = true;
                 at += 1;
                 continue;
             }
@@ -67,7 +89,7 @@ pub fn shard_of_cursor(cursor: u64, shard_count: usize) -> usize {
 
 pub fn scan(call: &mut Call<'_, '_>) -> CommandResult {
     let cursor = parse_cursor(call.args.at(1))?;
-    let options = parse_options(call.args, 2, true, false)?;
+    let options = parse_options(call.args, 2, Scanned::Keys)?;
     let (db, count) = (call.space.db(), call.space.shards.count() as u64);
     let mut shard = shard_of_cursor(cursor, count as usize);
     let mut position = cursor / count;
@@ -81,7 +103,9 @@ pub fn scan(call: &mut Call<'_, '_>) -> CommandResult {
         let wanted = options.count - visited;
         position = held.table(db).scan(position, wanted, |entry| {
             visited += 1;
-            if options.matches(entry.key()) {
+            // By type before by time: a key of another type is left to expire.
+            let of_type = |name: &[u8]| type_of(Some(entry)).as_bytes().eq_ignore_ascii_case(name);
+            if options.matches(entry.key()) && options.type_name.is_none_or(of_type) {
                 keys.push(entry.key().into());
             }
         });
@@ -95,11 +119,7 @@ pub fn scan(call: &mut Call<'_, '_>) -> CommandResult {
             break position * count + shard as u64;
         }
     };
-    keys.retain(|key| match (call.space.peek(key), options.type_name) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(entry), Some(name)) => type_name(entry.value()).as_bytes().eq_ignore_ascii_case(name),
-    });
+    keys.retain(|key| call.space.peek(key).is_some());
     write_scan(call, next, keys.iter().map(|key| &**key));
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::value::Set;
 use super::call::Call;
 use super::parse::integer;
 use super::random::{self, parse_count};
-use super::scan::{parse_cursor, parse_options, write_scan};
+use super::scan::{Scanned, parse_cursor, parse_options, write_scan};
 
 /// SPOP leaves the members in the smallest form if so many times more were popped than are left.
 const REPACK_RATIO: usize = 5;
@@ -188,7 +188,7 @@ pub fn sscan(call: &mut Call<'_, '_>) -> CommandResult {
         write_scan(call, 0, [].into_iter());
         return Ok(());
     };
-    let options = parse_options(args, 3, false, false)?;
+    let options = parse_options(args, 3, Scanned::Set)?;
     let mut members: Vec<Box<[u8]>> = Vec::new();
     let next = set.scan(cursor, options.count, |member| {
         if options.matches(member) {

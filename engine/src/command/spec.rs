@@ -146,6 +146,12 @@ pub struct CommandSpec {
     pub subcommands: &'static [CommandSpec],
 }
 
+impl std::fmt::Debug for CommandSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 impl CommandSpec {
     pub fn has(&self, flags: u32) -> bool {
         self.flags & flags != 0

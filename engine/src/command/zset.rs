@@ -9,7 +9,7 @@ use crate::value::ZSet;
 use super::call::Call;
 use super::parse::float;
 use super::random::{self, parse_count};
-use super::scan::{parse_cursor, parse_options, write_scan};
+use super::scan::{Scanned, parse_cursor, parse_options, write_scan};
 
 pub(super) type ZSetUpdate<'a> = Update<'a, ZSet>;
 
@@ -295,12 +295,14 @@ pub fn zscan(call: &mut Call<'_, '_>) -> CommandResult {
         write_scan(call, 0, [].into_iter());
         return Ok(());
     };
-    let options = parse_options(args, 3, false, false)?;
+    let options = parse_options(args, 3, Scanned::ZSet)?;
     let mut elements: Vec<Box<[u8]>> = Vec::new();
     let next = zset.scan(cursor, options.count, |member, score| {
         if options.matches(member) {
             elements.push(member.into());
-            elements.push(format_double(score).into_bytes().into());
+            if !options.alone {
+                elements.push(format_double(score).into_bytes().into());
+            }
         }
     });
     write_scan(call, next, elements.iter().map(|element| &**element));

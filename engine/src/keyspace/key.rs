@@ -192,7 +192,9 @@ impl Space<'_> {
 
     /// Exchanges two databases in the shards held here.
     pub fn swap_databases(&mut self, a: u16, b: u16) {
+        let now_ms = self.now_ms();
         for shard in self.shards.held_mut() {
+            expire_watched(shard, (a, b), now_ms);
             swap(shard, a, b);
         }
     }
@@ -210,6 +212,21 @@ pub(crate) fn flush(shard: &mut Shard, db: u16) {
         shard.effects.begin(Kind::FlushDatabase, db, b"");
     }
     shard.everything_changed();
+}
+
+/// Removes the keys whose time is over of those that a swap puts under watched names: for their
+/// watchers no key comes.
+fn expire_watched(shard: &mut Shard, (a, b): (u16, u16), now_ms: i64) {
+    if shard.watched.is_empty() || a == b {
+        return;
+    }
+    let hasher = shard.database(a).table.hasher().clone();
+    for (watched, coming) in [(a, b), (b, a)] {
+        let keys: Vec<Box<[u8]>> = shard.watched.keys_of(watched).map(Box::from).collect();
+        for key in keys {
+            shard.expire_if_due(coming, hasher.hash(&key), &key, now_ms);
+        }
+    }
 }
 
 pub(crate) fn swap(shard: &mut Shard, a: u16, b: u16) {

@@ -13,7 +13,7 @@ use crate::value::limits::EncodingLimits;
 use super::entry::{Entry, Value};
 use super::garbage::Garbage;
 use super::touched::Touched;
-use super::waiters::Waiters;
+use super::waiters::{Awaited, Waiters};
 use super::watched::Watched;
 
 /// The keys of one database that lie in one shard.
@@ -237,10 +237,11 @@ impl Shard {
         }
     }
 
-    /// Whether a key is there and its time is not over.
-    pub fn contains_live(&self, db: u16, hash: u64, key: &[u8], now_ms: i64) -> bool {
-        let entry = self.databases[usize::from(db)].table.get(hash, key);
-        entry.is_some_and(|entry| entry.expires_at_ms().is_none_or(|at_ms| now_ms <= at_ms))
+    /// Who is served by what a key holds, if its time is not over.
+    pub fn served_by(&self, db: u16, hash: u64, key: &[u8], now_ms: i64) -> Option<Awaited> {
+        let entry = self.databases[usize::from(db)].table.get(hash, key)?;
+        let alive = entry.expires_at_ms().is_none_or(|at_ms| now_ms <= at_ms);
+        Awaited::of(entry.value()).filter(|_| alive)
     }
 
     /// Whether any key has an expiry.

@@ -2,7 +2,26 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::entry::ValueRef;
 use crate::table::alloc_size;
+
+/// The type of value that serves a waiter: a key that is given another one leaves it waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Awaited {
+    List,
+    ZSet,
+}
+
+impl Awaited {
+    /// Who is served by a value.
+    pub fn of(value: ValueRef<'_>) -> Option<Awaited> {
+        match value {
+            ValueRef::List(_) => Some(Awaited::List),
+            ValueRef::ZSet(_) => Some(Awaited::ZSet),
+            _ => None,
+        }
+    }
+}
 
 /// A blocked client as its own core knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +29,7 @@ pub struct Waiter {
     pub core: u16,
     /// Unique on that core, for all of its life.
     pub ticket: u64,
+    pub awaited: Awaited,
 }
 
 type DatabaseKey = (u16, Box<[u8]>);

@@ -47,8 +47,15 @@ pub(super) struct NodeLimit {
 }
 
 impl EncodingLimits {
+    /// What a node may hold.
     pub(super) fn list_node(&self) -> NodeLimit {
-        let limit = match self.list_max_listpack_size {
+        let limit = self.list_listpack();
+        NodeLimit { bytes_max: limit.bytes_max.min(self.list_packed_threshold_bytes), ..limit }
+    }
+
+    /// What a list without nodes may hold.
+    pub(super) fn list_listpack(&self) -> NodeLimit {
+        match self.list_max_listpack_size {
             size @ 0.. => NodeLimit {
                 bytes_max: NODE_BYTES_SAFETY_MAX,
                 len_max: usize::try_from(size).unwrap_or(usize::MAX).max(1),
@@ -57,8 +64,7 @@ impl EncodingLimits {
                 let level = size.unsigned_abs().min(5);
                 NodeLimit { bytes_max: 2048 << level, len_max: usize::MAX }
             }
-        };
-        NodeLimit { bytes_max: limit.bytes_max.min(self.list_packed_threshold_bytes), ..limit }
+        }
     }
 }
 

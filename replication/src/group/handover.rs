@@ -33,9 +33,9 @@ impl Group {
         self.settle();
     }
 
-    /// A hand-over did not come about, as it seems: this leader stands for election itself, whatever
-    /// the others have promised it. In the new term the word that the other one was given counts no
-    /// more: whoever follows it gets no majority beside this node's.
+    /// A hand-over did not come about, as it seems: this leader stands for election itself,
+    /// whatever the others have promised it. In the new term the word that the other one was given
+    /// counts no more: whoever follows it gets no majority beside this node's.
     pub fn take_back(&mut self) {
         if self.role() != Role::Leader {
             return;

@@ -14,7 +14,7 @@
 //! | 56 | 2 | cores of the node that speaks: 1 to [`CORES_MAX`] |
 //! | 58 | 2 | which link between the two nodes it is |
 //! | 60 | 16 | data directory of the node that speaks |
-//! | 76 | 16 | data directory by which it knows the node that is spoken to; zeros: they have not met |
+//! | 76 | 16 | data directory of the node that is spoken to; zeros: they have not met |
 //! | 92 | 4 | CRC32C of bytes 0..92 |
 
 use super::{CORES_MAX, LinkError, VERSIONS};

@@ -127,16 +127,16 @@ impl std::fmt::Display for LinkError {
             }
             LinkError::OtherDirectory { node } => write!(
                 f,
-                "node {node} has come with another data directory than the one that it is known by \
-                 here: it was wiped, or another node goes by its number. It may have forgotten what \
-                 it had voted for and acknowledged, so it takes no part; the others go on. Stop it, \
-                 and start it with the directory that it had"
+                "node {node} has come with another data directory than the one that it is known \
+                 by here: it was wiped, or another node goes by its number. It may have forgotten \
+                 what it had voted for and acknowledged, so it takes no part; the others go on. \
+                 Stop it, and start it with the directory that it had"
             ),
             LinkError::KnownByOther { node } => write!(
                 f,
-                "node {node} knows this node by another data directory: this one is new, or not its \
-                 own. Without what it had voted for and acknowledged this node takes no part in the \
-                 cluster. Stop it, and start it with the directory that it had"
+                "node {node} knows this node by another data directory: this one is new, or not \
+                 its own. Without what it had voted for and acknowledged this node takes no part \
+                 in the cluster. Stop it, and start it with the directory that it had"
             ),
             LinkError::NotNoted { node } => write!(
                 f,

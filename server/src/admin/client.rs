@@ -1,6 +1,7 @@
 //! CLIENT: who is connected, and steering connections.
 
 use engine::args::Args;
+use engine::command::table;
 use engine::number::parse_i64;
 use engine::reply::Protocol;
 
@@ -148,12 +149,12 @@ impl Core {
         asking: Option<&mut Connection>,
     ) -> u64 {
         let fitting: Vec<_> =
-            self.connections.iter().filter(|c| filter.fits(c)).map(|c| c.id).collect();
+            self.connections.iter().filter(|c| filter.fits(c, self.now)).map(|c| c.id).collect();
         let mut count = fitting.len() as u64;
         for conn in fitting {
             self.close_connection(conn);
         }
-        if let Some(asking) = asking.filter(|asking| filter.fits(asking)) {
+        if let Some(asking) = asking.filter(|asking| filter.fits(asking, self.now)) {
             asking.closing = true;
             count += 1;
         }
@@ -190,7 +191,7 @@ impl Core {
             c.transaction.as_ref().map_or(0, |t| t.bytes),
             c.replies.unsent_bytes(),
             c.memory_bytes(),
-            c.last_command,
+            c.last_command.map_or("NULL".into(), table::full_name),
             if c.protocol == Protocol::Resp3 { 3 } else { 2 },
             String::from_utf8_lossy(&c.library_name),
             String::from_utf8_lossy(&c.library_version),

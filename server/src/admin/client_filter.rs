@@ -6,6 +6,7 @@ use engine::args::Args;
 use engine::number::parse_i64;
 
 use crate::connection::Connection;
+use crate::core::io::Now;
 
 /// A client has to fit everything that is set.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,8 @@ pub struct ClientFilter {
     /// The asking client, if it is to be spared.
     spared: Option<u64>,
     class: Option<Class>,
+    /// Connected for so many seconds or longer.
+    age_s_min: Option<u64>,
 }
 
 /// A kind of client, as TYPE names it.
@@ -45,7 +48,8 @@ impl ClientFilter {
         ClientFilter { peer: Some(peer.to_string()), ..ClientFilter::default() }
     }
 
-    pub fn fits(&self, connection: &Connection) -> bool {
+    pub fn fits(&self, connection: &Connection, now: Now) -> bool {
+        let age_s = now.mono_ns.saturating_sub(connection.created_ns) / 1_000_000_000;
         let is = |wanted: &Option<String>, address: SocketAddr| {
             wanted.as_ref().is_none_or(|wanted| *wanted == address.to_string())
         };
@@ -54,6 +58,7 @@ impl ClientFilter {
             && is(&self.local, connection.local)
             && self.spared != Some(connection.client_id)
             && self.class.is_none_or(|class| class == Class::Normal)
+            && self.age_s_min.is_none_or(|min| age_s >= min)
     }
 
     /// CLIENT LIST [TYPE kind] [ID id …].
@@ -98,6 +103,10 @@ impl ClientFilter {
                 if value != b"default" {
                     return Err(format!("ERR No such user '{}'", text()));
                 }
+            } else if args.is(at, "maxage") {
+                let age = parse_i64(value).ok_or("ERR value is not an integer or out of range")?;
+                let age = u64::try_from(age).ok().filter(|age| *age > 0);
+                filter.age_s_min = Some(age.ok_or("ERR maxage should be greater than 0")?);
             } else if args.is(at, "skipme") {
                 filter.spared = match value.to_ascii_lowercase().as_slice() {
                     b"yes" => Some(asking),

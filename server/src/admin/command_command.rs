@@ -55,9 +55,10 @@ pub fn find_by_full_name(name: &[u8]) -> Option<(&'static CommandSpec, Option<&'
     }
 }
 
-/// First key, last key, step: the old form, of the first range that has one.
+/// First key, last key, step: the old form, of the ranges that have one. Several count as one from
+/// the first to the last of them, as Redis joins them; a negative last key counts from the end.
 fn old_key_range(spec: &CommandSpec) -> (i64, i64, i64) {
-    let first = spec.keys.iter().find_map(|key| match (key.begin, key.find) {
+    let ranges = spec.keys.iter().filter_map(|key| match (key.begin, key.find) {
         (Begin::Index(begin), Find::Range { last, step, .. }) => {
             let begin = begin as i64;
             let last = i64::from(last);
@@ -65,7 +66,20 @@ fn old_key_range(spec: &CommandSpec) -> (i64, i64, i64) {
         }
         _ => None,
     });
-    first.unwrap_or((0, 0, 0))
+    let join = |a: (i64, i64, i64), b: (i64, i64, i64)| {
+        let last = if a.1 < 0 || b.1 < 0 { a.1.min(b.1) } else { a.1.max(b.1) };
+        (a.0.min(b.0), last, a.2)
+    };
+    ranges.reduce(join).unwrap_or((0, 0, 0))
+}
+
+/// Whether first key, last key and step do not tell which arguments are keys, so that clients have
+/// to ask.
+fn has_movable_keys(spec: &CommandSpec) -> bool {
+    !spec
+        .keys
+        .iter()
+        .all(|key| matches!((key.begin, key.find), (Begin::Index(_), Find::Range { .. })))
 }
 
 fn write_info(reply: &mut Reply<'_>, spec: &CommandSpec, parent: Option<&str>) {
@@ -79,6 +93,7 @@ fn write_info(reply: &mut Reply<'_>, spec: &CommandSpec, parent: Option<&str>) {
         .iter()
         .filter(|(bit, _)| spec.has(*bit & !PROTECTED))
         .map(|(_, name)| *name)
+        .chain(has_movable_keys(spec).then_some("movablekeys"))
         .collect();
     reply.set(flags.len());
     flags.iter().for_each(|name| reply.simple(name));

@@ -230,7 +230,8 @@ impl Core {
             Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
             Question::Clients(filter) => {
                 let asking = asking.map(|c| &*c);
-                let clients = self.connections.iter().chain(asking).filter(|c| filter.fits(c));
+                let clients =
+                    self.connections.iter().chain(asking).filter(|c| filter.fits(c, self.now));
                 Answer::Clients(clients.map(|c| (c.client_id, self.client_line(c))).collect())
             }
             Question::KillClients(filter) => Answer::Count(self.kill_clients(filter, asking)),
@@ -322,6 +323,7 @@ impl Core {
             table_bytes,
             checkpoints: self.checkpoint_stats(),
             turns: self.turn_meter.times.clone(),
+            calls: self.measures.calls.all(),
             unfreed,
         }
     }
@@ -329,6 +331,7 @@ impl Core {
     fn reset_stats(&mut self) {
         self.stats = Default::default();
         self.measures.histograms.reset();
+        self.measures.calls = Default::default();
         self.turn_meter.times = Default::default();
         for shard in self.shards.held_mut() {
             shard.stats = ShardStats::default();

@@ -2,6 +2,7 @@
 
 use engine::args::Args;
 
+use super::calls::info_commandstats;
 use super::everywhere::{Purpose, Question};
 use super::memory_figures::Figures;
 use super::session::REDIS_VERSION;
@@ -19,18 +20,25 @@ const SECTIONS: &[&str] = &[
     "turns",
     "replication",
     "cpu",
+    "commandstats",
     "keyspace",
 ];
+
+/// Shown only where they are asked for, or all are.
+const ON_REQUEST: &[&str] = &["commandstats"];
 
 impl Core {
     pub(crate) fn info(&mut self, connection: &mut Connection, args: Args<'_>) {
         let asked: Vec<String> =
             args.iter_from(1).map(|name| String::from_utf8_lossy(name).to_lowercase()).collect();
-        let every = asked.is_empty()
-            || asked.iter().any(|name| matches!(name.as_str(), "all" | "default" | "everything"));
+        let named = |names: &[&str]| asked.iter().any(|name| names.contains(&name.as_str()));
+        let all = named(&["all", "everything"]);
+        let default = asked.is_empty() || named(&["default"]);
         let sections = SECTIONS
             .iter()
-            .filter(|section| every || asked.iter().any(|name| name == *section))
+            .filter(|section| {
+                all || default && !ON_REQUEST.contains(section) || named(&[**section])
+            })
             .map(|section| (*section).to_owned())
             .collect();
         self.ask_everywhere(connection, Question::Snapshot, Purpose::Info { sections });
@@ -48,6 +56,7 @@ impl Core {
                 "turns" => sum.turns.info(),
                 "replication" => self.info_replication(),
                 "cpu" => info_cpu(),
+                "commandstats" => info_commandstats(&sum.calls),
                 _ => info_keyspace(sum),
             })
             .collect();
@@ -57,7 +66,8 @@ impl Core {
     fn info_server(&self) -> String {
         let uptime_s = self.now.mono_ns.saturating_sub(self.config.started_ns) / 1_000_000_000;
         format!(
-            "# Server\r\nredis_version:{REDIS_VERSION}\r\nquoring_version:{}\r\n\
+            "# Server\r\nredis_version:{REDIS_VERSION}\r\n\
+             redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nquoring_version:{}\r\n\
              redis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\n\
              process_id:{}\r\ntcp_port:{}\r\n\
              server_time_usec:{}\r\nuptime_in_seconds:{uptime_s}\r\n\

@@ -11,6 +11,7 @@ use engine::command::spec::CommandSpec;
 use engine::command::spec::category::STRING;
 use engine::command::spec::flag::{FAST, SKIP_SLOWLOG, WRITE};
 
+use super::calls::Calls;
 use super::histogram::Histograms;
 use super::latency::Events;
 use super::slowlog::{SlowCommand, Slowlog, kept_args};
@@ -48,6 +49,9 @@ pub struct Measures {
     pub slowlog: Slowlog,
     pub events: Events,
     pub histograms: Histograms,
+    pub calls: Calls,
+    /// The last reply that tells nothing of the data was an error.
+    pub replied_error: bool,
 }
 
 impl Measures {
@@ -109,24 +113,38 @@ fn is_heavy(spec: &CommandSpec, args: Args<'_>) -> bool {
     !light || args.len() >= LARGE_WORDS_MIN || args.span_bytes() >= LARGE_BYTES_MIN
 }
 
+/// A command that is timed.
+#[derive(Clone, Copy)]
+pub struct Timing {
+    began_ns: u64,
+    /// Only as one of many, for INFO commandstats.
+    sample: bool,
+}
+
 impl Core {
-    /// When a command began, if it is timed.
+    /// A command begins: counts it, and tells when that was if it is timed.
     #[inline]
-    pub(crate) fn start_timing(&self, spec: &CommandSpec, args: Args<'_>) -> Option<u64> {
-        self.measures.times(spec, args).then(|| self.host.monotonic_ns())
+    pub(crate) fn start_timing(
+        &mut self,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) -> Option<Timing> {
+        let sample = self.measures.calls.begin(spec);
+        let times = self.measures.times(spec, args);
+        (times || sample).then(|| Timing { began_ns: self.host.monotonic_ns(), sample: !times })
     }
 
     /// A command of one of our clients has ended.
     #[inline]
     pub(crate) fn stop_timing(
         &mut self,
-        began_ns: Option<u64>,
+        timing: Option<Timing>,
         connection: &Connection,
         spec: &'static CommandSpec,
         args: Args<'_>,
     ) {
-        if let Some(began_ns) = began_ns
-            && let Some(slow) = self.note_command(began_ns, spec, args)
+        if let Some(timing) = timing
+            && let Some(slow) = self.note_command(timing, spec, args)
         {
             self.measures.slowlog.push(slow, connection, self.id, self.config.cores);
         }
@@ -136,13 +154,13 @@ impl Core {
     #[inline]
     pub(crate) fn stop_timing_for(
         &mut self,
-        began_ns: Option<u64>,
+        timing: Option<Timing>,
         (core, conn): (u16, ConnId),
         spec: &'static CommandSpec,
         args: Args<'_>,
     ) {
-        if let Some(began_ns) = began_ns
-            && let Some(slow) = self.note_command(began_ns, spec, args)
+        if let Some(timing) = timing
+            && let Some(slow) = self.note_command(timing, spec, args)
         {
             self.send_message(core, Message::Slow { conn, slow: Box::new(slow) });
         }
@@ -152,11 +170,12 @@ impl Core {
     #[cold]
     fn note_command(
         &mut self,
-        began_ns: u64,
+        timing: Timing,
         spec: &'static CommandSpec,
         args: Args<'_>,
     ) -> Option<SlowCommand> {
-        let ns = self.host.monotonic_ns().saturating_sub(began_ns);
+        let ns = self.host.monotonic_ns().saturating_sub(timing.began_ns);
+        self.measures.calls.add_time(spec, timing.sample, ns);
         // One that takes long counts for those that would have run meanwhile.
         self.budget.spend((ns / COMMAND_NS) as usize);
         let unix_s = self.now.unix_us / 1_000_000;

@@ -3,8 +3,8 @@
 //! - [`session`]: PING, SELECT, HELLO, AUTH …; [`client`]: CLIENT, with [`client_filter`] and
 //!   [`pause`].
 //! - [`config_command`]: CONFIG; [`info`]: INFO; [`command_command`]: COMMAND, with [`docs`].
-//! - [`measure`]: which commands are timed, for [`slowlog`], [`latency`] with its [`graph`], and
-//!   [`histogram`]; [`redact`]: what must not be shown.
+//! - [`measure`]: which commands are timed, for [`slowlog`], [`latency`] with its [`graph`],
+//!   [`histogram`] and [`calls`]; [`redact`]: what must not be shown.
 //! - [`debug`]: DEBUG; [`memory_command`]: MEMORY, with [`memory_figures`]; [`wait`]: WAIT and
 //!   WAITAOF; [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
 //! - [`failover`]: FAILOVER, a planned hand-over.
@@ -12,6 +12,7 @@
 //! - [`replication`]: what INFO and ROLE say of other nodes.
 //! - [`stats`]: what a core counts; [`turns`]: how long its turns take.
 
+pub mod calls;
 pub mod client;
 pub mod client_filter;
 pub mod command_command;

@@ -61,8 +61,9 @@ impl Core {
 
     pub(super) fn info_replication(&self) -> String {
         let Some(first) = self.first_replica() else {
+            // No stream of changes goes to anybody, so nothing is at any offset of it.
             return "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\
-                    master_failover_state:no-failover\r\n"
+                    master_failover_state:no-failover\r\nmaster_repl_offset:0\r\n"
                 .into();
         };
         let (others, progress) = (self.others(), self.progress());

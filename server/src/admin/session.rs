@@ -92,7 +92,8 @@ impl Core {
     }
 
     /// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]. Everything acknowledged is saved whatever is
-    /// asked for; with NOW a node that leads does not hand over first. As in Redis there is no reply but the end of the connection.
+    /// asked for; with NOW a node that leads does not hand over first. As in Redis there is no
+    /// reply but the end of the connection.
     fn shutdown(&mut self, connection: &mut Connection, args: Args<'_>) {
         let known = ["nosave", "save", "now", "force", "abort"];
         let mut given = [false; 5];

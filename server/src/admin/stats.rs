@@ -1,8 +1,11 @@
 //! What a core counts, for INFO. Summed over the cores.
 
+use std::collections::BTreeMap;
+
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 
+use super::calls::CallCounts;
 use super::turns::TurnTimes;
 use crate::checkpoint::CheckpointStats;
 
@@ -48,6 +51,7 @@ pub struct Snapshot {
     pub table_bytes: [u64; DATABASE_COUNT],
     pub checkpoints: CheckpointStats,
     pub turns: TurnTimes,
+    pub calls: BTreeMap<String, CallCounts>,
     /// Values and databases deleted and not yet freed.
     pub unfreed: usize,
 }
@@ -74,6 +78,9 @@ impl Snapshot {
         self.clients += other.clients;
         self.checkpoints.add(&other.checkpoints);
         self.turns.merge(&other.turns);
+        for (name, counts) in &other.calls {
+            self.calls.entry(name.clone()).or_default().add(counts);
+        }
         self.blocked += other.blocked;
         self.log_records += other.log_records;
         self.log_durable += other.log_durable;

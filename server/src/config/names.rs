@@ -97,6 +97,20 @@ macro_rules! encoding_setting {
     };
 }
 
+macro_rules! list_size_setting {
+    ($name:literal) => {
+        Setting {
+            name: $name,
+            get: |c| c.encoding.list_max_listpack_size.to_string(),
+            set: Some(|c, value| {
+                c.encoding.list_max_listpack_size =
+                    number(value, i32::MIN.into(), i32::MAX.into())?;
+                Ok(())
+            }),
+        }
+    };
+}
+
 /// A setting of Redis's that can be only one thing here; to set it to just that is allowed.
 macro_rules! fixed {
     ($name:literal, $value:literal) => {
@@ -207,14 +221,8 @@ static SETTINGS: &[Setting] = &[
         }),
     },
     fixed!("list-compress-depth", "0"),
-    Setting {
-        name: "list-max-listpack-size",
-        get: |c| c.encoding.list_max_listpack_size.to_string(),
-        set: Some(|c, value| {
-            c.encoding.list_max_listpack_size = number(value, -5, i64::from(i32::MAX))?;
-            Ok(())
-        }),
-    },
+    list_size_setting!("list-max-listpack-size"),
+    list_size_setting!("list-max-ziplist-size"),
     Setting {
         name: "checkpoint-bytes-per-second",
         get: |c| c.checkpoint_bytes_per_second.to_string(),

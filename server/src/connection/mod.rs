@@ -7,6 +7,8 @@ pub mod table;
 use std::net::SocketAddr;
 
 use engine::args::OwnedArgs;
+use engine::command::spec::CommandSpec;
+use engine::keyspace::waiters::Awaited;
 use engine::reply::Protocol;
 
 use crate::core::io::{ConnId, Now};
@@ -48,6 +50,7 @@ pub struct BlockedCommand {
     pub ticket: u64,
     /// Positions of its keys in `command`.
     pub keys: Vec<usize>,
+    pub awaited: Awaited,
     /// Monotonic nanoseconds; `None` waits for ever.
     pub deadline_ns: Option<u64>,
     /// It was woken and its command is on the way to the shards.
@@ -111,7 +114,7 @@ pub struct Connection {
     pub soft_limit_since_ns: Option<u64>,
     pub created_ns: u64,
     pub last_active_ns: u64,
-    pub last_command: &'static str,
+    pub last_command: Option<&'static CommandSpec>,
     pub commands_total: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -158,7 +161,7 @@ impl Connection {
             soft_limit_since_ns: None,
             created_ns: now.mono_ns,
             last_active_ns: now.mono_ns,
-            last_command: "NULL",
+            last_command: None,
             commands_total: 0,
             bytes_in: 0,
             bytes_out: 0,

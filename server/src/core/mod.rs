@@ -169,9 +169,8 @@ impl Core {
         let (release, replicas) = (release_points(&start), replicas_of(&mut start));
         let links = links_of(&start);
         let shards = hold(start.shard_count, start.hasher, start.shards);
-        let start_lsn = start.log.as_ref().map_or(Lsn(0), LogWriter::appended);
         let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
-        let account = Account::new(start.shard_count, cores, start.config.maxmemory_bytes);
+        let account = Account::new(count, cores, start.config.maxmemory_bytes);
         let mut core = Core {
             id: start.id,
             settings: start.config.engine_settings(),
@@ -184,6 +183,7 @@ impl Core {
             transactions: Transactions::new(start.id, start.node.node, start.incarnation, count),
             release,
             reports: vec![Vec::new(); cores],
+            start_lsn: start.log.as_ref().map_or(Lsn(0), LogWriter::appended),
             log: start.log,
             now: Now::default(),
             rng: Rng::new(start.seed),
@@ -211,7 +211,6 @@ impl Core {
             handover: Handover::default(),
             graves: Vec::new(),
             node: start.node,
-            start_lsn,
             account,
             evictor: Evictor::default(),
             eviction: EvictionState::default(),

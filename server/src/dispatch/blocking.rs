@@ -3,7 +3,8 @@
 
 use engine::args::OwnedArgs;
 use engine::command::call::Block;
-use engine::keyspace::waiters::Waiter;
+use engine::command::spec::category::SORTEDSET;
+use engine::keyspace::waiters::{Awaited, Waiter};
 use engine::reply::Reply;
 
 use super::local::{Caller, find_command};
@@ -22,8 +23,11 @@ impl Core {
         block: Block,
         command: OwnedArgs,
     ) {
+        let Ok(spec) = find_command(command.as_args()) else { return };
+        self.measures.calls.take_back(spec);
+        let awaited = if spec.categories & SORTEDSET != 0 { Awaited::ZSet } else { Awaited::List };
         let ticket = self.next_ticket();
-        let waiter = Waiter { core: self.id, ticket };
+        let waiter = Waiter { core: self.id, ticket, awaited };
         for key in keys_of(&command, &block.keys).as_args().iter_from(0) {
             let shard = self.shards.shard_of(key);
             if let Some(held) = self.shards.get_mut(shard) {
@@ -40,6 +44,7 @@ impl Core {
             command,
             ticket,
             keys: block.keys,
+            awaited,
             deadline_ns,
             retrying: false,
         });
@@ -72,10 +77,10 @@ impl Core {
         let Some(held) = self.shards.get(shard) else { return };
         let queue: Vec<Waiter> = held.waiters.queue(db, key).collect();
         for waiter in queue {
-            let hash = self.shards.hash(key);
-            let Some(held) = self.shards.get(shard) else { return };
-            if !held.contains_live(db, hash, key, self.now.unix_ms) {
-                return;
+            match self.served_by(shard, db, key) {
+                None => return,
+                Some(awaited) if awaited != waiter.awaited => continue,
+                Some(_) => {}
             }
             if waiter.core != self.id {
                 // The next in line is woken when this one says that it waits no more.
@@ -83,6 +88,11 @@ impl Core {
             }
             self.on_wake(waiter.ticket);
         }
+    }
+
+    /// Who is served by what the key holds.
+    fn served_by(&self, shard: usize, db: u16, key: &[u8]) -> Option<Awaited> {
+        self.shards.get(shard)?.served_by(db, self.shards.hash(key), key, self.now.unix_ms)
     }
 
     /// A key that one of our clients waits for may serve it.
@@ -121,12 +131,23 @@ impl Core {
         };
         let args = blocked.command.as_args();
         let Ok(spec) = find_command(args) else { return self.settle(connection) };
+        let db = connection.db;
+        let mut keys = blocked.keys.iter().map(|at| args.at(*at));
+        let serves =
+            |key| self.served_by(self.shards.shard_of(key), db, key) == Some(blocked.awaited);
+        if !keys.any(serves) {
+            // Between the wake and now somebody else was served, or it is of another type now.
+            connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
+            return self.connections.put_back(connection);
+        }
         let needed = self.shards_needed(spec, args);
+        let timing = self.start_timing(spec, args);
         self.begin_observing(&needed);
         let mut bytes = Vec::new();
         let reply = Reply::new(&mut bytes, connection.protocol);
         self.run_engine(spec, args, Caller::of(&connection), reply);
         if self.block.take().is_some() {
+            self.measures.calls.take_back(spec);
             self.touch_changed(&needed);
             connection.waiting = Waiting::Key(BlockedCommand { retrying: false, ..blocked });
             return self.connections.put_back(connection);
@@ -139,6 +160,7 @@ impl Core {
         out.extend_from_slice(&bytes);
         self.hold_reply(&mut connection, start, &needed);
         self.forget(connection.db, &blocked);
+        self.stop_timing(timing, &connection, spec, blocked.command.as_args());
         self.settle(connection);
         self.close_large_entries(&needed);
         self.serve_ready(&needed);
@@ -152,6 +174,9 @@ impl Core {
             return false;
         };
         self.forget(connection.db, &blocked);
+        if let Ok(spec) = find_command(blocked.command.as_args()) {
+            self.measures.calls.begin(spec);
+        }
         self.reply_with(&mut connection, |reply| match error {
             Some(error) => reply.error(error),
             None => reply.null_array(),
@@ -173,7 +198,8 @@ impl Core {
         if let Some(deadline_ns) = blocked.deadline_ns {
             self.deadlines.remove(&(deadline_ns, blocked.ticket));
         }
-        let waiter = Waiter { core: self.id, ticket: blocked.ticket };
+        let BlockedCommand { ticket, awaited, .. } = *blocked;
+        let waiter = Waiter { core: self.id, ticket, awaited };
         for key in keys_of(&blocked.command, &blocked.keys).as_args().iter_from(0) {
             let keys = OwnedArgs::from_words([key]);
             let shard = self.shards.shard_of(key);
@@ -195,8 +221,10 @@ impl Core {
                 continue;
             };
             held.waiters.unregister(db, key, waiter);
+            // Of our own clients this is said while they are served, and `retry_blocked` looks at
+            // what is ready once it is done with this one.
+            held.waiters.signal(db, key);
             if waiter.core != self.id {
-                held.waiters.signal(db, key);
                 self.serve_ready(&ShardSet::from_slice(&[shard as u16]));
             }
         }

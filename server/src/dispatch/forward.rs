@@ -145,7 +145,7 @@ impl Core {
     /// Runs one command of another core's client: its shard is in hand.
     pub(crate) fn run_forwarded(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
         self.stats.commands += 1;
-        let began_ns = self.start_timing(head.spec, args);
+        let timing = self.start_timing(head.spec, args);
         self.make_room(head.spec);
         let needed = ShardSet::from_slice(&[head.shard]);
         self.begin_observing(&needed);
@@ -155,7 +155,7 @@ impl Core {
         let failed = self.run_engine(head.spec, args, who, Reply::new(&mut reply, protocol));
         self.stats.errors += u64::from(failed);
         self.note_memory(&needed);
-        self.stop_timing_for(began_ns, (from, head.conn), head.spec, args);
+        self.stop_timing_for(timing, (from, head.conn), head.spec, args);
         let place = (head.conn, head.ticket);
         let held = match self.fence_of(head.shard) {
             Some((index, open)) => {

@@ -36,12 +36,15 @@ impl Core {
         let spec = match self.check(connection, args) {
             Ok(spec) => spec,
             Err(CommandError(text)) => {
+                if let Ok(spec) = find_command(args) {
+                    self.measures.calls.reject(spec);
+                }
                 let text = self.fail_transaction(connection, args, text);
                 self.stats.errors += 1;
                 return self.reply_with(connection, |reply| reply.error(&text));
             }
         };
-        connection.last_command = spec.name;
+        connection.last_command = Some(spec);
         if self.pause.is_on() && self.is_paused(connection, spec) {
             return self.postpone(connection, args);
         }
@@ -62,6 +65,7 @@ impl Core {
                     transaction.failed = true;
                 }
                 self.stats.errors += 1;
+                self.measures.calls.reject(spec);
                 return self.reply_with(connection, |reply| reply.error(refusal));
             }
             return self.queue_command(connection, args);
@@ -106,10 +110,12 @@ impl Core {
         needed: &ShardSet,
     ) {
         self.stats.commands += 1;
-        let began_ns = self.start_timing(spec, args);
+        let timing = self.start_timing(spec, args);
         if let Run::Server(command) = spec.run {
+            self.measures.replied_error = false;
             self.run_server_command(connection, command, spec, args);
-            return self.stop_timing(began_ns, connection, spec, args);
+            self.count_replied_error(spec);
+            return self.stop_timing(timing, connection, spec, args);
         }
         self.make_room(spec);
         self.begin_observing(needed);
@@ -120,11 +126,21 @@ impl Core {
         self.note_memory(needed);
         self.hold_reply(connection, start, needed);
         self.close_large_entries(needed);
-        self.stop_timing(began_ns, connection, spec, args);
         if let Some(block) = self.block.take() {
+            // It counts as run, and for SLOWLOG, once it is served.
             self.begin_waiting(connection, block, OwnedArgs::copy_of(args));
+        } else {
+            self.stop_timing(timing, connection, spec, args);
         }
         self.serve_ready(needed);
+    }
+
+    /// A command of the server's own has replied: counts it as failed if that was an error.
+    pub(crate) fn count_replied_error(&mut self, spec: &'static CommandSpec) {
+        if std::mem::take(&mut self.measures.replied_error) {
+            self.stats.errors += 1;
+            self.measures.calls.fail(spec);
+        }
     }
 
     pub(crate) fn begin_observing(&mut self, needed: &ShardSet) {
@@ -141,7 +157,7 @@ impl Core {
     /// Runs an engine command and writes its reply. Returns whether it was an error.
     pub(crate) fn run_engine(
         &mut self,
-        spec: &CommandSpec,
+        spec: &'static CommandSpec,
         args: Args<'_>,
         who: Caller,
         reply: Reply<'_>,
@@ -151,10 +167,12 @@ impl Core {
         if spec.has(WRITE)
             && let Some(refusal) = self.refuse_write(spec.has(DENYOOM))
         {
+            self.measures.calls.refuse(spec);
             reply.error(refusal);
             return true;
         }
         if let Err(CommandError(refusal)) = self.settings.entry.check_words(bytes_of_words(args)) {
+            self.measures.calls.refuse(spec);
             reply.error(&refusal);
             return true;
         }
@@ -165,6 +183,9 @@ impl Core {
         let mut call = Call { args, space, reply, rng: &mut self.rng, block: None };
         let failed = call::run(handler, &mut call);
         self.block = call.block.take();
+        if failed {
+            self.measures.calls.fail(spec);
+        }
         failed
     }
 
@@ -273,6 +294,7 @@ impl Core {
     ) {
         let (out, start) = connection.replies.begin();
         write(&mut Reply::new(out, connection.protocol));
+        self.measures.replied_error |= out.get(start) == Some(&b'-');
         self.silence(connection, start);
     }
 

@@ -174,7 +174,6 @@ impl Core {
         }
         if let Some(CommandError(why)) = self.refuse_transaction(&transaction.commands) {
             self.unwatch_all(connection);
-            self.stats.errors += 1;
             let before = DISCARDED_BECAUSE.as_bytes();
             return self.reply_with(connection, |reply| reply.error([before, &*why].concat()));
         }
@@ -198,17 +197,19 @@ impl Core {
         let args = command.as_args();
         let Ok(spec) = find_command(args) else { return };
         self.stats.commands += 1;
-        let began_ns = self.start_timing(spec, args);
+        let timing = self.start_timing(spec, args);
         if let Run::Server(server) = spec.run {
+            self.measures.replied_error = false;
             self.run_server_command(connection, server, spec, args);
-            return self.stop_timing(began_ns, connection, spec, args);
+            self.count_replied_error(spec);
+            return self.stop_timing(timing, connection, spec, args);
         }
         let who = Caller::of(connection);
         let protocol = who.protocol;
         let (out, _) = connection.replies.begin();
         let failed = self.run_engine(spec, args, who, Reply::new(out, protocol));
         self.stats.errors += u64::from(failed);
-        self.stop_timing(began_ns, connection, spec, args);
+        self.stop_timing(timing, connection, spec, args);
         if let Some(block) = self.block.take() {
             let (out, _) = connection.replies.begin();
             block.in_transaction.write(&mut Reply::new(out, protocol));

@@ -1,6 +1,6 @@
 //! Whom a node knows by which data directory. A directory has an identity, made with it; a node
-//! whose directory was lost and that comes back under its old number has forgotten what it voted for
-//! and acknowledged, and must not be taken for the one that it was (`server/adr/0012`).
+//! whose directory was lost and that comes back under its old number has forgotten what it voted
+//! for and acknowledged, and must not be taken for the one that it was (`server/adr/0012`).
 
 use std::collections::BTreeMap;
 use std::io;

@@ -388,8 +388,8 @@ impl Links {
         Ok(())
     }
 
-    /// Whether a node comes with the directory that it had when it was first met. If that is now, it
-    /// is written down before anything that the node says counts.
+    /// Whether a node comes with the directory that it had when it was first met. If that is now,
+    /// it is written down before anything that the node says counts.
     fn check_directory(&self, other: &Hello) -> Result<(), LinkError> {
         let Hello { node, directory, .. } = *other;
         match self.acquaintances.meet(node, directory) {

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! All groups of the node go to one node, at once: a core hands over its own when every core that
-//! has groups has nothing under way any more. Until the word to stand for election is given the lease
-//! holds, and giving up costs nothing; from then on there is none in this term (`Group::hand_over`).
+//! has groups has nothing under way any more. Until the word to stand for election is given the
+//! lease holds, and giving up costs nothing; from then on there is none in this term
+//! (`Group::hand_over`).
 
 use replication::group::{NodeId, Role};
 

@@ -1,5 +1,5 @@
-//! Whose data directory this is: the file `node.toml`, written when the directory is made, and again
-//! whenever a node is met for the first time.
+//! Whose data directory this is: the file `node.toml`, written when the directory is made, and
+//! again whenever a node is met for the first time.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -121,8 +121,9 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             stops, {} hand-overs, {} operations cut off, {} wiped, {} power cuts, {} failed disks, {} full, {} pauses, {} partitions, {} broken \
-             connections, {} terms, {} checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
+             stops, {} hand-overs, {} operations cut off, {} wiped, {} power cuts, {} failed \
+             disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
+             checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,

@@ -65,10 +65,10 @@ fn what_a_lost_primary_left_half_done_is_voided() {
 
 /// Seeds that found something once, with their numbers of nodes and shards: checkpoints on their
 /// way while the leader is not yet serving, the receiver starts again, another one begins, two
-/// files have one index, the receiver has come further by itself; a rebuild beside one. With several
-/// shards: a leader's first entry where a part of a transaction had been, a marker that takes an
-/// index, a follower that is full and waits for a marker, a checkpoint that hides where a shard has
-/// ended, a shard whose leader may send no checkpoint, a marker that never comes.
+/// files have one index, the receiver has come further by itself; a rebuild beside one. With
+/// several shards: a leader's first entry where a part of a transaction had been, a marker that
+/// takes an index, a follower that is full and waits for a marker, a checkpoint that hides where a
+/// shard has ended, a shard whose leader may send no checkpoint, a marker that never comes.
 #[test]
 fn seeds_that_once_failed_do_not() {
     for (seed, nodes, shards) in [

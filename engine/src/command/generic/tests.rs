@@ -99,6 +99,23 @@ fn the_empty_name_matches_the_star_alone() {
     ]);
 }
 
+/// As Redis 7.2 does: what has another type is not looked at further, so it is there until its time
+/// is noticed otherwise.
+#[test]
+fn a_scan_by_type_leaves_other_types_to_expire() {
+    let mut fixture = Fixture::new(1);
+    fixture.check(&[("SET s v PX 5", "+OK\r\n"), ("HSET h f v", ":1\r\n")]);
+    fixture.check(&[("PEXPIRE h 5", ":1\r\n"), ("SET k v", "+OK\r\n")]);
+    fixture.advance_ms(6);
+    fixture.check(&[
+        ("SCAN 0 TYPE string COUNT 10", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n"),
+        ("DBSIZE", ":2\r\n"),
+        ("SCAN 0 TYPE nosuch COUNT 10", "*2\r\n$1\r\n0\r\n*0\r\n"),
+        ("SCAN 0 COUNT 10", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n"),
+        ("DBSIZE", ":1\r\n"),
+    ]);
+}
+
 /// As Redis 7.0.15 answers.
 #[test]
 fn the_last_time_there_is_is_rounded_to_seconds() {

@@ -10,6 +10,7 @@ mod list;
 mod server;
 mod set;
 mod string;
+pub mod syntax;
 mod transaction;
 mod zset;
 mod zset_range;
@@ -73,6 +74,12 @@ pub fn find(name: &[u8]) -> Option<&'static CommandSpec> {
 /// Finds a subcommand of a container by its name in any case.
 pub fn find_subcommand(spec: &CommandSpec, name: &[u8]) -> Option<&'static CommandSpec> {
     spec.subcommands.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// `name`, or `container|name` of a subcommand. Searches the table: for what is shown to people.
+pub fn full_name(spec: &'static CommandSpec) -> String {
+    let parent = all().find(|parent| parent.subcommands.iter().any(|sub| std::ptr::eq(sub, spec)));
+    parent.map_or_else(|| spec.name.into(), |parent| format!("{}|{}", parent.name, spec.name))
 }
 
 fn place_of(name: &[u8]) -> usize {

@@ -157,6 +157,8 @@ fn scans_and_random_members() {
             "zscan z 0",
             "*2\r\n$1\r\n0\r\n*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$3\r\n2.5\r\n",
         );
+        check(f, "zscan z 0 noscores", "*2\r\n$1\r\n0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+        check(f, "zscan z 0 novalues", "-ERR syntax error\r\n");
         check(f, "zscan z 0 match b", "*2\r\n$1\r\n0\r\n*2\r\n$1\r\nb\r\n$3\r\n2.5\r\n");
         check(f, "zscan z 0 count x", "-ERR value is not an integer or out of range\r\n");
         check(f, "zrandmember z 5 withscores x", "-ERR syntax error\r\n");

@@ -79,7 +79,7 @@ impl List {
     /// Redis does before the items of one command are added.
     pub fn expect<'a>(&mut self, items: impl Iterator<Item = &'a [u8]>, limits: &EncodingLimits) {
         let Form::A(packed) = self.repr.get() else { return };
-        let limit = limits.list_node();
+        let limit = limits.list_listpack();
         let (bytes, len) =
             items.fold((0, 0), |(bytes, len), item| (bytes + packed_bytes(item.len()), len + 1));
         if !limit.admits(packed.entry_bytes() + bytes, packed.len() + len) {
@@ -132,7 +132,7 @@ impl List {
             Form::B(mut nodes) => nodes.set(index, item, limits.list_node()),
             Form::C(_) => unreachable!("a list has two forms"),
         }
-        self.convert_back(limits, 1);
+        self.convert_back(limits);
         true
     }
 
@@ -159,7 +159,7 @@ impl List {
             Form::B(mut nodes) => nodes.delete(range.clone(), limits.list_node()),
             Form::C(_) => unreachable!("a list has two forms"),
         }
-        self.convert_back(limits, 2);
+        self.convert_back(limits);
         range.len()
     }
 
@@ -240,7 +240,7 @@ impl List {
         if let Form::B(mut nodes) = self.repr.get_mut() {
             nodes.end_walk();
         }
-        self.convert_back(limits, 2);
+        self.convert_back(limits);
     }
 
     fn at(&self, index: usize) -> Option<&[u8]> {
@@ -257,17 +257,16 @@ impl List {
         self.repr.replace(Form::B(ThinBox::new(Nodes::from_packed(packed))));
     }
 
-    /// Back to one packed array, when a single node is left and within the limit over `divisor`:
-    /// 2 where the list has just shrunk, so that it does not go to and fro.
-    fn convert_back(&mut self, limits: &EncodingLimits, divisor: usize) {
+    /// Back to one packed array, when a single node is left and within half of the limit, so that
+    /// it does not go to and fro.
+    fn convert_back(&mut self, limits: &EncodingLimits) {
         let Form::B(nodes) = self.repr.get() else { return };
         if nodes.is_walking() {
             // What is left of the walk hangs on the nodes.
             return;
         }
-        let limit = limits.list_node();
-        let limit =
-            NodeLimit { bytes_max: limit.bytes_max / divisor, len_max: limit.len_max / divisor };
+        let limit = limits.list_listpack();
+        let limit = NodeLimit { bytes_max: limit.bytes_max / 2, len_max: limit.len_max / 2 };
         if let Some(packed) = nodes.single().filter(|packed| {
             let by_len = limits.list_max_listpack_size >= 0;
             let bytes = if by_len { 0 } else { packed.entry_bytes() };

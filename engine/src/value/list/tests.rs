@@ -136,6 +136,19 @@ fn encodings_go_over_and_back() {
     list.pop(End::Head, &by_len);
     assert_eq!((list.encoding(), list.len()), ("listpack", 2));
 
+    // LSET counts the new item as one more, and only then the old one as gone.
+    let by_len = limits(3);
+    let mut list = List::new();
+    (0..3).for_each(|_| list.push(End::Tail, b"x", &by_len));
+    assert!(list.set(0, b"y", &by_len));
+    assert_eq!(list.encoding(), "quicklist");
+
+    // What has a node of its own is no reason for nodes.
+    let apart = EncodingLimits { list_packed_threshold_bytes: 1, ..limits(-2) };
+    let mut list = List::new();
+    (0..3).for_each(|_| list.push(End::Tail, b"item", &apart));
+    assert_eq!(list.encoding(), "listpack");
+
     let by_bytes = limits(-1);
     let mut list = List::new();
     list.push(End::Tail, &[b'a'; 3000], &by_bytes);
