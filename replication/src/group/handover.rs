@@ -22,6 +22,7 @@ impl Group {
 
     /// Hands leadership to another voter, which stands for election once it has every entry. Even
     /// if that fails there is no lease until the term ends: the word to stand may arrive any time.
+    /// So a leader that nobody has followed within an election timeout takes the lead back.
     pub fn hand_over(&mut self, to: NodeId) {
         if self.role() != Role::Leader || to.0 == self.raft.raft.id {
             return;
@@ -37,7 +38,7 @@ impl Group {
     /// whatever the others have promised it. In the new term the word that the other one was given
     /// counts no more: whoever follows it gets no majority beside this node's.
     pub fn take_back(&mut self) {
-        if self.role() != Role::Leader {
+        if self.role() != Role::Leader || !self.lease.is_given_up() {
             return;
         }
         let (id, term) = (self.raft.raft.id, self.raft.raft.term);

@@ -147,8 +147,7 @@ impl Group {
         let handed_over = self.raft.raft.lead_transferee.is_some();
         if self.role() == Role::Leader && self.lease.is_given_up() && !handed_over {
             // Nobody took the lead, and without a lease it is of no use.
-            let term = self.raft.raft.term;
-            self.raft.raft.become_follower(term, 0);
+            self.take_back();
         }
         self.renew_lease(now_ns);
         self.settle();

@@ -79,6 +79,8 @@ fn strangers_are_closed() {
 #[test]
 fn who_comes_with_another_directory_is_told_and_closed() {
     let mut links = links(2, 0, 1);
+    // Who has connected now is not one who has said nothing since the beginning of time.
+    links.begin_turn(2 * LINK_HELLO_NS_MAX);
     greeted(&mut links, 0, &hello_of(1));
     assert!(links.is_linked(NodeId(1)));
     links.on_ended(conn(0));
