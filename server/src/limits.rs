@@ -181,6 +181,10 @@ pub const GROUP_TICK_NS: u64 = 20_000_000;
 pub const GROUP_HEARTBEAT_TICKS: usize = 2;
 pub const GROUP_ELECTION_TICKS: usize = 15;
 
+/// Reports of other shards' parts that a replica keeps for entries that have not come. A shard that
+/// lags far behind the others hears from its leader's entries what is decided.
+pub const GROUP_EARLY_REPORTS_MAX: usize = 100_000;
+
 /// Entries that a follower may lack when its leader begins to hand over: it gets them within
 /// milliseconds, in which clients wait.
 pub const HANDOVER_CLOSE_ENTRIES: u64 = 1000;

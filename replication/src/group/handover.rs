@@ -51,9 +51,15 @@ impl Group {
         self.settle();
     }
 
-    /// Asks for a lease now, not at the next tick.
-    pub fn seek_lease(&mut self, now_ns: u64) {
-        self.renew_lease(now_ns);
+    /// Asks for a lease now, not at the next tick. Returns whether that is new.
+    pub fn seek_lease(&mut self, now_ns: u64) -> bool {
+        let asked = self.renew_lease(now_ns);
         self.settle();
+        asked
+    }
+
+    /// Whether this node leads and is not handing that over: what it proposes is appended.
+    pub fn accepts(&self) -> bool {
+        self.role() == Role::Leader && self.raft.raft.lead_transferee.is_none()
     }
 }

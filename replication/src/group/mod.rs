@@ -356,15 +356,16 @@ impl Group {
         self.settle();
     }
 
-    fn renew_lease(&mut self, now_ns: u64) {
+    /// Whether a round of asking for it has begun.
+    fn renew_lease(&mut self, now_ns: u64) -> bool {
         // Before an entry of its own term is committed a leader does not know what is.
         if self.role() != Role::Leader || !self.raft.raft.commit_to_current_term() {
-            return;
+            return false;
         }
         let retry_ns = self.config.tick_ns * self.config.heartbeat_ticks as u64;
-        if let Some(round) = self.lease.begin_round(now_ns, retry_ns) {
-            self.raft.read_index(context(LEASE_ROUND, round));
-        }
+        let Some(round) = self.lease.begin_round(now_ns, retry_ns) else { return false };
+        self.raft.read_index(context(LEASE_ROUND, round));
+        true
     }
 
     /// This node leads, has committed an entry of its term, and no other can lead at this time:

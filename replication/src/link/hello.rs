@@ -15,13 +15,15 @@
 //! | 58 | 2 | which link between the two nodes it is |
 //! | 60 | 16 | data directory of the node that speaks |
 //! | 76 | 16 | data directory of the node that is spoken to; zeros: they have not met |
-//! | 92 | 4 | CRC32C of bytes 0..92 |
+//! | 92 | 2 | shards of the node that speaks |
+//! | 94 | 2 | 0 |
+//! | 96 | 4 | CRC32C of bytes 0..96 |
 
 use super::{CORES_MAX, LinkError, VERSIONS};
 use crate::fault::{Fault, is_planted};
 
-pub const HELLO_BYTES: usize = 96;
-const CHECKED_BYTES: usize = 92;
+pub const HELLO_BYTES: usize = 100;
+const CHECKED_BYTES: usize = 96;
 const MAGIC: &[u8; 8] = b"QUORLINK";
 
 /// The core that is spoken to, where it is not known yet how many there are.
@@ -46,6 +48,8 @@ pub struct Hello {
     pub link: u16,
     /// Of the connection, by this side.
     pub number: u64,
+    /// Over how many shards that node spreads the keys: all do the same.
+    pub shards: u16,
     /// Where that node keeps what it has promised and acknowledged.
     pub directory: DirectoryId,
     /// The directory that the other node had when they first met, if they have.
@@ -70,6 +74,7 @@ impl Hello {
         (to_node, to_core): (u64, u16),
         link: u16,
         number: u64,
+        shards: u16,
         (directory, known_by): (DirectoryId, Option<DirectoryId>),
     ) -> Hello {
         let versions = (*VERSIONS.start(), *VERSIONS.end());
@@ -83,6 +88,7 @@ impl Hello {
             to_core,
             link,
             number,
+            shards,
             directory,
             known_by,
         }
@@ -104,6 +110,7 @@ impl Hello {
         put(58, &self.link.to_le_bytes());
         put(60, &self.directory.0);
         put(76, &self.known_by.unwrap_or_default().0);
+        put(92, &self.shards.to_le_bytes());
         let checksum = crc32c::crc32c(&out[..CHECKED_BYTES]);
         out[CHECKED_BYTES..].copy_from_slice(&checksum.to_le_bytes());
         out
@@ -130,6 +137,7 @@ impl Hello {
             node: u64::from_le_bytes(bytes_at(bytes, 32)),
             to_node: u64::from_le_bytes(bytes_at(bytes, 40)),
             number: u64::from_le_bytes(bytes_at(bytes, 48)),
+            shards: u16_at(92),
             directory,
             known_by: Some(DirectoryId(bytes_at(bytes, 76)))
                 .filter(|known| *known != DirectoryId::default()),
@@ -159,6 +167,10 @@ impl Hello {
         // As many as the larger node has cores: each has its place at both.
         if other.link != self.link || other.link >= self.cores.max(other.cores) {
             return Err(LinkError::OtherLink { link: other.link });
+        }
+        if other.shards != self.shards {
+            let (node, shards, own) = (other.node, other.shards, self.shards);
+            return Err(LinkError::OtherShards { node, shards, own });
         }
         let version = self.versions.1.min(other.versions.1);
         if version < self.versions.0.max(other.versions.0) {

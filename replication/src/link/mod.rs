@@ -70,6 +70,12 @@ pub enum LinkError {
     SameNode {
         node: u64,
     },
+    /// That node spreads the keys over another number of shards than this one does.
+    OtherShards {
+        node: u64,
+        shards: u16,
+        own: u16,
+    },
     /// That node was known by another data directory.
     OtherDirectory {
         node: u64,
@@ -91,9 +97,14 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// One of the two has not the directory that it had: an operator has to do something.
+    /// One of the two has not the directory that it should have: an operator has to do something.
     pub fn is_of_directory(&self) -> bool {
-        matches!(self, LinkError::OtherDirectory { .. } | LinkError::KnownByOther { .. })
+        matches!(
+            self,
+            LinkError::OtherDirectory { .. }
+                | LinkError::KnownByOther { .. }
+                | LinkError::OtherShards { .. }
+        )
     }
 }
 
@@ -125,6 +136,12 @@ impl std::fmt::Display for LinkError {
             LinkError::SameNode { node } => {
                 write!(f, "the other side says that it is node {node}, as this one is")
             }
+            LinkError::OtherShards { node, shards, own } => write!(
+                f,
+                "the directory of node {node} has {shards} shards, this node's has {own}: all \
+                 nodes of a cluster need the same number. Stop the one that is wrong, and start \
+                 it with an empty directory and --shards of the others, if it never took part"
+            ),
             LinkError::OtherDirectory { node } => write!(
                 f,
                 "node {node} has come with another data directory than the one that it is known \

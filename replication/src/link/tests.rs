@@ -16,8 +16,8 @@ fn hellos() -> (Hello, Hello) {
     // Link 7 of eight, between core 7 of eight and core 3 of four.
     let (one, two) = ((1, 7, 8), (2, 3, 4));
     let (left, right) = (DirectoryId([0x11; 16]), DirectoryId([0x22; 16]));
-    let one = Hello::new(CLUSTER, one, (2, 3), 7, 10, (left, None));
-    (one, Hello::new(CLUSTER, two, (1, 7), 7, 20, (right, Some(left))))
+    let one = Hello::new(CLUSTER, one, (2, 3), 7, 10, 6, (left, None));
+    (one, Hello::new(CLUSTER, two, (1, 7), 7, 20, 6, (right, Some(left))))
 }
 
 #[test]
@@ -39,6 +39,7 @@ fn strangers_are_refused() {
         (Hello { to_node: 3, ..two }, LinkError::NotForMe { wanted: 3 }),
         (Hello { node: 3, ..two }, LinkError::OtherNode { node: 3 }),
         (Hello { link: 6, ..two }, LinkError::OtherLink { link: 6 }),
+        (Hello { shards: 7, ..two }, LinkError::OtherShards { node: 2, shards: 7, own: 6 }),
         (
             Hello { known_by: Some(DirectoryId([9; 16])), ..two },
             LinkError::KnownByOther { node: 2 },
@@ -67,7 +68,7 @@ fn strangers_are_refused() {
     }
 }
 
-/// Bytes written by hand from the table; the checksum is CRC32C of the first 92, by another
+/// Bytes written by hand from the table; the checksum is CRC32C of the first 96, by another
 /// program.
 #[test]
 fn a_hello_lies_as_its_table_says() {
@@ -77,7 +78,8 @@ fn a_hello_lies_as_its_table_says() {
     bytes.extend(b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x14\0\0\0\0\0\0\0\x04\0\x07\0");
     bytes.extend([0x22; 16]);
     bytes.extend([0x11; 16]);
-    bytes.extend(0x62affd39_u32.to_le_bytes());
+    bytes.extend(b"\x06\0\0\0");
+    bytes.extend(0xa4c4bc6b_u32.to_le_bytes());
     assert_eq!(hellos().1.encode().as_slice(), bytes);
 }
 

@@ -70,6 +70,9 @@ pub struct Release {
     shards: Vec<Shard>,
     /// Reports that came before the entry they are for, by receiver.
     early: HashMap<(ShardId, Index), Vec<Report>>,
+    early_count: usize,
+    /// More of them are not kept: of a shard that lags behind the others' the leader's word comes.
+    early_max: usize,
     /// To be sent.
     reports: VecDeque<Report>,
     /// Shards whose point moved since they were last asked for.
@@ -82,9 +85,23 @@ impl Release {
         Release {
             shards: (0..shards).map(|_| Shard::default()).collect(),
             early: HashMap::new(),
+            early_count: 0,
+            early_max: usize::MAX,
             reports: VecDeque::new(),
             advanced: Vec::new(),
         }
+    }
+
+    /// Keeps no more than so many reports for entries that have not come. Only where somebody else
+    /// says in the end what is decided.
+    pub fn limit_early(&mut self, count_max: usize) {
+        self.early_max = count_max;
+    }
+
+    /// Drops what is kept for entries of a shard that this holds for.
+    fn drop_early(&mut self, shard: ShardId, holds: impl Fn(Index) -> bool) {
+        self.early.retain(|(of, index), _| *of != shard || !holds(*index));
+        self.early_count = self.early.values().map(Vec::len).sum();
     }
 
     /// A shard goes on behind a log in which everything up to this entry is decided.
@@ -104,7 +121,7 @@ impl Release {
     /// What is behind this entry was never released and is forgotten; the shard goes on from here
     /// with entries of another leader.
     pub fn reset(&mut self, shard: ShardId, index: Index) {
-        self.early.retain(|(of, _), _| *of != shard);
+        self.drop_early(shard, |_| true);
         let state = &mut self.shards[usize::from(shard.0)];
         assert!(index >= state.point, "what is released stays");
         state.undecided.clear();
@@ -128,7 +145,9 @@ impl Release {
         let others = || transaction.participants.iter().map(|part| part.shard);
         let mut missing: Vec<ShardId> = others().filter(|other| *other != shard).collect();
         let untold = missing.clone();
-        for report in self.early.remove(&(shard, index)).unwrap_or_default() {
+        let early = self.early.remove(&(shard, index)).unwrap_or_default();
+        self.early_count -= early.len();
+        for report in early {
             if report.transaction == transaction.id {
                 missing.retain(|other| *other != report.from);
             }
@@ -167,7 +186,7 @@ impl Release {
 
     /// Entries of a shard are voided from `from` on, by its entry `at`.
     pub fn void(&mut self, shard: ShardId, from: Index, at: Index) {
-        self.early.retain(|(of, index), _| *of != shard || *index > at);
+        self.drop_early(shard, |index| index <= at);
         let state = &mut self.shards[usize::from(shard.0)];
         assert!(from > state.point, "what is released stays");
         while state.undecided.back().is_some_and(|open| open.index >= from) {
@@ -219,7 +238,9 @@ impl Release {
             }
             // Decided already: a report that came twice.
             Err(_) if report.to_index <= state.point => return,
+            Err(_) if self.early_count >= self.early_max => return,
             Err(_) => {
+                self.early_count += 1;
                 let early = self.early.entry((report.to, report.to_index)).or_default();
                 return early.push(report);
             }

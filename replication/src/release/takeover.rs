@@ -1,6 +1,6 @@
 //! What becomes of the transactions that the leaders of before left open, once one node leads all
-//! shards: each of its groups has committed an entry of the node's own term, so that what is not
-//! in its logs by now will never be. Pure.
+//! shards: each of its groups has committed an entry of the node's own term, and none has another
+//! leader by now, so that what is not in its logs will never be. Pure.
 //!
 //! A transaction of which every part is there takes effect; each shard's log is voided from the
 //! first on of which some part is missing, or is voided (design §9). Nobody can have released any

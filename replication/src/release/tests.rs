@@ -387,6 +387,30 @@ fn what_a_leader_calls_decided_is_released_and_reported() {
     assert!(!release.lacks_marker(ShardId(1)));
 }
 
+/// A shard that lags behind the others': reports for it are kept up to a bound.
+#[test]
+fn reports_that_come_early_are_bounded() {
+    let transactions: Vec<_> = (0..5).map(|n| transaction(n, &[(0, 5 + n), (1, 5 + n)])).collect();
+    let mut release = Release::new(2);
+    (0..2).for_each(|shard| release.resume(ShardId(shard), Index(4)));
+    release.limit_early(3);
+    transactions.iter().for_each(|tx| release.on_report(report(tx, 1, 0)));
+    assert_eq!(release.early_count, 3);
+    for tx in &transactions {
+        release.begin(ShardId(0), tx.index_in(ShardId(0)).unwrap(), Arc::clone(tx));
+    }
+    assert_eq!(release.early_count, 0);
+    release.commit(ShardId(0), Index(9));
+    assert_eq!(release.point(ShardId(0)), Index(7), "of the others nothing is known");
+    release.decide_through(ShardId(0), Index(9));
+    assert_eq!(release.point(ShardId(0)), Index(9));
+    // What was kept for entries that will never come is not counted for ever.
+    let late = transaction(9, &[(0, 12), (1, 12)]);
+    release.on_report(report(&late, 1, 0));
+    release.reset(ShardId(0), Index(20));
+    assert_eq!(release.early_count, 0);
+}
+
 #[test]
 fn what_is_voided_is_decided_and_ends_the_shard() {
     let a = transaction(1, &[(0, 5), (1, 3)]);

@@ -318,6 +318,9 @@ fn release_points(start: &CoreStart) -> Release {
     for shard in &start.shards {
         release.resume(ShardId(shard.id()), Index(shard.released()));
     }
+    if !start.groups.is_empty() {
+        release.limit_early(crate::limits::GROUP_EARLY_REPORTS_MAX);
+    }
     for (shard, group) in &start.groups {
         release.resume_ended(ShardId(*shard), group.base.ended);
     }

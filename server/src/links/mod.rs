@@ -452,9 +452,10 @@ impl Links {
 
     fn hello(&mut self, to: (u64, u16), link: u16) -> Hello {
         self.last_number += 1;
-        let Place { cluster, node, core, cores, .. } = self.place;
+        let Place { cluster, node, core, cores, shard_count } = self.place;
         let directories = (self.acquaintances.own(), self.acquaintances.known(to.0));
-        Hello::new(cluster, (node.0, core, cores), to, link, self.last_number, directories)
+        let (from, number, shards) = ((node.0, core, cores), self.last_number, shard_count as u16);
+        Hello::new(cluster, from, to, link, number, shards, directories)
     }
 
     fn mark_dirty(&mut self, conn: ConnId) {

@@ -50,7 +50,7 @@ fn greeted(links: &mut Links, index: u32, hello: &Hello) -> Vec<Out> {
 }
 
 fn hello_of(node: u64) -> Hello {
-    Hello::new(CLUSTER, (node, 0, 1), (2, 0), 0, 77, (directory_of(node), None))
+    Hello::new(CLUSTER, (node, 0, 1), (2, 0), 0, 77, 7, (directory_of(node), None))
 }
 
 #[test]
@@ -90,6 +90,11 @@ fn who_comes_with_another_directory_is_told_and_closed() {
     let cases = [
         (1, wiped, LinkError::OtherDirectory { node: 1 }),
         (2, other, LinkError::KnownByOther { node: 1 }),
+        (
+            3,
+            Hello { shards: 8, ..hello_of(1) },
+            LinkError::OtherShards { node: 1, shards: 8, own: 7 },
+        ),
     ];
     for (index, hello, error) in cases {
         let outputs = greeted(&mut links, index, &hello);
@@ -108,7 +113,7 @@ fn who_comes_with_another_directory_is_told_and_closed() {
         let closed = |o: &Out| matches!(o, Output::Close { conn: id } if *id == conn(index));
         assert!(end_turn(&mut links).iter().any(closed));
     }
-    greeted(&mut links, 3, &hello_of(1));
+    greeted(&mut links, 4, &hello_of(1));
     assert!(links.is_linked(NodeId(1)), "the one that is known");
 }
 

@@ -34,6 +34,9 @@ impl Core {
             self.begin_being_primary();
             return true;
         }
+        if !self.holds_all_leases() {
+            return self.seek_leases();
+        }
         if self.settle_open() {
             return true;
         }
@@ -53,12 +56,30 @@ impl Core {
             let all = replica.group.handed_out() == replica.group.last();
             matches!(replica.standing, Standing::Elected { .. })
                 && (all || is_planted(Fault::ServesAtOnce))
+                && replica.group.accepts()
                 && self.shards.holds(usize::from(shard))
         })
     }
 
+    /// Whether this node is known to lead every group still: one that has been replaced there and
+    /// has not heard of it may lack parts of transactions, and must not void the others.
+    fn holds_all_leases(&self) -> bool {
+        let now_ns = self.now.mono_ns;
+        self.replicas.iter().all(|(_, replica)| replica.group.holds_lease(now_ns))
+    }
+
+    /// Whether that was not asked yet.
+    fn seek_leases(&mut self) -> bool {
+        let mut asked = false;
+        self.for_each_replica(|core, _, replica| {
+            let held = replica.group.holds_lease(core.now.mono_ns);
+            asked |= !held && replica.group.seek_lease(core.now.mono_ns);
+        });
+        asked
+    }
+
     /// Decides the transactions that stand open: whole ones take effect, and the logs are voided
-    /// from the first on that is not. Returns whether there was any.
+    /// from the first on that is not. Returns whether anything came of that.
     fn settle_open(&mut self) -> bool {
         let replicas = self.replicas.iter();
         let logs: Vec<_> = replicas
@@ -68,10 +89,12 @@ impl Core {
             return false;
         }
         let cuts = find_cuts(&logs);
+        let mut settled = false;
         self.for_each_replica(|core, shard, replica| {
             let place = usize::from(shard.0);
             let before = cuts[place].map(|cut| cut.0 - 1);
             core.release.decide_through(shard, Index(before.unwrap_or(u64::MAX)));
+            settled |= core.release.point(shard) > logs[place].point;
             let Some(cut) = cuts[place] else { return };
             tracing::warn!(
                 core = core.id,
@@ -81,22 +104,21 @@ impl Core {
                 "entries that were never acknowledged are voided: other parts of their \
                  transactions are missing"
             );
-            if replica.group.propose(encode_void(cut)).is_err() {
-                // It has just lost its lead: the next primary does it.
-                tracing::warn!(core = core.id, shard = shard.0, "the lead went meanwhile");
-            }
+            settled |= replica.group.propose(encode_void(cut)).is_ok();
         });
         self.release_decided();
-        true
+        settled
     }
 
+    /// Each shard begins with a marker: entries behind it are looked for by later takeovers, others
+    /// are not. So nothing is executed where it cannot be appended.
     fn begin_being_primary(&mut self) {
         self.for_each_replica(|core, shard, replica| {
-            core.release.note_served(shard);
-            if core.replicas.by_shard.len() > 1 {
-                core.propose_marker(shard, replica);
-            }
             core.begin_serving(shard, replica);
+            if core.replicas.by_shard.len() > 1 {
+                replica.refused = !core.propose_marker(shard, replica);
+            }
+            core.release.note_served(shard);
         });
     }
 
@@ -125,12 +147,15 @@ impl Core {
         });
     }
 
-    fn propose_marker(&mut self, shard: ShardId, replica: &mut Replica) {
+    /// Whether it was appended.
+    fn propose_marker(&mut self, shard: ShardId, replica: &mut Replica) -> bool {
         let decided = self.release.point(shard);
-        if replica.group.propose(encode_marker(decided)).is_ok() {
+        let appended = replica.group.propose(encode_marker(decided)).is_ok();
+        if appended {
             self.release.note_marked(shard, decided);
         }
         self.follow_index(shard, replica);
+        appended
     }
 
     /// Once a tick: followers of a shard that is quiet hear that its last transaction is decided.

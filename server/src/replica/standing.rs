@@ -73,7 +73,6 @@ impl Core {
         self.replicas.set_executing(shard.0, true);
         replica.refused = false;
         self.follow_index(shard, replica);
-        replica.group.seek_lease(self.now.mono_ns);
         let (core, shard, node) = (self.id, shard.0, self.node.node);
         tracing::info!(core, shard, node, term = term.0, "this node leads");
     }
