@@ -502,8 +502,11 @@ fn committed_at_least(start: &GroupStart) -> u64 {
     start.applied.0.max(start.committed.0).max(settled)
 }
 
+/// Whether a node asks for a vote that a lease may forbid. Not at the word of a leader that hands
+/// over: it has given its lease up before, and an older one had ended when it was elected.
 fn asks_for_vote(message: &Message) -> bool {
     matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
+        && message.context != raft::CAMPAIGN_TRANSFER
 }
 
 fn context(kind: u8, number: u64) -> Vec<u8> {

@@ -48,7 +48,8 @@ impl Core {
                 replica.standing = Standing::Following;
                 true
             }
-            Standing::Serving { .. } => {
+            // What another leader has appended is not what was executed here.
+            Standing::Serving { term: served } if leads && term == served => {
                 self.follow_index(shard, replica);
                 false
             }

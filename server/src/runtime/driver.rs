@@ -253,8 +253,8 @@ impl<M: Drives> Driver<M> {
         if self.shutdown_told || !self.shared.shutdown.load(Ordering::Acquire) {
             return Ok(());
         }
+        // Whoever connects until the machine stops is told so by it, or where to go.
         self.shutdown_told = true;
-        self.listeners.cancel(&mut self.ring)?;
         self.machine.on_input(Input::Shutdown);
         Ok(())
     }
@@ -491,7 +491,7 @@ impl<M: Drives> Driver<M> {
     }
 
     fn arm_accepts(&mut self) -> Result<(), RuntimeError> {
-        if self.shutdown_told || self.draining {
+        if self.draining {
             return Ok(());
         }
         self.listeners.arm(&mut self.ring)
