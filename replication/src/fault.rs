@@ -71,6 +71,8 @@ pub enum Fault {
     FollowerAnswers,
     /// A new primary takes every part that is decided for one that took effect.
     EndForgotten,
+    /// A change of members is proposed while another is under way.
+    ChangesUnlimited,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
 }

@@ -204,6 +204,14 @@ pub const HANDOVER_TRANSFER_NS_MAX: u64 = GROUP_TICK_NS * GROUP_ELECTION_TICKS a
 pub const HANDOVER_QUIET_NS: u64 = 20_000_000;
 pub const HANDOVER_LINGER_NS_MAX: u64 = 500_000_000;
 
+/// How often a node tells the others who is in the cluster, and for how long it hears of no leader
+/// until it asks those that should connect to it whether it was removed.
+pub const GOSSIP_NS: u64 = 1_000_000_000;
+pub const LEADERLESS_NS_MAX: u64 = 3_000_000_000;
+
+/// How often a node that is to lead nothing tries to hand over.
+pub const DRAIN_RETRY_NS: u64 = 2_000_000_000;
+
 /// Entries in one message of a group, and such messages under way to one node: together what a
 /// follower may be behind before its leader waits for it.
 pub const GROUP_MESSAGE_BYTES_MAX: u64 = 1 << 20;

@@ -1,8 +1,127 @@
-//! Changes of members, as the crate names them.
+//! Changes of members: how they are proposed, and what comes of them once they are committed. The
+//! crate's entry for them has room for bytes of its host: there is the roster as it is from then on.
 
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType};
+use protobuf::Message as _;
+use raft::eraftpb::{
+    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, EntryType,
+};
 
-use super::{Members, NodeId};
+use super::roster::Roster;
+use super::{Group, Members, NodeId, Refusal, Role, Work};
+use crate::ids::Index;
+
+impl Group {
+    /// Makes the members these: one step if a single one changes, else over a joint majority.
+    pub fn change_members(
+        &mut self,
+        voters: &[NodeId],
+        learners: &[NodeId],
+    ) -> Result<Index, Refusal> {
+        self.propose_change(changes(&self.members, voters, learners), Vec::new())
+    }
+
+    /// Takes one step towards these members: a node more or less, or one that votes from then on.
+    /// With the step, or alone if there is none to take, the roster becomes this one. At most one
+    /// change is under way at a time ([`Group::can_change`]).
+    pub fn step_to(
+        &mut self,
+        voters: &[NodeId],
+        learners: &[NodeId],
+        roster: &Roster,
+    ) -> Result<Index, Refusal> {
+        let mut steps = changes(&self.members, voters, learners);
+        // To make a voter of one that is changes nothing, but is a change.
+        let own = self.members.voters.first().ok_or(Refusal::Busy)?;
+        steps.push(single(ConfChangeType::AddNode, own));
+        steps.truncate(1);
+        let mut said = Vec::new();
+        roster.encode(&mut said);
+        self.propose_change(steps, said)
+    }
+
+    /// Whether a change would be taken: the crate makes an entry of nothing of one that comes while
+    /// another is under way.
+    pub fn can_change(&self) -> bool {
+        self.accepts()
+            && self.raft.raft.commit_to_current_term()
+            && !self.raft.raft.has_pending_conf()
+            && self.members.voters_outgoing.is_empty()
+    }
+
+    fn propose_change(
+        &mut self,
+        steps: Vec<ConfChangeSingle>,
+        said: Vec<u8>,
+    ) -> Result<Index, Refusal> {
+        let mut change = ConfChangeV2::default();
+        change.set_transition(ConfChangeTransition::Auto);
+        change.set_changes(steps.into());
+        change.context = said.into();
+        let mut entry = raft::eraftpb::Entry::default();
+        entry.set_entry_type(EntryType::EntryConfChangeV2);
+        entry.data = change.write_to_bytes().map_err(|_| Refusal::Busy)?.into();
+        self.append(entry)
+    }
+
+    /// A change is committed.
+    pub(super) fn apply_change(&mut self, mut change: ConfChangeV2, work: &mut Work) {
+        let all = change.changes.len();
+        change.mut_changes().retain(|step| !self.lost.contains(&NodeId(step.node_id)));
+        // Without any steps it would be the end of a change over a joint majority.
+        let any = all == 0 || !change.changes.is_empty();
+        let roster = Roster::decode(&change.context);
+        if any && let Ok(state) = self.raft.apply_conf_change(&change) {
+            let roster = std::mem::take(&mut self.members.roster);
+            self.members = Members { roster, ..state.into() };
+        }
+        if let Some(roster) = roster {
+            let members = std::mem::take(&mut self.members);
+            self.members = Members { roster, ..members }.without(&self.lost);
+        }
+        work.members = Some(self.members.clone());
+        self.step_down_if_removed();
+    }
+
+    /// A leader that is no voter any more leads no longer: the crate would go on, and fail.
+    fn step_down_if_removed(&mut self) {
+        let own = NodeId(self.raft.raft.id);
+        let votes =
+            self.members.voters.contains(&own) || self.members.voters_outgoing.contains(&own);
+        if !votes && self.role() == Role::Leader {
+            let term = self.raft.raft.term;
+            self.raft.raft.become_follower(term, 0);
+        }
+    }
+
+    /// Whether this node leaves it to the others to stand for election, if any of them does. It
+    /// votes in any case, and does stand when a leader tells it to.
+    pub fn set_reluctant(&mut self, reluctant: bool) {
+        if std::mem::replace(&mut self.reluctant, reluctant) != reluctant {
+            self.draw_election_timeout();
+            self.settle();
+        }
+    }
+
+    /// How many entries a member lacks, by what this leader has heard of it lately.
+    pub fn lag_of_member(&self, node: NodeId) -> Option<u64> {
+        if self.role() != Role::Leader {
+            return None;
+        }
+        let last = self.raft.raft.raft_log.last_index();
+        if node.0 == self.raft.raft.id {
+            return Some(0);
+        }
+        let progress = self.raft.raft.prs().get(node.0)?;
+        progress.recent_active.then(|| last.saturating_sub(progress.matched))
+    }
+}
+
+fn single(kind: ConfChangeType, node: &NodeId) -> ConfChangeSingle {
+    let mut change = ConfChangeSingle::default();
+    change.set_change_type(kind);
+    change.node_id = node.0;
+    change
+}
 
 /// What turns one set of members into another.
 pub(super) fn changes(
@@ -10,12 +129,6 @@ pub(super) fn changes(
     voters: &[NodeId],
     learners: &[NodeId],
 ) -> Vec<ConfChangeSingle> {
-    let single = |kind, node: &NodeId| {
-        let mut change = ConfChangeSingle::default();
-        change.set_change_type(kind);
-        change.node_id = node.0;
-        change
-    };
     let added = |new: &[NodeId], old: &[NodeId], kind| -> Vec<_> {
         new.iter().filter(|node| !old.contains(node)).map(|node| single(kind, node)).collect()
     };

@@ -1,9 +1,12 @@
 //! What a group keeps: entries, votes, members.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use raft::eraftpb::{self, ConfState, EntryType, SnapshotMetadata};
+use raft::eraftpb::{self, ConfState, EntryType, Snapshot};
 
 use super::NodeId;
+use super::roster::Roster;
 use crate::ids::{Index, Term};
 
 /// One entry of a group's log.
@@ -55,6 +58,9 @@ pub struct Members {
     /// Outgoing voters that will be learners.
     pub learners_next: Vec<NodeId>,
     pub auto_leave: bool,
+    /// Where they are. Without nodes where the cluster has never been told, as those that older
+    /// programs made.
+    pub roster: Roster,
 }
 
 impl Members {
@@ -62,14 +68,17 @@ impl Members {
         Members { voters: voters.into_iter().collect(), ..Members::default() }
     }
 
-    /// Each list with the number of its nodes (u8) before it, and whether the change ends by itself
-    /// (u8).
+    /// Each list with the number of its nodes (u8) before it, whether the change ends by itself
+    /// (u8), and the roster if it has nodes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for list in [&self.voters, &self.learners, &self.voters_outgoing, &self.learners_next] {
             out.push(u8::try_from(list.len()).expect("a group has few members"));
             list.iter().for_each(|node| out.extend_from_slice(&node.0.to_le_bytes()));
         }
         out.push(u8::from(self.auto_leave));
+        if self.roster != Roster::default() {
+            self.roster.encode(out);
+        }
     }
 
     /// Reads what [`Members::encode`] wrote, all of it.
@@ -84,9 +93,32 @@ impl Members {
         };
         let (voters, learners) = (list()?, list()?);
         let (voters_outgoing, learners_next) = (list()?, list()?);
-        let &[auto_leave @ (0 | 1)] = rest else { return None };
+        let (&auto_leave @ (0 | 1), rest) = rest.split_first()? else { return None };
         let auto_leave = auto_leave == 1;
-        Some(Members { voters, learners, voters_outgoing, learners_next, auto_leave })
+        let roster = match rest {
+            [] => Roster::default(),
+            rest => Roster::decode(rest)?,
+        };
+        Some(Members { voters, learners, voters_outgoing, learners_next, auto_leave, roster })
+    }
+
+    /// Without nodes that do not count any more.
+    pub fn without(mut self, lost: &[NodeId]) -> Members {
+        let sets = [&mut self.voters, &mut self.learners, &mut self.voters_outgoing];
+        for set in sets.into_iter().chain([&mut self.learners_next]) {
+            set.retain(|node| !lost.contains(node));
+        }
+        self.roster.nodes.retain(|known| !lost.contains(&known.node));
+        self
+    }
+
+    /// Whether the same nodes vote and learn, and no change is under way.
+    pub fn is_as(&self, goal: &Members) -> bool {
+        let set = |nodes: &[NodeId]| nodes.iter().copied().collect::<BTreeSet<_>>();
+        self.voters_outgoing.is_empty()
+            && set(&self.voters) == set(&goal.voters)
+            && set(&self.learners) == set(&goal.learners)
+            && self.roster == goal.roster
     }
 
     pub fn contains(&self, node: NodeId) -> bool {
@@ -109,7 +141,9 @@ fn ids(nodes: &[NodeId]) -> Vec<u64> {
 }
 
 fn nodes(ids: &[u64]) -> Vec<NodeId> {
-    ids.iter().copied().map(NodeId).collect()
+    let mut nodes: Vec<NodeId> = ids.iter().copied().map(NodeId).collect();
+    nodes.sort_unstable();
+    nodes
 }
 
 impl From<&Members> for ConfState {
@@ -132,18 +166,33 @@ impl From<ConfState> for Members {
             voters_outgoing: nodes(state.get_voters_outgoing()),
             learners_next: nodes(state.get_learners_next()),
             auto_leave: state.get_auto_leave(),
+            roster: Roster::default(),
         }
     }
 }
 
-impl From<&SnapshotMetadata> for Base {
-    fn from(metadata: &SnapshotMetadata) -> Base {
-        Base {
-            index: metadata.index,
-            term: metadata.term,
-            members: metadata.get_conf_state().clone().into(),
-            ended: None,
-        }
+impl Base {
+    pub(super) fn without(self, lost: &[NodeId]) -> Base {
+        Base { members: self.members.without(lost), ..self }
+    }
+
+    /// What a leader says of a checkpoint: the roster is beside what the crate knows of.
+    pub(super) fn of_message(snapshot: &Snapshot) -> Base {
+        let metadata = snapshot.get_metadata();
+        let mut members = Members::from(metadata.get_conf_state().clone());
+        members.roster = Roster::decode(&snapshot.data).unwrap_or_default();
+        Base { index: metadata.index, term: metadata.term, members, ended: None }
+    }
+
+    pub(super) fn to_message(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        metadata.set_conf_state(ConfState::from(&self.members));
+        (metadata.index, metadata.term) = (self.index, self.term);
+        let mut roster = Vec::new();
+        self.members.roster.encode(&mut roster);
+        snapshot.data = roster.into();
+        snapshot
     }
 }
 
@@ -185,15 +234,22 @@ mod tests {
             voters_outgoing: vec![NodeId(4)],
             learners_next: vec![NodeId(5)],
             auto_leave: true,
+            roster: Roster::default(),
         };
         let mut bytes = Vec::new();
         members.encode(&mut bytes);
         let expected = b"\x02\x01\0\0\0\0\0\0\0\x03\x02\0\0\0\0\0\0\x00\
             \x01\x04\0\0\0\0\0\0\0\x01\x05\0\0\0\0\0\0\0\x01";
         assert_eq!(bytes, expected);
-        assert_eq!(Members::decode(&bytes), Some(members));
+        assert_eq!(Members::decode(&bytes), Some(members.clone()));
         assert_eq!(Members::decode(&bytes[..bytes.len() - 1]), None);
         assert_eq!(Members::decode(&[&bytes[..], &[0]].concat()), None);
         assert_eq!(Members::decode(&[]), None);
+        let mut known = members;
+        known.roster.add(([127, 0, 0, 1], 7).into(), Default::default());
+        let mut longer = Vec::new();
+        known.encode(&mut longer);
+        assert_eq!(longer[..bytes.len()], bytes);
+        assert_eq!(Members::decode(&longer), Some(known));
     }
 }

@@ -12,12 +12,7 @@ impl Group {
     /// How many entries another voter lacks, by what this leader has heard of it; nothing if it is
     /// no voter, or has not been heard of lately.
     pub fn lag_of(&self, node: NodeId) -> Option<u64> {
-        if self.role() != Role::Leader || !self.members.voters.contains(&node) {
-            return None;
-        }
-        let progress = self.raft.raft.prs().get(node.0)?;
-        let last = self.raft.raft.raft_log.last_index();
-        progress.recent_active.then(|| last.saturating_sub(progress.matched))
+        self.members.voters.contains(&node).then(|| self.lag_of_member(node))?
     }
 
     /// Hands leadership to another voter, which stands for election once it has every entry. Even

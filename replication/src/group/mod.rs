@@ -13,7 +13,7 @@
 //! - [`payload`]: what an entry's bytes say, and how it stands in the core's log.
 //! - [`restart`]: what a node's logs have of its groups.
 //! - `handover`: the lead goes to another node.
-//! - `chance`: election timeouts. `changes`: of members.
+//! - `chance`: election timeouts. `changes`: of members. [`roster`]: who they are.
 //! - `storage`: what the crate reads of the log.
 //! - [`work`]: what a group is started with, and what it asks for.
 
@@ -24,6 +24,7 @@ mod handover;
 mod lease;
 pub mod payload;
 pub mod restart;
+pub mod roster;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -33,15 +34,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use protobuf::Message as _;
-use raft::eraftpb::{
-    ConfChangeTransition, ConfChangeV2, EntryType, HardState, Message, MessageType,
-};
+use raft::eraftpb::{ConfChangeV2, EntryType, HardState, Message, MessageType};
 use raft::{RawNode, Ready, SnapshotStatus, StateRole};
 
 use crate::fault::{Fault, is_planted};
 use crate::ids::{Index, Term};
 use chance::Chance;
-use changes::changes;
 pub use entry::{Base, Entry, EntryKind, Members, Vote};
 pub use lease::DRIFT_PER_MILLE;
 use lease::Lease;
@@ -55,6 +53,10 @@ pub struct NodeId(pub u64);
 /// What a read confirmation of the lease has in front; those of [`Group::read`] have the other.
 const LEASE_ROUND: u8 = 1;
 const HOST_READ: u8 = 2;
+
+/// Election timeouts beyond those of others in which a node that is not to lead waits for them. It
+/// may be the only one with all that is committed.
+const RELUCTANT_TIMEOUTS: usize = 6;
 
 pub struct Group {
     raft: RawNode<EntryStore>,
@@ -76,6 +78,10 @@ pub struct Group {
     silent_ticks: usize,
     chance: Chance,
     election_timeout: usize,
+    /// It stands for election only where no other does.
+    reluctant: bool,
+    /// Nodes that do not count any more.
+    lost: Vec<NodeId>,
     seen: (Term, Role),
 }
 
@@ -96,7 +102,8 @@ impl Group {
         let settings = raft::Config {
             id: node.0,
             election_tick: config.election_ticks,
-            max_election_tick: config.patience_ticks + 2 * config.election_ticks,
+            max_election_tick: config.patience_ticks
+                + (RELUCTANT_TIMEOUTS + 2) * config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
             applied: start.applied.0,
             max_size_per_msg: config.message_bytes_max,
@@ -107,10 +114,11 @@ impl Group {
             batch_append: true,
             ..raft::Config::default()
         };
-        let members = start.base.members.clone();
+        let base = start.base.without(&start.lost);
+        let members = base.members.clone();
         let alone = members.voters == [node] && members.voters_outgoing.is_empty();
         let entries = start.entries.iter().map(Into::into).collect();
-        let store = EntryStore::new(start.base, entries, hard_state, start.checkpoint);
+        let store = EntryStore::new(base, entries, hard_state, start.checkpoint);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&settings, store, &logger)?;
         let mut group = Group {
@@ -126,6 +134,8 @@ impl Group {
             silent_ticks: if alone { 0 } else { config.election_ticks },
             chance: Chance(seed),
             election_timeout: 0,
+            reluctant: false,
+            lost: start.lost,
             seen: (Term(0), Role::Follower),
         };
         group.draw_election_timeout();
@@ -192,21 +202,6 @@ impl Group {
         }
     }
 
-    /// Makes the members these: one step if a single one changes, else over a joint majority.
-    pub fn change_members(
-        &mut self,
-        voters: &[NodeId],
-        learners: &[NodeId],
-    ) -> Result<Index, Refusal> {
-        let mut change = ConfChangeV2::default();
-        change.set_transition(ConfChangeTransition::Auto);
-        change.set_changes(changes(&self.members, voters, learners).into());
-        let mut entry = raft::eraftpb::Entry::default();
-        entry.set_entry_type(EntryType::EntryConfChangeV2);
-        entry.data = change.write_to_bytes().map_err(|_| Refusal::Busy)?.into();
-        self.append(entry)
-    }
-
     /// Asks for the index that a read must have applied to see everything acknowledged before now;
     /// [`Work::reads`] gives it under `ticket`. Nothing comes if there is no majority.
     pub fn read(&mut self, ticket: u64) {
@@ -261,7 +256,7 @@ impl Group {
             self.vote = vote;
         }
         if !ready.snapshot().is_empty() {
-            let base = Base::from(ready.snapshot().get_metadata());
+            let base = Base::of_message(ready.snapshot()).without(&self.lost);
             self.members = base.members.clone();
             self.raft.mut_store().reset(base.clone());
             self.installing = Some((work.number, base.index));
@@ -291,32 +286,15 @@ impl Group {
 
     fn take_committed(&mut self, committed: &[raft::eraftpb::Entry], work: &mut Work) {
         for entry in committed {
-            let change = match entry.get_entry_type() {
-                EntryType::EntryConfChangeV2 => ConfChangeV2::parse_from_bytes(&entry.data).ok(),
-                EntryType::EntryNormal | EntryType::EntryConfChange => None,
-            };
-            if let Some(change) = change
-                && let Ok(state) = self.raft.apply_conf_change(&change)
+            if entry.get_entry_type() == EntryType::EntryConfChangeV2
+                && let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data)
             {
-                self.members = state.into();
-                work.members = Some(self.members.clone());
-                self.step_down_if_removed();
+                self.apply_change(change, work);
             }
             work.committed.push(entry.into());
         }
         if let Some(last) = committed.last() {
             self.raft.advance_apply_to(last.index);
-        }
-    }
-
-    /// A leader that is no voter any more leads no longer: the crate would go on, and fail.
-    fn step_down_if_removed(&mut self) {
-        let own = NodeId(self.raft.raft.id);
-        let votes =
-            self.members.voters.contains(&own) || self.members.voters_outgoing.contains(&own);
-        if !votes && self.role() == Role::Leader {
-            let term = self.raft.raft.term;
-            self.raft.raft.become_follower(term, 0);
         }
     }
 
@@ -390,7 +368,8 @@ impl Group {
     fn draw_election_timeout(&mut self) {
         let ticks = self.config.election_ticks;
         let drawn = self.chance.below(ticks as u64) as usize;
-        self.election_timeout = self.config.patience_ticks + ticks + drawn;
+        let reluctance = if self.reluctant { RELUCTANT_TIMEOUTS * ticks } else { 0 };
+        self.election_timeout = self.config.patience_ticks + reluctance + ticks + drawn;
     }
 
     pub fn role(&self) -> Role {

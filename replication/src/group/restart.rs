@@ -243,7 +243,8 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
         let (behind, term) = self.kept_behind;
         let base = Base { index: behind.0, term: term.0, members, ended: self.ended };
         let (vote, checkpoint) = (Default::default(), None);
-        GroupStart { base, applied: index, checkpoint, vote, committed: index, entries }
+        let (committed, lost) = (index, Vec::new());
+        GroupStart { base, applied: index, checkpoint, vote, committed, entries, lost }
     }
 }
 

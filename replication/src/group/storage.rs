@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::NodeId;
@@ -158,12 +158,6 @@ impl Storage for EntryStore {
             self.wanting.borrow_mut().insert(NodeId(to));
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         };
-        let mut metadata = SnapshotMetadata::default();
-        metadata.set_conf_state(ConfState::from(&base.members));
-        metadata.index = base.index;
-        metadata.term = base.term;
-        let mut snapshot = Snapshot::default();
-        snapshot.set_metadata(metadata);
-        Ok(snapshot)
+        Ok(base.to_message())
     }
 }

@@ -35,6 +35,8 @@ pub struct GroupStart {
     pub committed: Index,
     /// Behind the base, without a gap.
     pub entries: Vec<Entry>,
+    /// Nodes that do not count any more, whatever the log says: all others went on without them.
+    pub lost: Vec<NodeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,6 +54,10 @@ pub struct Hello {
     pub directory: DirectoryId,
     /// The directory that the other node had when they first met, if they have.
     pub known_by: Option<DirectoryId>,
+    /// How often a survivor has gone on alone: those that it left behind are of an older one.
+    pub epoch: u8,
+    /// The node that this is said to was removed from the cluster.
+    pub says_removed: bool,
 }
 
 /// What both sides hold to.
@@ -91,6 +95,8 @@ impl Hello {
             shards,
             directory,
             known_by,
+            epoch: 0,
+            says_removed: false,
         }
     }
 
@@ -111,6 +117,7 @@ impl Hello {
         put(60, &self.directory.0);
         put(76, &self.known_by.unwrap_or_default().0);
         put(92, &self.shards.to_le_bytes());
+        put(94, &[self.epoch, u8::from(self.says_removed)]);
         let checksum = crc32c::crc32c(&out[..CHECKED_BYTES]);
         out[CHECKED_BYTES..].copy_from_slice(&checksum.to_le_bytes());
         out
@@ -141,6 +148,8 @@ impl Hello {
             directory,
             known_by: Some(DirectoryId(bytes_at(bytes, 76)))
                 .filter(|known| *known != DirectoryId::default()),
+            epoch: bytes[94],
+            says_removed: bytes[95] == 1,
         })
     }
 
@@ -158,6 +167,13 @@ impl Hello {
         }
         if other.node != self.to_node {
             return Err(LinkError::OtherNode { node: other.node });
+        }
+        if other.says_removed {
+            return Err(LinkError::Removed { node: other.node });
+        }
+        if other.epoch != self.epoch {
+            let (node, epoch, own) = (other.node, other.epoch, self.epoch);
+            return Err(LinkError::OtherEpoch { node, epoch, own });
         }
         if other.known_by.is_some_and(|known| known != self.directory)
             && !is_planted(Fault::DirectoriesUnchecked)

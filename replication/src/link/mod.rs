@@ -76,6 +76,20 @@ pub enum LinkError {
         shards: u16,
         own: u16,
     },
+    /// That node says that this one was removed from the cluster.
+    Removed {
+        node: u64,
+    },
+    /// That node was removed from the cluster.
+    RemovedNode {
+        node: u64,
+    },
+    /// One of the two was left behind when a survivor went on alone.
+    OtherEpoch {
+        node: u64,
+        epoch: u8,
+        own: u8,
+    },
     /// That node was known by another data directory.
     OtherDirectory {
         node: u64,
@@ -104,6 +118,8 @@ impl LinkError {
             LinkError::OtherDirectory { .. }
                 | LinkError::KnownByOther { .. }
                 | LinkError::OtherShards { .. }
+                | LinkError::RemovedNode { .. }
+                | LinkError::OtherEpoch { .. }
         )
     }
 }
@@ -141,6 +157,26 @@ impl std::fmt::Display for LinkError {
                 "the directory of node {node} has {shards} shards, this node's has {own}: all \
                  nodes of a cluster need the same number. Stop the one that is wrong, and start \
                  it with an empty directory and --shards of the others, if it never took part"
+            ),
+            LinkError::Removed { node } => {
+                write!(f, "node {node} says that this node was removed from the cluster")
+            }
+            LinkError::RemovedNode { node } => write!(
+                f,
+                "node {node} was removed from the cluster; it takes no part. To use the machine \
+                 again, start it with an empty directory and --join"
+            ),
+            LinkError::OtherEpoch { node, epoch, own } if epoch < own => write!(
+                f,
+                "node {node} was left behind when a survivor of the cluster went on alone \
+                 (force-quorum): what it has may not be what the cluster has. Stop it, and start \
+                 it with an empty directory and --join"
+            ),
+            LinkError::OtherEpoch { node, .. } => write!(
+                f,
+                "this node was left behind: node {node} is of the cluster that a survivor of this \
+                 one went on as, alone (force-quorum). Stop this node, and start it with an empty \
+                 directory and --join"
             ),
             LinkError::OtherDirectory { node } => write!(
                 f,

@@ -76,9 +76,7 @@ impl Core {
         let is_named = |address: &SocketAddr| {
             address.ip().to_string().as_bytes() == host && i64::from(address.port()) == port
         };
-        let others = self.config.cluster.as_ref().map(|cluster| cluster.others());
-        let mut others = others.unwrap_or_default().into_iter();
-        let found = others.find(|(_, address)| is_named(address));
+        let found = self.other_nodes().find(|(_, address)| is_named(address));
         found.map(|(node, _)| node).ok_or(NO_REPLICA)
     }
 }

@@ -43,7 +43,6 @@ impl Core {
     }
 
     fn others(&self) -> Vec<Other> {
-        let nodes = self.config.cluster.as_ref().map(|cluster| cluster.others());
         let matched = |node| {
             let progress = self.replicas.iter().flat_map(|(_, replica)| replica.group.progress());
             progress.filter(|(id, _)| *id == node).map(|(_, index)| index.0).sum()
@@ -52,7 +51,7 @@ impl Core {
             let linked = self.links.is_linked(node);
             Other { node, address, linked, matched: matched(node) }
         };
-        nodes.unwrap_or_default().into_iter().map(other).collect()
+        self.other_nodes().map(other).collect()
     }
 
     fn leads(&self) -> bool {

@@ -3,18 +3,29 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use replication::group::NodeId;
+use replication::group::roster::{Duty, Known, Roster};
+use replication::group::{Members, NodeId};
+use replication::link::hello::DirectoryId;
 
-/// Most nodes that a cluster begins with: a group has one replica on each.
-const NODES_MAX: usize = 7;
+/// Most nodes of a cluster: a group has one replica on each.
+pub const NODES_MAX: usize = 7;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
     /// From the token that its nodes share.
     pub id: u128,
     pub node: NodeId,
-    /// All nodes, with the addresses of their ports for nodes, ascending by id.
+    /// All nodes as far as they were known when this was written, with the addresses of their ports
+    /// for nodes, ascending by id.
     pub nodes: Vec<(NodeId, SocketAddr)>,
+    /// An operator has said so at this start, whatever addresses the nodes know each other by.
+    pub told: bool,
+    /// Those that the cluster began with: members of every group before its first entry.
+    pub founders: Vec<NodeId>,
+    /// How often a survivor went on alone without a majority of the others.
+    pub epoch: u8,
+    /// Those that do not count any more since then.
+    pub lost: Vec<NodeId>,
 }
 
 impl Cluster {
@@ -37,11 +48,33 @@ impl Cluster {
         if !nodes.iter().any(|(id, _)| *id == node) {
             return Err(format!("node {} is not among nodes", node.0));
         }
-        Ok(Some(Cluster { id: fnv1a_128(token.as_bytes()), node, nodes }))
+        let told = true;
+        Ok(Some(Cluster { told, ..Cluster::of(fnv1a_128(token.as_bytes()), node, nodes) }))
     }
 
-    pub fn voters(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes.iter().map(|(id, _)| *id)
+    /// A cluster that begins with these nodes.
+    pub fn of(id: u128, node: NodeId, nodes: Vec<(NodeId, SocketAddr)>) -> Cluster {
+        let founders = nodes.iter().map(|(id, _)| *id).collect();
+        Cluster { id, node, nodes, told: false, founders, epoch: 0, lost: Vec::new() }
+    }
+
+    /// What every group begins with. Directories are not known: nodes meet, and note them.
+    pub fn members(&self) -> Members {
+        let known = |(node, address): &(NodeId, SocketAddr)| Known {
+            node: *node,
+            address: *address,
+            directory: DirectoryId::default(),
+            duty: Duty::Full,
+        };
+        let nodes: Vec<Known> = self.nodes.iter().map(known).collect();
+        if nodes.is_empty() {
+            return Members::of_voters(self.founders.iter().copied()).without(&self.lost);
+        }
+        let all = nodes.iter().map(|known| known.node).chain(self.lost.iter().copied());
+        let last_node = all.chain(self.founders.iter().copied()).map(|node| node.0).max();
+        let roster = Roster { nodes, last_node: last_node.unwrap_or(0) };
+        let voters = self.founders.clone();
+        Members { voters, roster, ..Members::default() }.without(&self.lost)
     }
 
     /// The port for nodes of this one.
@@ -49,8 +82,10 @@ impl Cluster {
         self.nodes.iter().find(|(id, _)| *id == self.node).map(|(_, address)| address.port())
     }
 
-    pub fn others(&self) -> Vec<(NodeId, SocketAddr)> {
-        self.nodes.iter().filter(|(id, _)| *id != self.node).copied().collect()
+    /// Where a node is by what an operator has said at this start.
+    pub fn told_address(&self, node: NodeId) -> Option<SocketAddr> {
+        let told = self.nodes.iter().find(|(id, _)| self.told && *id == node);
+        told.map(|(_, address)| *address)
     }
 }
 
@@ -102,8 +137,9 @@ mod tests {
     fn a_cluster_is_named_whole() {
         let cluster = parse(2, "2=127.0.0.1:8, 1=127.0.0.1:7").unwrap();
         assert_eq!(cluster.own_port(), Some(8));
-        assert_eq!(cluster.voters().collect::<Vec<_>>(), [NodeId(1), NodeId(2)]);
-        assert_eq!(cluster.others(), [(NodeId(1), SocketAddr::from(([127, 0, 0, 1], 7)))]);
+        assert_eq!(cluster.founders, [NodeId(1), NodeId(2)]);
+        assert_eq!(cluster.members().roster.last_node, 2);
+        assert_eq!(cluster.told_address(NodeId(1)), Some(([127, 0, 0, 1], 7).into()));
         assert_eq!(Cluster::parse(None, None, None), Ok(None));
         for (node, nodes, part) in [
             (3, "1=127.0.0.1:7,2=127.0.0.1:8", "not among"),

@@ -213,11 +213,7 @@ impl FileSettings {
         }
         set(&mut config.port, self.port);
         let (token, nodes) = (self.cluster_token.as_deref(), self.nodes.as_deref());
-        if let Some(cluster) = Cluster::parse(token, self.node, nodes).map_err(ConfigError)? {
-            set(&mut config.peer_port, cluster.own_port());
-            config.cluster = Some(cluster);
-            config.entry = MEMBER_ENTRY;
-        }
+        config.set_cluster(Cluster::parse(token, self.node, nodes).map_err(ConfigError)?);
         set(&mut config.peer_port, self.peer_port);
         set(&mut config.bind, self.bind);
         set(&mut config.dir, self.dir);
@@ -296,6 +292,24 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ));
     }
     Ok(())
+}
+
+impl Config {
+    /// The data directory is that of a node of this cluster, or of none.
+    pub fn take_part(&mut self, cluster: Option<Cluster>) -> Result<(), ConfigError> {
+        self.set_cluster(cluster);
+        if self.is_member() { check_member(self) } else { Ok(()) }
+    }
+
+    fn set_cluster(&mut self, cluster: Option<Cluster>) {
+        let Some(cluster) = cluster else { return };
+        // Where an operator has said both, the port that was named is the one to listen on.
+        if self.cluster.is_none() {
+            self.peer_port = cluster.own_port().unwrap_or(self.peer_port);
+        }
+        self.entry = MEMBER_ENTRY;
+        self.cluster = Some(cluster);
+    }
 }
 
 /// What a node of a cluster cannot have yet.

@@ -46,6 +46,7 @@ use crate::links::batch::Batches;
 use crate::links::{Links, Place};
 use crate::replica::Replicas;
 use crate::replica::handover::Handover;
+use crate::replica::members::Membership;
 use account::Account;
 use budget::Budget;
 use host::Host;
@@ -108,6 +109,7 @@ pub struct Core {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) replicas: Replicas,
     pub(crate) handover: Handover,
+    pub(crate) membership: Membership,
     /// Shards that were thrown away, to be freed in slices.
     pub(crate) graves: Vec<Box<Shard>>,
     /// Whose files these are (its `core` is of no account).
@@ -209,6 +211,7 @@ impl Core {
             checkpoints: Checkpoints::new(cores, start.incarnation, start.checkpoints, logged),
             replicas,
             handover: Handover::default(),
+            membership: Membership::default(),
             graves: Vec::new(),
             node: start.node,
             account,
@@ -230,6 +233,8 @@ impl Core {
             block: None,
             shards,
         };
+        core.note_members();
+        core.use_peers();
         core.refresh_serving();
         core.release_segments();
         core.note_logged_before();
@@ -290,14 +295,11 @@ fn links_of(start: &CoreStart) -> Links {
         core: start.id,
         cores: start.config.cores as u16,
         shard_count: start.shard_count,
+        epoch: start.config.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
     };
     // Not the numbers that commands get.
     let known = start.host.acquaintances();
-    let mut links = Links::new(place, known, start.incarnation, !start.seed);
-    if let Some(cluster) = &start.config.cluster {
-        links.set_peers(&cluster.others());
-    }
-    links
+    Links::new(place, known, start.incarnation, !start.seed)
 }
 
 fn released_of(shards: &Shards) -> Vec<u64> {

@@ -32,7 +32,7 @@ use replication::group::NodeId;
 use replication::ids::{Incarnation, ShardId};
 use replication::link::LinkError;
 use replication::link::frame::{Frame, FrameReader};
-use replication::link::hello::{HELLO_BYTES, Hello};
+use replication::link::hello::{DirectoryId, HELLO_BYTES, Hello};
 
 use crate::core::io::{ConnId, OsError, Output};
 use crate::limits::{LINK_HELLO_NS_MAX, LINK_HELLOS_MAX};
@@ -51,12 +51,18 @@ pub struct Place {
     pub cores: u16,
     /// Shards of the cluster: a message goes by the link that ends where its shard is at home.
     pub shard_count: usize,
+    /// How often a survivor of the cluster has gone on alone.
+    pub epoch: u8,
 }
 
 pub struct Links {
     place: Place,
     acquaintances: Arc<dyn Acquaintances>,
     peers: BTreeMap<NodeId, Peer>,
+    /// The highest number that any node has had: at or below it, whoever is no peer was removed.
+    last_node: u64,
+    /// Another node has said that this one was removed.
+    told_removed: bool,
     table: Table,
     /// Connects under way: whom they are for, and which link.
     attempts: BTreeMap<u64, (NodeId, u16)>,
@@ -103,6 +109,8 @@ impl Links {
             place,
             acquaintances,
             peers: BTreeMap::new(),
+            last_node: 0,
+            told_removed: false,
             table: Table::default(),
             attempts: BTreeMap::new(),
             last_attempt: 0,
@@ -145,6 +153,36 @@ impl Links {
                 }
             }
         }
+    }
+
+    /// Who is no peer, and has a number up to this, was one and is no more.
+    pub fn set_last_node(&mut self, last_node: u64) {
+        self.last_node = last_node;
+    }
+
+    pub fn is_told_removed(&self) -> bool {
+        self.told_removed
+    }
+
+    /// Nobody is heard of: the others are asked why, also those that should connect here. They may
+    /// have no reason to.
+    pub fn ask_around(&mut self) {
+        self.changed = true;
+        let (link, now_ns) = (self.place.core, self.now_ns);
+        let unheard = self.peers.values_mut().filter(|peer| !peer.is_linked());
+        unheard.for_each(|peer| peer.ask(link, now_ns));
+    }
+
+    /// A node has this directory, by what the cluster says of it: it is known by no other.
+    pub fn note_directory(&self, node: NodeId, directory: DirectoryId) -> std::io::Result<()> {
+        let own = node == self.place.node;
+        if own { Ok(()) } else { self.acquaintances.meet(node.0, directory).map(drop) }
+    }
+
+    /// The directory of a node, if it is known.
+    pub fn directory_of(&self, node: NodeId) -> Option<DirectoryId> {
+        let own = node == self.place.node;
+        if own { Some(self.acquaintances.own()) } else { self.acquaintances.known(node.0) }
     }
 
     pub fn begin_turn(&mut self, now_ns: u64) {
@@ -191,8 +229,12 @@ impl Links {
                 self.mark_dirty(conn);
             }
             Err(error) => {
-                route.on_failed(self.now_ns, self.rng.next_u64());
+                let link = route.link;
                 self.stats.on_unreachable(node, address, route, error);
+                let chance = self.rng.next_u64();
+                if let Some(peer) = self.peers.get_mut(&node) {
+                    peer.on_unreached(link, self.now_ns, chance);
+                }
             }
         }
     }
@@ -213,6 +255,9 @@ impl Links {
         if let Err(error) = self.on_hello(conn, &hello) {
             let address = self.table.get_mut(conn)?.address;
             let own = error.is_of_directory().then(|| self.answer_to(&hello)).flatten();
+            let removed = matches!(error, LinkError::RemovedNode { .. });
+            let own = own.map(|own| Hello { says_removed: removed, ..own });
+            self.told_removed |= matches!(error, LinkError::Removed { .. });
             self.stats.on_refused(address, error, self.now_ns);
             // A node that must not take part hears why, for its operator to read.
             match own.filter(|_| self.table.is_accepted(conn)) {
@@ -358,11 +403,13 @@ impl Links {
         let agreed = own.agree(&other)?;
         let node = NodeId(other.node);
         if dialled.is_none() {
+            match (self.peers.contains_key(&node), node.0 <= self.last_node) {
+                (true, _) => {}
+                (false, true) => return Err(LinkError::RemovedNode { node: other.node }),
+                (false, false) => return Err(LinkError::UnknownNode { node: other.node }),
+            }
             if node > self.place.node {
                 return Err(LinkError::WrongWay { node: other.node });
-            }
-            if !self.peers.contains_key(&node) {
-                return Err(LinkError::UnknownNode { node: other.node });
             }
             let to = peer::core_of(other.link, Some(self.place.cores));
             if to != self.place.core {
@@ -370,6 +417,10 @@ impl Links {
                 self.mark_dirty(conn);
                 return Ok(());
             }
+        }
+        // It was only asked what it has to say of this node.
+        if dialled.is_some() && node < self.place.node {
+            return Err(LinkError::WrongWay { node: self.place.node.0 });
         }
         self.check_directory(&other)?;
         self.changed = true;
@@ -452,10 +503,10 @@ impl Links {
 
     fn hello(&mut self, to: (u64, u16), link: u16) -> Hello {
         self.last_number += 1;
-        let Place { cluster, node, core, cores, shard_count } = self.place;
+        let Place { cluster, node, core, cores, shard_count, epoch } = self.place;
         let directories = (self.acquaintances.own(), self.acquaintances.known(to.0));
         let (from, number, shards) = ((node.0, core, cores), self.last_number, shard_count as u16);
-        Hello::new(cluster, from, to, link, number, shards, directories)
+        Hello { epoch, ..Hello::new(cluster, from, to, link, number, shards, directories) }
     }
 
     fn mark_dirty(&mut self, conn: ConnId) {

@@ -75,6 +75,23 @@ impl Peer {
         self.routes.insert(place, Route::new(link, state, true));
     }
 
+    /// This side connects once, although that is up to the other: to hear what that has to say.
+    pub fn ask(&mut self, link: u16, now_ns: u64) {
+        if let Err(place) = self.routes.binary_search_by_key(&link, |route| route.link) {
+            let state = State::Due { at_ns: now_ns };
+            self.routes.insert(place, Route::new(link, state, false));
+        }
+    }
+
+    /// A connect failed. One that is not up to this side is not tried again.
+    pub fn on_unreached(&mut self, link: u16, now_ns: u64, chance: u64) {
+        let Some(place) = self.routes.iter().position(|route| route.link == link) else { return };
+        match self.routes[place].dials {
+            true => self.routes[place].on_failed(now_ns, chance),
+            false => drop(self.routes.remove(place)),
+        }
+    }
+
     pub fn route_mut(&mut self, link: u16) -> Option<&mut Route> {
         self.routes.iter_mut().find(|route| route.link == link)
     }

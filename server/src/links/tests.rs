@@ -13,7 +13,7 @@ use net::{Net, address_of};
 const CLUSTER: [u8; 16] = [9; 16];
 
 fn place(node: u64, core: u16, cores: u16) -> Place {
-    Place { cluster: CLUSTER, node: NodeId(node), core, cores, shard_count: 7 }
+    Place { cluster: CLUSTER, node: NodeId(node), core, cores, shard_count: 7, epoch: 0 }
 }
 
 fn directory_of(node: u64) -> DirectoryId {

@@ -134,6 +134,11 @@ impl Core {
         }
     }
 
+    /// This node is to lead nothing any more.
+    pub(super) fn hand_over_all(&mut self) {
+        self.handover.begin(None, self.now.mono_ns + HANDOVER_SYNC_NS_MAX);
+    }
+
     /// What FAILOVER asks for.
     pub fn obey_failover(&mut self, order: FailoverOrder) {
         match order {
@@ -157,10 +162,10 @@ impl Core {
             && groups.all(|r| serves(r.standing) && r.group.role() == Role::Leader)
     }
 
-    /// Other nodes that are there.
+    /// Other nodes that are there and may lead.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = NodeId> {
-        let others = self.config.cluster.iter().flat_map(|cluster| cluster.others());
-        others.map(|(node, _)| node).filter(|node| self.links.is_linked(*node))
+        let others = self.other_nodes().map(|(node, _)| node);
+        others.filter(|node| self.links.is_linked(*node) && self.may_lead(*node))
     }
 
     /// Which node can take over soonest, and how many entries it lacks of the group of which it

@@ -10,12 +10,14 @@
 //! - [`primary`]: one node leads all shards, and settles what the one before left open.
 //! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
 //! - [`serving`]: what clients may do here meanwhile.
+//! - [`members`]: nodes come and go.
 //! - [`handover`]: the lead goes to another node because this one wants that.
 //! - [`rebuild`]: memory from what is on the disk.
 //! - [`transfer`]: checkpoints that go to another node, and come from one.
 //! - [`seen`]: what a simulation compares.
 
 pub mod handover;
+pub mod members;
 pub mod primary;
 pub mod rebuild;
 pub mod seen;
@@ -155,6 +157,15 @@ impl Replicas {
         self.by_shard.get_mut(usize::from(shard))?.as_deref_mut()
     }
 
+    /// Takes a replica out, to be put back at once.
+    fn take(&mut self, shard: u16) -> Option<Box<Replica>> {
+        self.by_shard.get_mut(usize::from(shard))?.take()
+    }
+
+    fn put(&mut self, shard: u16, replica: Box<Replica>) {
+        self.by_shard[usize::from(shard)] = Some(replica);
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (u16, &Replica)> {
         let numbered = self.by_shard.iter().enumerate();
         numbered.filter_map(|(shard, replica)| Some((shard as u16, replica.as_deref()?)))
@@ -217,7 +228,7 @@ impl Core {
     /// A stop has answered everybody: the group is not heard any more, or a leader's writes would
     /// never let the log come to its end. Replies that wait for a lease need the group still.
     fn is_group_silent(&self) -> bool {
-        self.draining && self.gate.is_idle() && self.dirty.is_empty()
+        self.membership.removed || self.draining && self.gate.is_idle() && self.dirty.is_empty()
     }
 
     /// The log is durable up to here: what rests on it may leave. A follower that has much to apply
@@ -265,6 +276,7 @@ impl Core {
             });
             self.gather_leads();
             self.mark_decided();
+            self.drive_members();
         }
         self.for_each_replica(Core::drive_group);
         while self.failure.is_none() && self.change_primary() {

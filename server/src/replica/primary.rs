@@ -191,6 +191,7 @@ impl Core {
                     group.hand_over(primary);
                 }
             } else if primary == own
+                && core.may_lead(own)
                 && group.lacks_leader()
                 && let Err(error) = group.campaign()
             {

@@ -1,7 +1,7 @@
 //! What a simulation may see of a replica, to compare it with the others. Nothing else reads it.
 
 use engine::keyspace::digest::{Digest, digest_of_database};
-use replication::group::Role;
+use replication::group::{Members, Role};
 use replication::ids::{Index, Term};
 
 use super::standing::Standing;
@@ -45,6 +45,11 @@ impl Core {
             hand_overs: self.handover.done_count,
             hands_over: self.handover.awaits_leader(),
         })
+    }
+
+    /// Members of a shard's group, as far as this node has heard.
+    pub fn see_members(&self, shard: u16) -> Option<&Members> {
+        self.replicas.get(shard).map(|replica| replica.group.members())
     }
 
     /// The digest of a shard's first database, and the entry that it is as of; nothing while memory

@@ -87,6 +87,14 @@ impl Core {
         spec: &CommandSpec,
     ) -> Option<String> {
         let Serving::AsReplica(leader) = self.replicas.serving else { return None };
+        let acts = match spec.run {
+            Run::Engine(_) => true,
+            Run::Container => false,
+            Run::Server(command) => matches!(command, ServerCommand::Exec | ServerCommand::Watch),
+        };
+        if self.membership.removed && acts {
+            return Some("READONLY This node was removed from the cluster".into());
+        }
         if spec.has(WRITE) {
             return Some(READ_ONLY.into());
         }

@@ -8,6 +8,8 @@
 //! | 0 | of the group | the `raft` crate's |
 //! | 1 | piece of a checkpoint | index, the file's length and stamp, offset: u64 each; the piece |
 //! | 2 | how far that has come | index u64, next offset u64; `u64::MAX`: the file has its name |
+//! | 4 | who is in the cluster, for those that were away | roster |
+//! | 3 | the node that hears it was removed from the cluster | nothing |
 
 use replication::checkpoint::FileOperation;
 use replication::checkpoint::catalogue::{file_name, temporary_name};
@@ -24,6 +26,8 @@ use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS};
 pub const OF_GROUP: u8 = 0;
 const PIECE: u8 = 1;
 const PROGRESS: u8 = 2;
+pub(super) const REMOVED: u8 = 3;
+pub(super) const ROSTER: u8 = 4;
 const NAMED: u64 = u64::MAX;
 
 /// A piece of a checkpoint's file, to be read beside the core.
@@ -85,6 +89,12 @@ impl Core {
     /// A message that is none of the group's.
     pub(super) fn on_transfer_message(&mut self, from: NodeId, shard: ShardId, message: &[u8]) {
         let Some((kind, body)) = message.split_last() else { return };
+        if message == [REMOVED] {
+            return self.on_removed();
+        }
+        if *kind == ROSTER {
+            return self.on_hearsay(body);
+        }
         let number = |at: usize| body.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
         match (*kind, number(0), number(8), number(16).zip(number(24))) {
             (PIECE, Some(index), Some(size), Some((stamp, offset))) => {

@@ -19,6 +19,7 @@ impl Core {
         if let Some(base) = &work.install {
             self.install(shard, replica, base);
         }
+        self.membership.changed |= work.members.is_some() || work.install.is_some();
         self.write_work(shard, replica, &work);
         for Envelope { to, mut bytes, checkpoint } in work.messages.drain(..) {
             match checkpoint {

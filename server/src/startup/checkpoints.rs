@@ -11,7 +11,7 @@ use replication::checkpoint::{
     decide,
 };
 use replication::fault::{Fault, is_planted};
-use replication::group::{Base, Members, NodeId};
+use replication::group::Base;
 use replication::ids::{Index, ShardId, Term};
 
 use super::StartError;
@@ -93,8 +93,8 @@ impl LoadPlan<'_> {
 
     /// What a shard without a checkpoint begins with.
     fn first_base(&self) -> Base {
-        let voters = self.identity.voters.iter().copied().map(NodeId);
-        Base { index: 0, term: 0, members: Members::of_voters(voters), ended: None }
+        let members = self.identity.cluster(None).map(|cluster| cluster.members());
+        Base { members: members.unwrap_or_default(), ..Base::default() }
     }
 
     fn open<D: CheckpointDirectory>(

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 
+use replication::group::NodeId;
 use replication::link::hello::DirectoryId;
 use serde::{Deserialize, Serialize};
 
 use crate::config::cluster::Cluster;
 
 const FILE: &str = "node.toml";
-/// 1 had neither the directory's own identity nor those of others.
-const FORMAT: u32 = 2;
+/// 1 had neither the directory's own identity nor those of others, 2 no addresses.
+const FORMAT: u32 = 3;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -25,6 +27,11 @@ pub struct Identity {
     pub directory: DirectoryId,
     /// The directories that other nodes had when they were first met.
     pub met: BTreeMap<u64, DirectoryId>,
+    /// Where the nodes were when the directory was made; none in one of an older format.
+    pub addresses: BTreeMap<u64, SocketAddr>,
+    /// How often a survivor went on alone, and who does not count since then.
+    pub epoch: u8,
+    pub lost: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,17 +49,32 @@ struct File {
     /// no damage here may pass; directories made before it was written have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     check: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    epoch: u8,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     met: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    addresses: BTreeMap<String, SocketAddr>,
+}
+
+fn is_zero(epoch: &u8) -> bool {
+    *epoch == 0
 }
 
 impl File {
     fn check(&self) -> String {
-        let File { format, cluster, node, shards, voters, directory, check: _, met } = self;
+        let File { format, cluster, node, shards, voters, directory, check: _, .. } = self;
+        let File { epoch, lost, met, addresses, .. } = self;
         let mut said = format!("{format} {cluster} {node} {shards}");
         voters.iter().for_each(|voter| said += &format!(" {voter}"));
         directory.iter().for_each(|directory| said += &format!(" directory {directory}"));
         met.iter().for_each(|(node, directory)| said += &format!(" met {node} {directory}"));
+        addresses.iter().for_each(|(node, address)| said += &format!(" at {node} {address}"));
+        if *epoch > 0 {
+            said += &format!(" epoch {epoch} lost {lost:?}");
+        }
         format!("{:08x}", crc32c::crc32c(said.as_bytes()))
     }
 }
@@ -88,9 +110,12 @@ impl Identity {
                         cluster: cluster.id,
                         node: cluster.node.0,
                         shards,
-                        voters: cluster.voters().map(|node| node.0).collect(),
+                        voters: cluster.founders.iter().map(|node| node.0).collect(),
                         directory: new_directory()?,
-                        ..Identity::default()
+                        addresses: cluster.nodes.iter().map(|(id, at)| (id.0, *at)).collect(),
+                        epoch: cluster.epoch,
+                        lost: cluster.lost.iter().map(|node| node.0).collect(),
+                        met: BTreeMap::new(),
                     },
                     None => Identity {
                         cluster: random()?,
@@ -112,6 +137,22 @@ impl Identity {
         !self.voters.is_empty()
     }
 
+    /// The cluster that the directory is of, if any; `told` at this start, perhaps.
+    pub fn cluster(&self, told: Option<&Cluster>) -> Option<Cluster> {
+        if !self.is_grouped() {
+            return None;
+        }
+        let known = self.addresses.iter().map(|(node, address)| (NodeId(*node), *address));
+        let nodes = told.map_or_else(|| known.collect(), |cluster| cluster.nodes.clone());
+        Some(Cluster {
+            told: told.is_some(),
+            founders: self.voters.iter().copied().map(NodeId).collect(),
+            epoch: self.epoch,
+            lost: self.lost.iter().copied().map(NodeId).collect(),
+            ..Cluster::of(self.cluster, NodeId(self.node), nodes)
+        })
+    }
+
     /// Reads the identity of a directory that has one.
     pub fn load(directory: &Path) -> Result<Identity, String> {
         let path = directory.join(FILE);
@@ -124,7 +165,7 @@ impl Identity {
     /// Whether a directory of this identity is that of this node of this cluster.
     fn check_cluster(&self, cluster: Option<&Cluster>) -> Result<(), String> {
         match cluster {
-            None if self.is_grouped() => Err(format!(
+            None if self.is_grouped() && self.addresses.is_empty() => Err(format!(
                 "the directory is that of node {} of a cluster: name --cluster-token, --node and \
                  --nodes",
                 self.node
@@ -163,14 +204,19 @@ impl Identity {
         if file.shards == 0 {
             return Err("a directory has at least one shard".into());
         }
-        let File { node, shards, voters, directory, met, .. } = file;
+        let File { node, shards, voters, directory, met, addresses, epoch, lost, .. } = file;
+        let addresses = addresses.into_iter().map(|(node, address)| {
+            let wrong = |_| "a node that has an address has no number".to_owned();
+            Ok((node.parse().map_err(wrong)?, address))
+        });
+        let addresses = addresses.collect::<Result<_, String>>()?;
         let directory = directory.map(|text| directory_of(&text)).transpose()?.unwrap_or_default();
         let met = met.into_iter().map(|(node, text)| {
             let node = node.parse().map_err(|_| "a node that was met has no number".to_owned())?;
             Ok((node, directory_of(&text)?))
         });
         let met = met.collect::<Result<_, String>>()?;
-        Ok(Identity { cluster, node, shards, voters, directory, met })
+        Ok(Identity { cluster, node, shards, voters, directory, met, addresses, epoch, lost })
     }
 
     /// Written under another name first, so that it is whole or absent.
@@ -183,7 +229,10 @@ impl Identity {
             voters: self.voters.clone(),
             directory: (self.directory != DirectoryId::default()).then(|| hex(self.directory)),
             check: None,
+            epoch: self.epoch,
+            lost: self.lost.clone(),
             met: self.met.iter().map(|(node, id)| (node.to_string(), hex(*id))).collect(),
+            addresses: self.addresses.iter().map(|(node, at)| (node.to_string(), *at)).collect(),
         };
         file.check = Some(file.check());
         let text = toml::to_string(&file).map_err(std::io::Error::other)?;
@@ -226,9 +275,9 @@ mod tests {
         assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), first);
         let path = directory.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("format = 2", "format = 3")).unwrap();
+        std::fs::write(&path, text.replace("format = 3", "format = 4")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
-        assert!(error.contains("format 3"), "{error}");
+        assert!(error.contains("format 4"), "{error}");
         std::fs::write(&path, text.replace("shards = 4", "shards = 5")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
         assert!(error.contains("node.toml: it is corrupt"), "{error}");

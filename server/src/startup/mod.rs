@@ -44,7 +44,7 @@ use replay::Replayed;
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the server until it is told to stop. `on_ready` is called once every core takes clients.
-pub fn run(config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(), StartError> {
+pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(), StartError> {
     let seeds = random_seeds()?;
     let hasher = Hasher64::new(seeds);
     // Held until the process ends.
@@ -54,7 +54,7 @@ pub fn run(config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(
         Prepared::empty(shards, hasher)
     } else {
         lock = Some(DataLock::acquire(&config.dir)?);
-        Prepared::from_directory(&config, hasher)?
+        Prepared::from_directory(&mut config, hasher)?
     };
     let banner = Banner {
         cores: config.cores,
@@ -105,7 +105,7 @@ impl Prepared {
         Prepared { recovered, identity: None }
     }
 
-    fn from_directory(config: &Config, hasher: Hasher64) -> Result<Prepared, StartError> {
+    fn from_directory(config: &mut Config, hasher: Hasher64) -> Result<Prepared, StartError> {
         let wanted = config.shards.unwrap_or(config.cores);
         let identity = Identity::load_or_create(&config.dir, wanted, config.cluster.as_ref())?;
         if let Some(asked) = config.shards.filter(|asked| *asked != identity.shards) {
@@ -117,6 +117,7 @@ impl Prepared {
             )
             .into());
         }
+        config.take_part(identity.cluster(config.cluster.as_ref()))?;
         let settings = config.engine_settings();
         let mut recovered = recovery::recover_directory(&config.dir, &identity, &settings, hasher)?;
         retire_logs(config, &recovered)?;

@@ -73,6 +73,7 @@ pub fn deal_out(
                 if group.vote.term < last {
                     group.vote = Vote { term: last, voted_for: None };
                 }
+                group.lost = config.cluster.as_ref().map_or(Vec::new(), |of| of.lost.clone());
                 Some((shard, group))
             };
             CoreStart {

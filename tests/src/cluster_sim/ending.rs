@@ -37,6 +37,7 @@ impl World {
         self.wake_clients();
         self.run_until(PROGRESS_NS_MAX, "a write", |world| world.written_ns.is_some())?;
         self.run_until(SETTLE_NS_MAX, "the last operations", World::is_quiet)?;
+        self.run_until(SETTLE_NS_MAX, "members", World::are_members_settled)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
         self.audit()?;
         for machine in &self.machines {
@@ -63,9 +64,10 @@ impl World {
         self.left == 0 && self.clients.iter().all(|client| client.asked.is_empty())
     }
 
-    /// All nodes run, have applied everything there is, and have the same.
+    /// All members run, have applied everything there is, and have the same.
     fn are_equal(&self) -> bool {
-        let mut seen = self.machines.iter().map(|machine| {
+        let members = self.members();
+        let mut seen = members.iter().map(|machine| &self.machines[*machine]).map(|machine| {
             let core = machine.node()?.core(0);
             let shards = self.shards().map(|shard| {
                 let (replica, memory) = (core.see_replica(shard)?, core.see_memory(shard)?);

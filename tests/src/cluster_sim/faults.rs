@@ -38,7 +38,7 @@ impl World {
         }
         let delay_ns = self.rng.below(self.mood.period_ns);
         self.after(delay_ns, Event::Trouble);
-        let any = self.rng.below(self.plan.nodes) as usize;
+        let any = self.rng.below(self.machines.len() as u64) as usize;
         let leader = self.leaders.values().next_back().copied().unwrap_or(any);
         let machine = if self.rng.below(2) == 0 { leader } else { any };
         let kinds = &self.mood.kinds;
@@ -59,6 +59,9 @@ impl World {
             Trouble::Stop => self.add(machine, Waiting::Shutdown),
             Trouble::Failover => self.add(machine, Waiting::Failover),
             Trouble::Wipe => self.wipe(machine),
+            Trouble::Join => self.begin_join(),
+            Trouble::Remove => self.remove_member(machine),
+            Trouble::Drain => self.drain_member(machine),
             Trouble::FailoverDeaf => {
                 self.machines[machine].deaf_when_handing_over = true;
                 self.add(machine, Waiting::Failover);
@@ -88,8 +91,10 @@ impl World {
     /// One at a time: a majority without its directories has lost what there was. None that has not
     /// met the others yet: it has promised them nothing.
     fn wipe(&mut self, machine: usize) {
-        let others = self.machines.iter().filter(|other| other.number != machine);
-        let met = others.into_iter().all(|other| other.has_met(machine));
+        let members = self.members();
+        let others = members.iter().filter(|other| **other != machine);
+        let met = members.contains(&machine)
+            && others.into_iter().all(|other| self.machines[*other].has_met(machine));
         if !self.machines[machine].is_up() || self.machines.iter().any(Machine::is_wiped) || !met {
             return;
         }

@@ -74,8 +74,7 @@ impl Machine {
     /// `roomy`: its log keeps everything, however many checkpoints there are.
     pub fn new(number: usize, plan: &Plan, roomy: bool, rng: &mut Rng) -> Machine {
         let (count, shards) = (plan.nodes, usize::from(plan.shards));
-        let address = |n: u64| SocketAddr::from(([10, 0, 0, n as u8], PEER_PORT + n as u16 - 1));
-        let nodes = (1..=count).map(|n| (NodeId(n), address(n))).collect();
+        let nodes = (1..=count).map(|n| (NodeId(n), address_of(n))).collect();
         let node = NodeId(number as u64 + 1);
         let config = Config {
             cores: 1,
@@ -88,7 +87,7 @@ impl Machine {
             checkpoint_log_bytes: 500 + rng.below(20_000),
             checkpoint_bytes_per_second: rng.below(2) * 100_000_000,
             group_entries_bytes_max: 1_000 << rng.below(10),
-            cluster: Some(Cluster { id: 0x51, node, nodes }),
+            cluster: Some(Cluster::of(0x51, node, nodes)),
             ..Config::default()
         };
         Machine {
@@ -195,6 +194,15 @@ impl Machine {
         }
     }
 
+    pub fn directory(&self) -> DirectoryId {
+        self.known.own()
+    }
+
+    /// Where it listens to other nodes.
+    pub fn address(&self) -> SocketAddr {
+        address_of(self.number as u64 + 1)
+    }
+
     pub fn has_met(&self, machine: usize) -> bool {
         self.known.known(machine as u64 + 1).is_some()
     }
@@ -235,6 +243,10 @@ impl Machine {
     pub fn free_slot(&mut self, conn: ConnId) {
         self.slots[conn.index as usize].wire = None;
     }
+}
+
+fn address_of(node: u64) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, node as u8], PEER_PORT + node as u16 - 1))
 }
 
 fn new_directory(rng: &mut Rng) -> Known {

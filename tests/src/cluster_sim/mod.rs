@@ -6,6 +6,7 @@
 //! - [`plan`]: what a seed is run with, and what happened.
 //! - [`world`]: events, in order; [`network`] and [`nodes`]: those of each kind; [`faults`]: what
 //!   goes wrong; [`ending`]: the faults cease, and the verdict.
+//! - [`members`]: machines join and are taken out.
 //! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
 //! - [`client`]: what virtual clients hold; [`talk`]: what they do; [`operation`]: what they ask.
 //! - [`history`]: what was asked and answered, and what must hold of it: [`register`], [`growth`].
@@ -16,6 +17,7 @@ pub mod faults;
 pub mod growth;
 pub mod history;
 pub mod machine;
+pub mod members;
 pub mod network;
 pub mod nodes;
 pub mod operation;

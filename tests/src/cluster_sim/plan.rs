@@ -35,10 +35,16 @@ pub enum Trouble {
     FailoverDeaf,
     /// A node starts with an empty directory under its old number, until its own is found again.
     Wipe,
+    /// A machine with an empty disk joins.
+    Join,
+    /// A node is taken out, and is not told to stop.
+    Remove,
+    /// A node is to lead nothing, or is to be as the others again.
+    Drain,
 }
 
 impl Trouble {
-    pub const ALL: [Trouble; 14] = [
+    pub const ALL: [Trouble; 17] = [
         Trouble::Kill,
         Trouble::PowerCut,
         Trouble::PowerCutOfAll,
@@ -53,6 +59,9 @@ impl Trouble {
         Trouble::Failover,
         Trouble::FailoverDeaf,
         Trouble::Wipe,
+        Trouble::Join,
+        Trouble::Remove,
+        Trouble::Drain,
     ];
 }
 
@@ -66,6 +75,10 @@ pub struct Outcome {
     pub kills: usize,
     /// Starts with an empty directory.
     pub wipes: usize,
+    /// Nodes that joined, were taken out, and drained or not any more.
+    pub joined: usize,
+    pub removed: usize,
+    pub drained: usize,
     /// Ended in good order by SIGTERM.
     pub stops: usize,
     /// Planned hand-overs after which another node led.
@@ -98,6 +111,9 @@ impl Outcome {
         self.follower_reads += other.follower_reads;
         self.kills += other.kills;
         self.wipes += other.wipes;
+        self.joined += other.joined;
+        self.removed += other.removed;
+        self.drained += other.drained;
         self.stops += other.stops;
         self.hand_overs += other.hand_overs;
         self.cut_off += other.cut_off;
@@ -121,7 +137,8 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             stops, {} hand-overs, {} operations cut off, {} wiped, {} power cuts, {} failed \
+             stops, {} hand-overs, {} operations cut off, {} joined, {} \
+             removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
              checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
             self.done,
@@ -132,6 +149,9 @@ impl fmt::Display for Outcome {
             self.stops,
             self.hand_overs,
             self.cut_off,
+            self.joined,
+            self.removed,
+            self.drained,
             self.wipes,
             self.power_cuts,
             self.disk_failures,

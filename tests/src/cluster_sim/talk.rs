@@ -120,7 +120,7 @@ impl World {
 
     /// It goes to that machine, or any.
     fn move_client(&mut self, client: usize, to: Option<usize>) {
-        let machine = to.unwrap_or_else(|| self.rng.below(self.plan.nodes) as usize);
+        let machine = to.unwrap_or_else(|| self.rng.below(self.machines.len() as u64) as usize);
         self.clients[client].machine = machine.min(self.machines.len() - 1);
         let delay_ns = self.rng.below(30_000_000);
         self.after(delay_ns, Event::Step { client });

@@ -80,6 +80,8 @@ pub enum Event {
     Restore {
         machine: usize,
     },
+    /// The machine that joins asks again.
+    Admit,
     Trouble,
 }
 
@@ -94,6 +96,10 @@ pub struct World {
     pub clients: Vec<Client>,
     pub history: History,
     pub mood: Mood,
+    /// A machine that has no number yet.
+    pub joining: Option<usize>,
+    /// Logs keep everything.
+    pub roomy: bool,
     /// Nothing goes wrong any more.
     pub calm: bool,
     /// Operations that clients may still begin.
@@ -139,6 +145,8 @@ impl World {
             clients,
             history: History::begin(),
             mood,
+            joining: None,
+            roomy,
             calm: false,
             left: plan.operations,
             last_value: 0,
@@ -208,6 +216,7 @@ impl World {
                 self.on_patience(client, connection, answers);
             }
             Event::Restore { machine } => self.restore(machine),
+            Event::Admit => self.on_admit()?,
             Event::Trouble => self.trouble()?,
         }
         Ok(())
@@ -250,8 +259,14 @@ impl World {
     pub fn sight(&self) -> String {
         let nodes = self.machines.iter().map(|machine| match machine.node() {
             Some(node) => {
-                let seen = self.shards().filter_map(|shard| node.core(0).see_replica(shard));
-                let seen: String = seen.map(|seen| format!("\n  {seen:?}")).collect();
+                let core = node.core(0);
+                let seen = self.shards().filter_map(|shard| {
+                    let members = core.see_members(shard)?;
+                    let (voters, learners) = (&members.voters, &members.learners);
+                    let seen = core.see_replica(shard)?;
+                    Some(format!("\n  {seen:?} {voters:?} {learners:?} {:?}", members.roster))
+                });
+                let seen: String = seen.collect();
                 format!("\nnode {}:{seen}", machine.number + 1)
             }
             None => format!("\nnode {}: down", machine.number + 1),

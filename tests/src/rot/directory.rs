@@ -49,7 +49,15 @@ fn directory_of(image: &Image) -> tempfile::TempDir {
     let directory_id = DirectoryId([3; 16]);
     let met = [(2, DirectoryId([4; 16]))].into();
     let voters = Vec::new();
-    let identity = Identity { cluster, node, shards: SHARDS, voters, directory: directory_id, met };
+    let identity = Identity {
+        cluster,
+        node,
+        shards: SHARDS,
+        voters,
+        directory: directory_id,
+        met,
+        ..Identity::default()
+    };
     identity.create(directory.path()).expect("it is written");
     write(directory.path(), &image.disk);
     assert_eq!(start(directory.path(), image).expect("it is sound"), image.whole);

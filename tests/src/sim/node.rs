@@ -27,6 +27,7 @@ use server::core::storage::StorageOperation;
 use server::dispatch::log_done::LogDone;
 use server::links::identity::{Acquaintances, Remembered};
 use server::replica::handover::FailoverOrder;
+use server::replica::members::MembersOrder;
 use server::replica::rebuild::{RebuildOrder, Rebuilt};
 use server::startup::checkpoints::LoadPlan;
 use server::startup::identity::Identity;
@@ -93,6 +94,8 @@ pub enum Waiting {
     Log(LogDone),
     Shutdown,
     Failover,
+    /// What an operator asks the primary for.
+    Members(MembersOrder),
 }
 
 /// What a turn asks of the world.
@@ -302,10 +305,16 @@ pub fn identity_of(config: &Config) -> Identity {
             let LogIdentity { cluster, node, .. } = IDENTITY;
             Identity { cluster, node, shards, ..Identity::default() }
         }
-        Some(Cluster { id, node, nodes }) => {
-            let voters = nodes.iter().map(|(node, _)| node.0).collect();
-            Identity { cluster: *id, node: node.0, shards, voters, ..Identity::default() }
-        }
+        Some(Cluster { id, node, nodes, founders, epoch, lost, .. }) => Identity {
+            cluster: *id,
+            node: node.0,
+            shards,
+            voters: founders.iter().map(|node| node.0).collect(),
+            addresses: nodes.iter().map(|(node, address)| (node.0, *address)).collect(),
+            epoch: *epoch,
+            lost: lost.iter().map(|node| node.0).collect(),
+            ..Identity::default()
+        },
     }
 }
 
@@ -407,6 +416,11 @@ fn deliver(core: &mut Core, input: Waiting) {
     if let Waiting::Failover = input {
         return core.obey_failover(FailoverOrder::Begin { to: None, sync_ns_max: None });
     }
+    if let Waiting::Members(order) = input {
+        // It may be refused: the world looks at what comes of it.
+        let _ = core.obey_members(order);
+        return;
+    }
     core.on_input(match &input {
         Waiting::Accepted(conn) => {
             Input::Accepted { conn: *conn, port: Port::Client, peer: address, local: address }
@@ -421,7 +435,7 @@ fn deliver(core: &mut Core, input: Waiting) {
         }
         Waiting::SendFailed(conn) => Input::SendFailed { conn: *conn, error: OsError(EPIPE) },
         Waiting::Shutdown => Input::Shutdown,
-        Waiting::Sent(..) | Waiting::Log(_) | Waiting::Failover => {
+        Waiting::Sent(..) | Waiting::Log(_) | Waiting::Failover | Waiting::Members(_) => {
             return core.on_input(match input {
                 Waiting::Sent(conn, buffer) => Input::Sent { conn, buffer },
                 Waiting::Log(done) => Input::Log(done),

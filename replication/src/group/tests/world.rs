@@ -55,6 +55,7 @@ impl Disk {
 
     fn start(&self) -> GroupStart {
         GroupStart {
+            lost: Vec::new(),
             base: self.base.clone(),
             applied: Index(self.base.index),
             checkpoint: (self.base.index > 0).then(|| self.base.clone()),

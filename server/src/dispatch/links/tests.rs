@@ -106,11 +106,11 @@ fn start(
     let config = Config {
         cores: CORES,
         durability: Durability::None,
-        cluster: Some(Cluster {
-            id: 7,
-            node: NodeId(node),
-            nodes: vec![(NodeId(node), listen), (NodeId(peer.0), peer.1)],
-        }),
+        cluster: Some(Cluster::of(
+            7,
+            NodeId(node),
+            vec![(NodeId(node), listen), (NodeId(peer.0), peer.1)],
+        )),
         ..Config::default()
     };
     let shards = empty_shards(CORES, Hasher64::new([1, 2, 3, 4]));

@@ -117,7 +117,14 @@ impl Net {
         self.nodes[node].cores = (0..cores)
             .map(|core| {
                 let id = NodeId(node as u64 + 1);
-                let place = Place { cluster: CLUSTER, node: id, core, cores, shard_count: SHARDS };
+                let place = Place {
+                    cluster: CLUSTER,
+                    node: id,
+                    core,
+                    cores,
+                    shard_count: SHARDS,
+                    epoch: 0,
+                };
                 let known = self.acquaintances[node].clone();
                 let mut links = Links::new(place, known, Incarnation(starts), self.rng.next_u64());
                 let peers: Vec<_> = peers.iter().map(|id| (NodeId(*id), address_of(*id))).collect();

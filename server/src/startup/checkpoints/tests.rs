@@ -38,6 +38,9 @@ const IDENTITY: Identity = Identity {
     voters: Vec::new(),
     directory: DirectoryId([1; 16]),
     met: BTreeMap::new(),
+    addresses: BTreeMap::new(),
+    epoch: 0,
+    lost: Vec::new(),
 };
 const NAME: &str = "0000-0000000000000009.ckpt";
 
