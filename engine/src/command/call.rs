@@ -41,6 +41,8 @@ pub enum ServerCommand {
     Lolwut,
     Memory,
     Multi,
+    /// Who is in the cluster, and changes of that.
+    Nodes,
     Ping,
     Quit,
     Reset,

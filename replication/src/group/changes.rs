@@ -6,6 +6,8 @@ use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, EntryType,
 };
 
+use raft::ProgressState;
+
 use super::roster::Roster;
 use super::{Group, Members, NodeId, Refusal, Role, Work};
 use crate::ids::Index;
@@ -113,6 +115,13 @@ impl Group {
         }
         let progress = self.raft.raft.prs().get(node.0)?;
         progress.recent_active.then(|| last.saturating_sub(progress.matched))
+    }
+
+    /// Whether a member gets entries as they come, and lacks few.
+    pub fn is_close(&self, node: NodeId, entries_max: u64) -> bool {
+        let progress = self.raft.raft.prs().get(node.0);
+        progress.is_some_and(|progress| progress.state == ProgressState::Replicate)
+            && self.lag_of_member(node).is_some_and(|lag| lag <= entries_max)
     }
 }
 

@@ -49,7 +49,7 @@ impl Roster {
 
     /// Whether the node had been one of these, and is no more.
     pub fn has_removed(&self, node: NodeId) -> bool {
-        node.0 <= self.last_node && self.get(node).is_none()
+        !self.nodes.is_empty() && node.0 <= self.last_node && self.get(node).is_none()
     }
 
     /// Gives a node the next number.

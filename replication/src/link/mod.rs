@@ -3,6 +3,7 @@
 //!
 //! - [`hello`]: who speaks to whom, in which version; a stranger is refused.
 //! - [`frame`]: a message of a group as it lies in the stream, and how it is read.
+//! - [`meeting`]: what a machine says that is no node yet.
 //! - [`outbox`]: what waits to be sent, within a bound.
 //! - [`backoff`]: when a broken link is tried again.
 //!
@@ -12,6 +13,7 @@
 pub mod backoff;
 pub mod frame;
 pub mod hello;
+pub mod meeting;
 pub mod outbox;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@
 //!   [`histogram`] and [`calls`]; [`redact`]: what must not be shown.
 //! - [`debug`]: DEBUG; [`memory_command`]: MEMORY, with [`memory_figures`]; [`wait`]: WAIT and
 //!   WAITAOF; [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
+//! - [`nodes`]: NODES, who is in the cluster.
 //! - [`failover`]: FAILOVER, a planned hand-over.
 //! - [`everywhere`]: questions that every core must answer.
 //! - [`replication`]: what INFO and ROLE say of other nodes.
@@ -30,6 +31,7 @@ pub mod lolwut;
 pub mod measure;
 pub mod memory_command;
 pub mod memory_figures;
+pub mod nodes;
 pub mod pause;
 pub mod redact;
 pub mod replication;

@@ -86,6 +86,7 @@ impl Core {
             ServerCommand::Wait => self.wait(connection, args),
             ServerCommand::Waitaof => self.waitaof(connection, args),
             ServerCommand::Shutdown => self.shutdown(connection, args),
+            ServerCommand::Nodes => self.nodes_command(connection, args),
             ServerCommand::Failover => self.failover(connection, args),
             other => unreachable!("{other:?} is a session's command"),
         }

@@ -40,16 +40,14 @@ impl Cluster {
             (Some(token), Some(node), Some(nodes)) => (token, node, nodes),
             _ => return Err("cluster-token, node and nodes go together: name all three".into()),
         };
-        if token.len() < 8 {
-            return Err("cluster-token is a secret of the nodes: 8 characters or more".into());
-        }
+        let id = id_of_token(token)?;
         let nodes = parse_nodes(nodes)?;
         let node = NodeId(node);
         if !nodes.iter().any(|(id, _)| *id == node) {
             return Err(format!("node {} is not among nodes", node.0));
         }
         let told = true;
-        Ok(Some(Cluster { told, ..Cluster::of(fnv1a_128(token.as_bytes()), node, nodes) }))
+        Ok(Some(Cluster { told, ..Cluster::of(id, node, nodes) }))
     }
 
     /// A cluster that begins with these nodes.
@@ -86,6 +84,14 @@ impl Cluster {
     pub fn told_address(&self, node: NodeId) -> Option<SocketAddr> {
         let told = self.nodes.iter().find(|(id, _)| self.told && *id == node);
         told.map(|(_, address)| *address)
+    }
+}
+
+/// The number of the cluster whose nodes share this secret.
+pub fn id_of_token(token: &str) -> Result<u128, String> {
+    match token.len() < 8 {
+        true => Err("cluster-token is a secret of the nodes: 8 characters or more".into()),
+        false => Ok(fnv1a_128(token.as_bytes())),
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::limits::{LOG_WRITES_IN_FLIGHT_MAX, MEMBER_ENTRY};
 
 use super::cluster::Cluster;
+use super::join::Join;
 use super::nearest::nearest;
 use super::{Config, DebugAccess, Durability, names};
 
@@ -45,6 +46,12 @@ struct FileSettings {
     /// The cluster's nodes with their ports for nodes: 1=HOST:PORT,2=HOST:PORT,…
     #[arg(long)]
     nodes: Option<String>,
+    /// Ports for nodes of others that start like this one, or are of the cluster: HOST:PORT,…
+    #[arg(long)]
+    join: Option<String>,
+    /// Name or address by which other nodes reach this one [default: where it listens]
+    #[arg(long)]
+    advertise: Option<String>,
     /// Addresses to listen on [default: 127.0.0.1]
     #[arg(long, num_args = 1..)]
     bind: Option<Vec<IpAddr>>,
@@ -213,7 +220,12 @@ impl FileSettings {
         }
         set(&mut config.port, self.port);
         let (token, nodes) = (self.cluster_token.as_deref(), self.nodes.as_deref());
-        config.set_cluster(Cluster::parse(token, self.node, nodes).map_err(ConfigError)?);
+        let join = Join::parse(token, self.join.as_deref(), self.advertise);
+        config.join = join.map_err(ConfigError)?;
+        // With a token alone the directory says the rest.
+        if self.nodes.is_some() || self.node.is_some() {
+            config.set_cluster(Cluster::parse(token, self.node, nodes).map_err(ConfigError)?);
+        }
         set(&mut config.peer_port, self.peer_port);
         set(&mut config.bind, self.bind);
         set(&mut config.dir, self.dir);
@@ -276,7 +288,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.is_member() && config.peer_port == config.port && config.port != 0 {
         return refuse(format!("peer-port {} is the port of clients: name another", config.port));
     }
-    if config.is_member() {
+    if config.is_member() || config.join.is_some() {
         check_member(config)?;
     }
     let segment = config.log_segment_bytes;

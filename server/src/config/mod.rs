@@ -3,12 +3,14 @@
 //!
 //! - [`flags`]: the command line and the file.
 //! - [`cluster`]: the nodes that this one is one of.
+//! - [`join`]: whom it asks that has no cluster yet.
 //! - [`names`]: settings that CONFIG reads and changes, with Redis's names where Redis has one.
 //! - [`rewrite`]: the file with the values that hold now. [`nearest`]: what a wrong name may mean.
 //! - [`memory_text`], [`output_limits`]: values that have a form of their own.
 
 pub mod cluster;
 pub mod flags;
+pub mod join;
 pub mod memory_text;
 pub mod names;
 pub mod nearest;
@@ -23,6 +25,7 @@ use engine::value::limits::EncodingLimits;
 
 use crate::limits::{CLIENTS_MAX, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX};
 use cluster::Cluster;
+use join::Join;
 use output_limits::OutputLimits;
 
 /// When a write is acknowledged.
@@ -77,6 +80,8 @@ pub struct Config {
     pub peer_port: u16,
     /// The cluster that the node is part of.
     pub cluster: Option<Cluster>,
+    /// Whom to ask while the data directory is empty.
+    pub join: Option<Join>,
     /// Bytes of a group's entries kept in memory for replicas that lack them; a follower that has
     /// more to apply keeps its leader waiting.
     pub group_entries_bytes_max: usize,
@@ -133,6 +138,7 @@ impl Default for Config {
             port: 6379,
             peer_port: 16379,
             cluster: None,
+            join: None,
             group_entries_bytes_max: crate::limits::GROUP_ENTRIES_BYTES_MAX,
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: PathBuf::from("quoring-data"),

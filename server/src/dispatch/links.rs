@@ -13,7 +13,12 @@ use crate::links::batch::GroupMessages;
 
 impl Core {
     pub(crate) fn on_link_received(&mut self, conn: ConnId, bytes: &[u8]) {
-        let Some(mut incoming) = self.links.on_received(conn, bytes) else { return };
+        let incoming = self.links.on_received(conn, bytes);
+        if let Some((conn, question)) = self.links.take_question() {
+            let answer = self.answer_meeting(&question);
+            self.links.answer(conn, answer.encode());
+        }
+        let Some(mut incoming) = incoming else { return };
         while let Some((from, shard, message)) = incoming.next_frame() {
             self.route_group_message(from, shard, message);
         }

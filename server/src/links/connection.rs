@@ -22,7 +22,7 @@ pub struct Connection {
     /// It is on the list of those that have something to send.
     pub dirty: bool,
     since_ns: u64,
-    to_say: Option<Hello>,
+    to_say: Option<Vec<u8>>,
     sending: Sending,
 }
 
@@ -37,7 +37,8 @@ pub enum Stage {
     Leaving {
         to: u16,
     },
-    /// It has not the directory that it should have: it is told so, then closed.
+    /// It gets one answer, and is closed: it has not the directory that it should have, or is no
+    /// node yet.
     Refused,
     Standing(Standing),
 }
@@ -68,7 +69,7 @@ pub enum Flush {
 impl Connection {
     pub fn dialled(id: ConnId, address: SocketAddr, own: Hello, now_ns: u64) -> Connection {
         let fresh = Connection::accepted(id, address, now_ns);
-        Connection { stage: Stage::Dialled { own }, to_say: Some(own), ..fresh }
+        Connection { stage: Stage::Dialled { own }, to_say: Some(own.encode().to_vec()), ..fresh }
     }
 
     pub fn accepted(id: ConnId, address: SocketAddr, now_ns: u64) -> Connection {
@@ -112,10 +113,10 @@ impl Connection {
         if self.sending != Sending::Nothing {
             return Flush::Nothing;
         }
-        if let Some(hello) = self.to_say.take() {
+        if let Some(bytes) = self.to_say.take() {
             self.sending = Sending::Hello;
             // Frames may wait behind it.
-            return Flush::Send { bytes: hello.encode().to_vec(), await_sent: true };
+            return Flush::Send { bytes, await_sent: true };
         }
         let Stage::Standing(standing) = &mut self.stage else { return Flush::Nothing };
         let Some(bytes) = standing.outbox.take() else { return Flush::Nothing };
@@ -173,10 +174,10 @@ impl Table {
     }
 
     /// The other side gets no more than this answer.
-    pub fn refuse(&mut self, conn: ConnId, own: Hello) {
+    pub fn refuse(&mut self, conn: ConnId, answer: Vec<u8>) {
         if let Some(connection) = self.get_mut(conn) {
             connection.stage = Stage::Refused;
-            connection.to_say = Some(own);
+            connection.to_say = Some(answer);
         }
     }
 
@@ -195,7 +196,7 @@ impl Table {
         let outbox = Outbox::new(agreed.send_seed);
         connection.stage = Stage::Standing(Standing { node, link: own.link, reader, outbox });
         if answer {
-            connection.to_say = Some(*own);
+            connection.to_say = Some(own.encode().to_vec());
         }
         self.hellos_awaited -= 1;
     }

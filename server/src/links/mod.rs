@@ -33,6 +33,7 @@ use replication::ids::{Incarnation, ShardId};
 use replication::link::LinkError;
 use replication::link::frame::{Frame, FrameReader};
 use replication::link::hello::{DirectoryId, HELLO_BYTES, Hello};
+use replication::link::meeting::Question;
 
 use crate::core::io::{ConnId, OsError, Output};
 use crate::limits::{LINK_HELLO_NS_MAX, LINK_HELLOS_MAX};
@@ -63,6 +64,7 @@ pub struct Links {
     last_node: u64,
     /// Another node has said that this one was removed.
     told_removed: bool,
+    meeting: Option<(ConnId, Question)>,
     table: Table,
     /// Connects under way: whom they are for, and which link.
     attempts: BTreeMap<u64, (NodeId, u16)>,
@@ -111,6 +113,7 @@ impl Links {
             peers: BTreeMap::new(),
             last_node: 0,
             told_removed: false,
+            meeting: None,
             table: Table::default(),
             attempts: BTreeMap::new(),
             last_attempt: 0,
@@ -252,6 +255,13 @@ impl Links {
             return None;
         }
         let hello = *connection.received.first_chunk::<HELLO_BYTES>()?;
+        if let Some(question) = Question::decode(&hello) {
+            match question.cluster == self.place.cluster && self.table.is_accepted(conn) {
+                true => self.meeting = Some((conn, question)),
+                false => self.give_up(conn),
+            }
+            return None;
+        }
         if let Err(error) = self.on_hello(conn, &hello) {
             let address = self.table.get_mut(conn)?.address;
             let own = error.is_of_directory().then(|| self.answer_to(&hello)).flatten();
@@ -262,7 +272,7 @@ impl Links {
             // A node that must not take part hears why, for its operator to read.
             match own.filter(|_| self.table.is_accepted(conn)) {
                 Some(own) => {
-                    self.table.refuse(conn, own);
+                    self.table.refuse(conn, own.encode().to_vec());
                     self.mark_dirty(conn);
                 }
                 None => self.give_up(conn),
@@ -275,6 +285,16 @@ impl Links {
         }
         let received = std::mem::take(&mut connection.received);
         self.on_received(conn, &received[HELLO_BYTES..])
+    }
+
+    /// Somebody who is no node yet has just asked something.
+    pub fn take_question(&mut self) -> Option<(ConnId, Question)> {
+        self.meeting.take()
+    }
+
+    pub fn answer(&mut self, conn: ConnId, answer: Vec<u8>) {
+        self.table.refuse(conn, answer);
+        self.mark_dirty(conn);
     }
 
     /// Everything that had come is read.

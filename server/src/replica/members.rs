@@ -3,9 +3,11 @@
 //! it. Nothing else is kept: what is left to do is seen from what the groups' members are.
 //!
 //! ```text
-//! added: learner of the first group → of all → close in all → votes in the first → in all
+//! added: learner of the first group → of all → close in all → votes in all others → in the first
 //! to go: marked → leads nothing → out of the first group → out of all
 //! ```
+//!
+//! Invariant: who votes in the first group votes in all. Its leader must be able to lead all.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -47,7 +49,7 @@ pub struct Membership {
     pub(crate) removed: bool,
     next_drain_ns: u64,
     /// What others have said: nodes that came while this one was away may lead by now.
-    hearsay: Roster,
+    pub(super) hearsay: Roster,
     /// When others hear from this node, and when it asks why it hears of no leader.
     next_gossip_ns: u64,
     leaderless_ns: u64,
@@ -61,6 +63,9 @@ impl Core {
 
     /// Whether a node may lead: it votes, and nobody wants otherwise.
     pub(crate) fn may_lead(&self, node: NodeId) -> bool {
+        if node.0 == self.node.node && self.membership.hearsay.has_removed(node) {
+            return false;
+        }
         self.membership.roster.get(node).is_none_or(|known| known.duty == Duty::Full)
     }
 
@@ -176,7 +181,8 @@ impl Core {
     pub(super) fn on_hearsay(&mut self, message: &[u8]) {
         let Some(roster) = Roster::decode(message) else { return };
         let known = self.membership.roster.last_node.max(self.membership.hearsay.last_node);
-        if roster.last_node > known {
+        let own = NodeId(self.node.node);
+        if roster.last_node > known || roster.has_removed(own) {
             self.membership.hearsay = roster;
             self.membership.changed = true;
         }
@@ -188,12 +194,28 @@ impl Core {
         let goal = replica.group.members().clone();
         let mut along = true;
         self.for_each_replica(|core, shard, replica| {
+            let goal = goal_of_other(replica.group.members(), &goal);
             if shard.0 != first && !replica.group.members().is_as(&goal) {
                 along = false;
                 core.change_members(shard, replica, &goal);
             }
         });
         along
+    }
+
+    /// A learner becomes a voter of all groups but the first. Returns whether it is one.
+    fn let_vote(&mut self, node: NodeId) -> bool {
+        let Some((first, _)) = self.replicas.iter().next() else { return false };
+        let mut votes = true;
+        self.for_each_replica(|core, shard, replica| {
+            let members = replica.group.members();
+            if shard.0 != first && !members.voters.contains(&node) {
+                votes = false;
+                let goal = with_voter(members, node);
+                core.change_members(shard, replica, &goal);
+            }
+        });
+        votes
     }
 
     /// Proposes the next step towards these members, if it would be taken now. Returns whether it
@@ -231,17 +253,14 @@ impl Core {
             return;
         }
         let close = |node: NodeId| {
-            let lag = |replica: &Replica| replica.group.lag_of_member(node);
-            self.replicas
-                .iter()
-                .all(|(_, r)| lag(r).is_some_and(|lag| lag <= HANDOVER_CLOSE_ENTRIES))
+            let mut groups = self.replicas.iter().map(|(_, replica)| &replica.group);
+            groups.all(|group| group.is_close(node, HANDOVER_CLOSE_ENTRIES))
         };
         let ready = members.learners.iter().find(|node| self.links.is_linked(**node));
-        if let Some(node) = ready.copied().filter(|node| close(*node)) {
-            let mut with = members;
-            with.learners.retain(|learner| *learner != node);
-            with.voters.push(node);
-            self.change_plan(&with);
+        if let Some(node) = ready.copied().filter(|node| close(*node))
+            && self.let_vote(node)
+        {
+            self.change_plan(&with_voter(&members, node));
         }
     }
 
@@ -326,7 +345,10 @@ impl Core {
             return Err(format!("node {} is being removed; one at a time", known.node.0));
         }
         let first = self.replicas.iter().next().map(|(_, replica)| replica.group.members());
-        let along = |goal| self.replicas.iter().all(|(_, r)| r.group.members().is_as(goal));
+        let along = |goal: &Members| {
+            let mut groups = self.replicas.iter().map(|(_, replica)| replica.group.members());
+            groups.all(|own| own.is_as(goal) || own.is_as(&goal_of_other(own, goal)))
+        };
         if !first.is_some_and(along) || !self.change_plan(&goal) {
             return Err("another change is under way; ask again in a moment".into());
         }
@@ -381,7 +403,11 @@ impl Core {
     /// The number that a directory has in this cluster.
     pub fn number_of(&self, directory: DirectoryId) -> Option<NodeId> {
         let nodes = &self.membership.roster.nodes;
-        nodes.iter().find(|known| known.directory == directory).map(|known| known.node)
+        let known = nodes.iter().find(|known| match known.directory == DirectoryId::default() {
+            true => self.links.directory_of(known.node) == Some(directory),
+            false => known.directory == directory,
+        });
+        known.map(|known| known.node)
     }
 
     /// What a node with this directory starts with, if it has a number in this cluster.
@@ -396,6 +422,19 @@ impl Core {
     pub fn roster(&self) -> &Roster {
         &self.membership.roster
     }
+}
+
+/// What the members of another group than the first are to be: a learner may vote there already.
+fn goal_of_other(own: &Members, first: &Members) -> Members {
+    let ahead = first.learners.iter().filter(|node| own.voters.contains(node));
+    ahead.fold(first.clone(), |goal, node| with_voter(&goal, *node))
+}
+
+fn with_voter(members: &Members, node: NodeId) -> Members {
+    let mut with = members.clone();
+    with.learners.retain(|learner| *learner != node);
+    with.voters.push(node);
+    with
 }
 
 fn without(members: &Members, node: NodeId) -> Members {

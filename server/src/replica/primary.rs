@@ -172,14 +172,18 @@ impl Core {
     /// Once a tick: who leads a group hands it to who leads the first one, and who leads that
     /// stands for election where nobody leads.
     pub(super) fn gather_leads(&mut self) {
-        let first = self.replicas.iter().next().map(|(_, replica)| &replica.group);
-        let Some(primary) = first.and_then(|group| group.leader()) else { return };
         self.replicas.ticks_apart += 1;
         if self.replicas.ticks_apart < GROUP_HEARTBEAT_TICKS {
             return;
         }
         self.replicas.ticks_apart = 0;
         let own = NodeId(self.node.node);
+        let first = self.replicas.iter().next().map(|(_, replica)| &replica.group);
+        // Who is out of the first group already hears of no primary: any other node will do.
+        let removed = self.membership.hearsay.has_removed(own);
+        let any = || self.candidates().next().filter(|_| removed);
+        let primary = first.and_then(|group| group.leader()).filter(|_| !removed);
+        let Some(primary) = primary.or_else(any) else { return };
         self.for_each_replica(|core, shard, replica| {
             let group = &mut replica.group;
             if primary != own && group.role() == Role::Leader {

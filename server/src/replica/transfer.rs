@@ -111,10 +111,13 @@ impl Core {
     /// A replica lacks what is not in memory any more: it is offered the newest checkpoint, or one
     /// is made.
     pub(super) fn offer_checkpoint(&mut self, shard: ShardId, replica: &mut Replica) {
-        let wanted = replica.group.wanting_checkpoint().count() > 0;
+        let wanting: Vec<NodeId> = replica.group.wanting_checkpoint().collect();
         let first = replica.group.first();
-        let reaches = |base: &Base| base.index + 1 >= first.0;
-        if wanted && !replica.offered.as_ref().is_some_and(reaches) {
+        // One that does not know of a new node as a member is of no use to it.
+        let fits = |base: &Base| {
+            base.index + 1 >= first.0 && wanting.iter().all(|node| base.members.contains(*node))
+        };
+        if !wanting.is_empty() && !replica.offered.as_ref().is_some_and(fits) {
             self.ask_checkpoint_of(shard.0);
         }
     }
@@ -223,7 +226,9 @@ impl Core {
         replica.sending = kept;
         if let Some(receiving) = &mut self.replicas.receiving
             && receiving.step == Step::Between
-            && now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS
+            && (now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS
+                // Nobody sends it to who leads now.
+                || receiving.shard == shard && replica.group.role() == Role::Leader)
         {
             receiving.step = Step::Remove;
             self.push_receiving();

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::cluster::Cluster;
 
 const FILE: &str = "node.toml";
+/// What a directory that waits for its cluster is called.
+const JOINING_FILE: &str = "joining";
 /// 1 had neither the directory's own identity nor those of others, 2 no addresses.
 const FORMAT: u32 = 3;
 
@@ -132,6 +134,27 @@ impl Identity {
         }
     }
 
+    /// Whether a directory has an identity.
+    pub fn exists(directory: &Path) -> bool {
+        directory.join(FILE).exists()
+    }
+
+    /// The identity that a directory will have once it is a node's: the same at each start.
+    pub fn directory_to_be(directory: &Path) -> Result<DirectoryId, String> {
+        let path = directory.join(JOINING_FILE);
+        let shown = path.display();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => directory_of(text.trim()).map_err(|e| format!("{shown}: {e}")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let id = new_directory()?;
+                write_whole(directory, JOINING_FILE, &hex(id))
+                    .map_err(|e| format!("cannot write {shown}: {e}"))?;
+                Ok(id)
+            }
+            Err(error) => Err(format!("cannot read {shown}: {error}")),
+        }
+    }
+
     /// Whether its shards' groups have replicas on other nodes.
     pub fn is_grouped(&self) -> bool {
         !self.voters.is_empty()
@@ -236,13 +259,18 @@ impl Identity {
         };
         file.check = Some(file.check());
         let text = toml::to_string(&file).map_err(std::io::Error::other)?;
-        let temporary = directory.join("node.toml.new");
-        let mut out = std::fs::File::create(&temporary)?;
-        out.write_all(text.as_bytes())?;
-        out.sync_all()?;
-        std::fs::rename(&temporary, directory.join(FILE))?;
-        std::fs::File::open(directory)?.sync_all()
+        write_whole(directory, FILE, &text)
     }
+}
+
+/// Under another name first, so that it is whole or absent.
+fn write_whole(directory: &Path, name: &str, text: &str) -> std::io::Result<()> {
+    let temporary = directory.join(format!("{name}.new"));
+    let mut out = std::fs::File::create(&temporary)?;
+    out.write_all(text.as_bytes())?;
+    out.sync_all()?;
+    std::fs::rename(&temporary, directory.join(name))?;
+    std::fs::File::open(directory)?.sync_all()
 }
 
 fn random() -> Result<u128, String> {

@@ -1,6 +1,6 @@
 //! From flags to running cores: settings, the data directory, recovery, threads.
 //!
-//! - [`identity`]: whose directory this is; [`acquaintances`]: whom it has met. [`checkpoints`]:
+//! - [`joining`]: a machine that is no node yet. [`identity`]: whose directory this is; [`acquaintances`]: whom it has met. [`checkpoints`]:
 //!   shards from checkpoints; [`checkpoint_files`]: where those lie.
 //! - [`recovery`]: shards from logs. [`segments`]: where those lie; [`readers`] read them;
 //!   [`replay`]: which entries take effect; [`appliers`] apply them. [`progress`]: how far it is.
@@ -12,6 +12,7 @@ pub mod appliers;
 pub mod checkpoint_files;
 pub mod checkpoints;
 pub mod identity;
+pub mod joining;
 pub mod progress;
 pub mod readers;
 pub mod rebuild;
@@ -54,6 +55,9 @@ pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Resu
         Prepared::empty(shards, hasher)
     } else {
         lock = Some(DataLock::acquire(&config.dir)?);
+        if let Some(join) = &config.join {
+            joining::await_cluster(&config, join)?;
+        }
         Prepared::from_directory(&mut config, hasher)?
     };
     let banner = Banner {

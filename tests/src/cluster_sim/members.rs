@@ -3,6 +3,7 @@
 
 use replication::group::roster::Duty;
 use replication::group::{NodeId, Role};
+use server::config::cluster::NODES_MAX;
 use server::replica::members::MembersOrder;
 
 use super::machine::Machine;
@@ -32,7 +33,8 @@ impl World {
 
     /// A new machine asks to join until it has a number.
     pub fn begin_join(&mut self) {
-        if self.joining.is_some() || self.machines.len() >= MACHINES_MAX {
+        let crowded = self.members().len() + 1 >= NODES_MAX;
+        if self.joining.is_some() || crowded || self.machines.len() >= MACHINES_MAX {
             return;
         }
         let number = self.machines.len();
@@ -80,7 +82,12 @@ impl World {
 
     fn order(&mut self, order: MembersOrder) {
         if let Some(leader) = self.newest_leader() {
-            self.history.note(self.now_ns, || format!("node {} is told: {order:?}", leader + 1));
+            self.history.note(self.now_ns, || match order {
+                MembersOrder::Add { address, .. } => {
+                    format!("node {} is told to add {address}", leader + 1)
+                }
+                order => format!("node {} is told: {order:?}", leader + 1),
+            });
             self.add(leader, Waiting::Members(order));
         }
     }

@@ -264,7 +264,10 @@ impl World {
                     let members = core.see_members(shard)?;
                     let (voters, learners) = (&members.voters, &members.learners);
                     let seen = core.see_replica(shard)?;
-                    Some(format!("\n  {seen:?} {voters:?} {learners:?} {:?}", members.roster))
+                    let duties =
+                        members.roster.nodes.iter().map(|known| (known.node.0, known.duty));
+                    let duties: Vec<_> = duties.collect();
+                    Some(format!("\n  {seen:?} {voters:?} {learners:?} {duties:?}"))
                 });
                 let seen: String = seen.collect();
                 format!("\nnode {}:{seen}", machine.number + 1)

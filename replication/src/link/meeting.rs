@@ -1,0 +1,165 @@
+//! What a machine without a number says at the port for nodes, and hears. Sans-IO. It asks again and
+//! again until it is welcome; every answer ends its connection. Little-endian.
+//!
+//! | offset | size | question |
+//! | --- | --- | --- |
+//! | 0 | 8 | `QUORMEET` |
+//! | 8 | 2 | version: 1 |
+//! | 10 | 16 | the cluster |
+//! | 26 | 16 | the asker's data directory |
+//! | 42 | 2 | shards that it would have; 0: as the others |
+//! | 44 | 19 | its address, as in a roster, and zeros |
+//! | 96 | 4 | CRC32C of all before |
+//!
+//! An answer is `QUORMEET`, its length (u32), the length's bytes and their CRC32C. The first byte
+//! says what it is: 1 a reason to wait, in words; 2 welcome: number u64, epoch u8, shards u16, two
+//! lists of numbers (u8 and u64 each: founders, lost ones), the roster.
+
+use std::net::SocketAddr;
+
+use super::hello::{DirectoryId, HELLO_BYTES};
+use crate::group::NodeId;
+use crate::group::roster::{Roster, decode_address, encode_address, take};
+
+pub const MAGIC: &[u8; 8] = b"QUORMEET";
+const VERSION: u16 = 1;
+const CHECKED_BYTES: usize = HELLO_BYTES - 4;
+/// Of an answer: more is none.
+pub const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// A machine wants to be a node of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub cluster: [u8; 16],
+    pub directory: DirectoryId,
+    pub shards: u16,
+    /// Where others reach it.
+    pub address: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Not yet, for this reason.
+    Wait(String),
+    Welcome(Welcome),
+}
+
+/// What a node starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    pub node: NodeId,
+    pub epoch: u8,
+    pub shards: u16,
+    pub founders: Vec<NodeId>,
+    pub lost: Vec<NodeId>,
+    pub roster: Roster,
+}
+
+impl Question {
+    pub fn encode(&self) -> [u8; HELLO_BYTES] {
+        let mut out = Vec::with_capacity(HELLO_BYTES);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.cluster);
+        out.extend_from_slice(&self.directory.0);
+        out.extend_from_slice(&self.shards.to_le_bytes());
+        encode_address(&self.address, &mut out);
+        out.resize(CHECKED_BYTES, 0);
+        let checksum = crc32c::crc32c(&out);
+        out.extend_from_slice(&checksum.to_le_bytes());
+        out.try_into().expect("a question has the length of a hello")
+    }
+
+    pub fn decode(bytes: &[u8; HELLO_BYTES]) -> Option<Question> {
+        let (checked, checksum) = bytes.split_at(CHECKED_BYTES);
+        let sound = crc32c::crc32c(checked).to_le_bytes() == *checksum;
+        let rest = &mut checked.strip_prefix(MAGIC).filter(|_| sound)?;
+        let _version = u16::from_le_bytes(take(rest)?);
+        let (cluster, directory) = (take(rest)?, DirectoryId(take(rest)?));
+        let shards = u16::from_le_bytes(take(rest)?);
+        Some(Question { cluster, directory, shards, address: decode_address(rest)? })
+    }
+}
+
+impl Answer {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        match self {
+            Answer::Wait(why) => {
+                body.push(1);
+                body.extend_from_slice(why.as_bytes());
+            }
+            Answer::Welcome(welcome) => {
+                body.push(2);
+                body.extend_from_slice(&welcome.node.0.to_le_bytes());
+                body.push(welcome.epoch);
+                body.extend_from_slice(&welcome.shards.to_le_bytes());
+                for list in [&welcome.founders, &welcome.lost] {
+                    body.push(list.len() as u8);
+                    list.iter().for_each(|node| body.extend_from_slice(&node.0.to_le_bytes()));
+                }
+                welcome.roster.encode(&mut body);
+            }
+        }
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        out.extend_from_slice(&body);
+        out.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+        out
+    }
+
+    /// Reads an answer that has come whole.
+    pub fn decode(bytes: &[u8]) -> Option<Answer> {
+        let rest = &mut bytes.strip_prefix(MAGIC)?;
+        let len = u32::from_le_bytes(take(rest)?) as usize;
+        let (body, mut checksum) = rest.split_at_checked(len)?;
+        let sound = take::<4>(&mut checksum)? == crc32c::crc32c(body).to_le_bytes();
+        let (kind, mut body) = body.split_first().filter(|_| sound)?;
+        let rest = &mut body;
+        match kind {
+            1 => Some(Answer::Wait(String::from_utf8_lossy(rest).into_owned())),
+            2 => {
+                let node = NodeId(u64::from_le_bytes(take(rest)?));
+                let [epoch] = take(rest)?;
+                let shards = u16::from_le_bytes(take(rest)?);
+                let (founders, lost) = (take_list(rest)?, take_list(rest)?);
+                let roster = Roster::decode(rest)?;
+                Some(Answer::Welcome(Welcome { node, epoch, shards, founders, lost, roster }))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn take_list(rest: &mut &[u8]) -> Option<Vec<NodeId>> {
+    let [count] = take(rest)?;
+    (0..count).map(|_| Some(NodeId(u64::from_le_bytes(take(rest)?)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_and_answers_are_read_back_whole_or_not_at_all() {
+        let address = SocketAddr::from(([10, 0, 0, 1], 7));
+        let directory = DirectoryId([3; 16]);
+        let question = Question { cluster: [1; 16], directory, shards: 4, address };
+        let mut bytes = question.encode();
+        assert_eq!(Question::decode(&bytes), Some(question));
+        bytes[30] ^= 1;
+        assert_eq!(Question::decode(&bytes), None);
+        let mut roster = Roster::default();
+        roster.add(address, directory);
+        let (founders, lost) = (vec![NodeId(1)], vec![NodeId(2), NodeId(3)]);
+        let welcome = Welcome { node: NodeId(4), epoch: 1, shards: 4, founders, lost, roster };
+        for answer in [Answer::Wait("soon".into()), Answer::Welcome(welcome)] {
+            let bytes = answer.encode();
+            assert_eq!(Answer::decode(&bytes), Some(answer));
+            assert_eq!(Answer::decode(&bytes[..bytes.len() - 1]), None);
+            let mut damaged = bytes.clone();
+            damaged[14] ^= 1;
+            assert_eq!(Answer::decode(&damaged), None);
+        }
+    }
+}
