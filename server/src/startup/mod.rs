@@ -5,9 +5,11 @@
 //! - [`recovery`]: shards from logs. [`segments`]: where those lie; [`readers`] read them;
 //!   [`replay`]: which entries take effect; [`appliers`] apply them. [`progress`]: how far it is.
 //! - [`rebuild`]: one shard again, while the server runs; [`rebuild_files`]: from what.
+//! - [`alone`]: a survivor goes on without a majority.
 //! - [`starts`]: shards and logs are dealt out to the cores.
 
 pub mod acquaintances;
+pub mod alone;
 pub mod appliers;
 pub mod checkpoint_files;
 pub mod checkpoints;
@@ -122,6 +124,10 @@ impl Prepared {
             .into());
         }
         config.take_part(identity.cluster(config.cluster.as_ref()))?;
+        if identity.epoch > 0 {
+            let (node, epoch, lost) = (identity.node, identity.epoch, &identity.lost);
+            tracing::warn!(node, epoch, ?lost, "went on without a majority once: these are lost");
+        }
         let settings = config.engine_settings();
         let mut recovered = recovery::recover_directory(&config.dir, &identity, &settings, hasher)?;
         retire_logs(config, &recovered)?;

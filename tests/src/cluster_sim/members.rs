@@ -99,7 +99,8 @@ impl World {
             return false;
         };
         let Some(goal) = first.core(0).see_members(0) else { return false };
-        let settled = self.joining.is_none()
+        let full = members.len() >= NODES_MAX;
+        let settled = (self.joining.is_none() || full)
             && goal.learners.is_empty()
             && goal.roster.nodes.iter().all(|known| known.duty != Duty::Leaving);
         settled

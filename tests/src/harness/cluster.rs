@@ -69,6 +69,10 @@ impl Cluster {
         self.servers[place].take().context("it is down already")?.stop()
     }
 
+    pub fn directory(&self, place: usize) -> &std::path::Path {
+        self.directories[place].path()
+    }
+
     /// Gives a node that is down an empty directory; returns the one that it had.
     pub fn wipe(&mut self, place: usize) -> Result<TempDir> {
         Ok(std::mem::replace(&mut self.directories[place], tempfile::tempdir()?))

@@ -47,6 +47,21 @@ pub fn binary() -> Result<PathBuf> {
 impl Server {
     /// Starts the binary with these further arguments and waits until it takes clients.
     pub fn start(directory: &Path, arguments: &[&str]) -> Result<Server> {
+        Server::start_until(directory, arguments, "ready")
+    }
+
+    /// Starts it where it must wait for its cluster; [`Server::await_ready`] waits for that.
+    pub fn start_waiting(directory: &Path, arguments: &[&str]) -> Result<Server> {
+        Server::start_until(directory, arguments, "waits for its cluster")
+    }
+
+    pub fn await_ready(&mut self) -> Result<()> {
+        let line = self.await_line("ready", START_MAX).context("it is not ready")?;
+        self.address = address_in(&line)?;
+        Ok(())
+    }
+
+    fn start_until(directory: &Path, arguments: &[&str], word: &str) -> Result<Server> {
         let mut child = Command::new(binary()?)
             .args(["--port", "0", "--log-segment-bytes", "1048576", "--dir"])
             .arg(directory)
@@ -71,11 +86,8 @@ impl Server {
                 let _ = child.wait();
                 bail!("quoring did not start: {said}");
             };
-            if let Some((_, address)) = line.split_once("address=")
-                && line.contains("ready")
-            {
-                let address = address.split_whitespace().next().unwrap_or_default();
-                let address = address.parse().with_context(|| format!("address in: {line}"))?;
+            if line.contains("address=") && line.contains(word) {
+                let address = address_in(&line)?;
                 return Ok(Server { child, address, log: Mutex::new(receiver) });
             }
             said += &line;
@@ -149,6 +161,12 @@ impl Server {
             None => bail!("quoring did not end within {END_MAX:?} of SIGTERM"),
         }
     }
+}
+
+fn address_in(line: &str) -> Result<SocketAddr> {
+    let (_, address) = line.split_once("address=").context("no address")?;
+    let address = address.split_whitespace().next().unwrap_or_default();
+    address.parse().with_context(|| format!("address in: {line}"))
 }
 
 /// Waits for the end of a process, for so long; `None`: it had to be killed.

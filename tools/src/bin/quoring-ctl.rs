@@ -5,10 +5,11 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tools::ctl::{log, status, verify};
+use tools::ctl::{log, nodes, status, verify};
 
-/// Looks at a server or its data directory; changes nothing in it
+/// Looks at a server or its data directory; forms and changes clusters
 #[derive(Parser)]
 #[command(name = "quoring-ctl", version)]
 struct Flags {
@@ -37,11 +38,59 @@ enum Action {
         #[arg(long)]
         password: Option<String>,
     },
+    /// Form a cluster of the machines that wait for one (--join); say it to one of them
+    Init(At),
+    /// Say who is in the cluster
+    Nodes(At),
+    /// Take a node out of the cluster; say it to the node that leads
+    RemoveNode {
+        node: u64,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Have a node lead nothing; say it to the node that leads
+    Drain {
+        node: u64,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Let a node lead again
+    Undrain {
+        node: u64,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Let the node of this directory go on without the others, which are lost for good
+    ForceQuorum {
+        /// The --dir of the survivor, whose server is stopped
+        directory: PathBuf,
+        #[arg(long)]
+        yes_i_accept_losing_acknowledged_writes: bool,
+    },
     /// Say whether every log of a data directory is sound
     Verify {
         /// The server's --dir
         directory: PathBuf,
     },
+}
+
+/// A running server.
+#[derive(clap::Args)]
+struct At {
+    /// Its port for clients
+    #[arg(long, default_value = "127.0.0.1:6379")]
+    at: String,
+    /// The server's --requirepass; better in the environment as QUORING_PASSWORD
+    #[arg(long)]
+    password: Option<String>,
+}
+
+impl At {
+    fn server(self) -> anyhow::Result<status::Server> {
+        let (host, port) = self.at.rsplit_once(':').context("--at is HOST:PORT")?;
+        let password = self.password.or_else(|| std::env::var("QUORING_PASSWORD").ok());
+        Ok(status::Server { host: host.into(), port: port.parse()?, password })
+    }
 }
 
 /// Bytes shown of a key or value, unless `--full`.
@@ -58,6 +107,14 @@ fn main() -> ExitCode {
             let password = password.or_else(|| std::env::var("QUORING_PASSWORD").ok());
             status::print(&status::Server { host, port, password }, &mut out)
         }
+        Action::Init(at) => tell(at, &["NODES", "INIT"], &mut out),
+        Action::Nodes(at) => tell(at, &["NODES"], &mut out),
+        Action::RemoveNode { node, at } => tell_of(at, "REMOVE", node, &mut out),
+        Action::Drain { node, at } => tell_of(at, "DRAIN", node, &mut out),
+        Action::Undrain { node, at } => tell_of(at, "UNDRAIN", node, &mut out),
+        Action::ForceQuorum { directory, yes_i_accept_losing_acknowledged_writes } => {
+            nodes::force_quorum(&directory, yes_i_accept_losing_acknowledged_writes, &mut out)
+        }
         Action::Verify { directory } => verify::verify(&directory, &mut out),
     };
     let result = result.and_then(|sound| Ok(out.flush().map(|()| sound)?));
@@ -71,6 +128,14 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn tell(at: At, words: &[&str], out: &mut impl Write) -> anyhow::Result<bool> {
+    nodes::tell(&at.server()?, words, out)
+}
+
+fn tell_of(at: At, what: &str, node: u64, out: &mut impl Write) -> anyhow::Result<bool> {
+    tell(at, &["NODES", what, &node.to_string()], out)
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

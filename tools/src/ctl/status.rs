@@ -159,6 +159,11 @@ impl Info {
 
 /// The server's INFO.
 fn ask(server: &Server) -> Result<String> {
+    command(server, &["INFO"])
+}
+
+/// What the server answers to a command.
+pub(super) fn command(server: &Server, words: &[&str]) -> Result<String> {
     let name = format!("{}:{}", server.host, server.port);
     let mut stream = connect(server).with_context(|| format!("cannot connect to {name}"))?;
     stream.set_read_timeout(Some(ANSWER_WAIT))?;
@@ -168,8 +173,8 @@ fn ask(server: &Server) -> Result<String> {
         let reply = exchange(&mut stream, &mut reader, &["AUTH", password]);
         reply.with_context(|| format!("{name}: AUTH"))?;
     }
-    let reply = exchange(&mut stream, &mut reader, &["INFO"]);
-    reply.with_context(|| format!("{name}: INFO"))
+    let reply = exchange(&mut stream, &mut reader, words);
+    reply.with_context(|| format!("{name}: {}", words.join(" ")))
 }
 
 fn connect(server: &Server) -> Result<TcpStream> {

@@ -1,0 +1,194 @@
+//! A cluster is formed of machines that wait, grows and shrinks under load, loses its leader in the
+//! middle of that, and goes on from a lone survivor: real processes.
+#![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tests::harness::{Client, Cluster, Server, Value};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Machine {
+    directory: TempDir,
+    peers: String,
+    server: Option<Server>,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let peers = format!("127.0.0.1:{}", free_port());
+        Machine { directory: tempfile::tempdir().unwrap(), peers, server: None }
+    }
+
+    fn arguments<'a>(&'a self, join: &'a str) -> Vec<&'a str> {
+        let port = self.peers.rsplit(':').next().unwrap();
+        let token = "the secret of a test";
+        let cores = ["--cores", "1", "--shards", "3", "--cluster-token", token];
+        [&cores[..], &["--checkpoint-log-bytes", "200000", "--peer-port", port, "--join", join]]
+            .concat()
+    }
+
+    fn wait_for_cluster(&mut self, join: &str) {
+        let arguments = self.arguments(join);
+        self.server = Some(Server::start_waiting(self.directory.path(), &arguments).unwrap());
+    }
+
+    /// With nothing but its directory.
+    fn start_again(&mut self) {
+        let arguments = ["--cores", "1"];
+        self.server = Some(Server::start(self.directory.path(), &arguments).unwrap());
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().address()
+    }
+}
+
+/// What NODES of the first of these that answers so says, once it is so.
+fn await_nodes(machines: &[Machine], what: &str, fits: impl Fn(&str) -> bool) -> usize {
+    let began = Instant::now();
+    let mut last = String::new();
+    while began.elapsed() < PATIENCE {
+        for (place, machine) in machines.iter().enumerate().filter(|(_, m)| m.server.is_some()) {
+            let Ok(mut client) = Client::connect(machine.address()) else { continue };
+            if client.run("SET probe x").ok() != Some(Value::ok()) {
+                continue;
+            }
+            if let Ok(Value::Bulk(text)) = client.run("NODES") {
+                last = String::from_utf8(text).unwrap();
+                if fits(&last) {
+                    return place;
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{what}: {last}");
+}
+
+fn voters(text: &str) -> usize {
+    text.matches("role=voter duty=full").count()
+}
+
+/// Writes keys wherever they are taken, until told to stop. Returns how many were acknowledged:
+/// key n is n.
+fn load(addresses: &Mutex<Vec<SocketAddr>>, stop: &AtomicBool) -> usize {
+    let mut acknowledged = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let all = addresses.lock().unwrap().clone();
+        for address in all {
+            let Ok(mut client) = Client::connect(address) else { continue };
+            while !stop.load(Ordering::Relaxed)
+                && client.run(&format!("SET key:{acknowledged} {acknowledged}")).ok()
+                    == Some(Value::ok())
+            {
+                acknowledged += 1;
+            }
+        }
+    }
+    acknowledged
+}
+
+#[test]
+fn a_cluster_is_formed_grows_and_shrinks_and_loses_nothing() {
+    let mut machines: Vec<Machine> = (0..3).map(|_| Machine::new()).collect();
+    let join = machines.iter().map(|machine| machine.peers.clone()).collect::<Vec<_>>().join(",");
+    machines.iter_mut().for_each(|machine| machine.wait_for_cluster(&join));
+    let began = Instant::now();
+    loop {
+        let reply = Client::connect(machines[1].address()).unwrap().run("NODES INIT").unwrap();
+        match reply {
+            Value::Simple(_) => break,
+            // They have not all asked each other yet.
+            Value::Error(why) => assert!(began.elapsed() < PATIENCE, "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    for machine in &mut machines {
+        machine.server.as_mut().unwrap().await_ready().unwrap();
+    }
+    await_nodes(&machines, "three", |text| voters(text) == 3);
+    let addresses = Mutex::new(machines.iter().map(Machine::address).collect::<Vec<_>>());
+    let stop = AtomicBool::new(false);
+    let acknowledged = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| load(&addresses, &stop));
+        for count in 4..=5 {
+            let mut new = Machine::new();
+            new.wait_for_cluster(&join);
+            new.server.as_mut().unwrap().await_ready().unwrap();
+            addresses.lock().unwrap().push(new.address());
+            machines.push(new);
+            if count == 4 {
+                // In the middle of it.
+                let leader = await_nodes(&machines, "a leader", |_| true);
+                machines[leader].server.take().unwrap().kill().unwrap();
+                machines[leader].start_again();
+                addresses.lock().unwrap()[leader] = machines[leader].address();
+            }
+            await_nodes(&machines, "grown", |text| voters(text) == count);
+        }
+        for left in [4, 3] {
+            // The leader itself, the first time.
+            let leader = await_nodes(&machines, "a leader", |text| !text.contains("link=down"));
+            let mut client = Client::connect(machines[leader].address()).unwrap();
+            let Value::Bulk(text) = client.run("NODES").unwrap() else { panic!("no nodes") };
+            let text = String::from_utf8(text).unwrap();
+            let leads = |line: &&str| line.contains("leads=yes") == (left == 4);
+            let node = text.lines().find(leads).unwrap();
+            let node = node.strip_prefix("node=").unwrap().split(' ').next().unwrap();
+            assert_eq!(client.run(&format!("NODES REMOVE {node}")).unwrap(), Value::ok());
+            await_nodes(&machines, "shrunk", |text| {
+                voters(text) == left && { text.lines().count() == left }
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+        loading.join().unwrap()
+    });
+    assert!(acknowledged > 100, "{acknowledged}");
+    let leader = await_nodes(&machines, "a leader", |_| true);
+    let mut client = Client::connect(machines[leader].address()).unwrap();
+    for key in 0..acknowledged {
+        let value = client.run(&format!("GET key:{key}")).unwrap();
+        assert_eq!(value, Value::bulk(&key.to_string()), "of {acknowledged}");
+    }
+}
+
+#[test]
+fn a_lone_survivor_goes_on_and_the_others_are_refused() {
+    let mut cluster = Cluster::start(3).unwrap();
+    let leader = cluster.leader().unwrap();
+    (0..3).for_each(|place| cluster.await_links(place).unwrap());
+    let mut client = cluster.servers[leader].as_ref().unwrap().client().unwrap();
+    assert_eq!(client.run("SET a 1").unwrap(), Value::ok());
+    for place in 0..3 {
+        cluster.kill(place).unwrap();
+    }
+    server::startup::alone::force_quorum(cluster.directory(leader)).unwrap();
+    cluster.start_node(leader).unwrap();
+    assert_eq!(cluster.leader().unwrap(), leader);
+    let mut client = cluster.servers[leader].as_ref().unwrap().client().unwrap();
+    assert_eq!(client.run("GET a").unwrap(), Value::bulk("1"));
+    let other = (leader + 1) % 3;
+    cluster.start_node(other).unwrap();
+    let said = |place: usize| {
+        let server = cluster.servers[place].as_ref().unwrap();
+        server.await_line("force-quorum", PATIENCE)
+    };
+    assert!(said(other).is_some_and(|line| line.contains("this node was left behind")));
+    assert_eq!(client.run("SET a 2").unwrap(), Value::ok());
+    // It starts again as what it is now.
+    drop(client);
+    cluster.stop(leader).unwrap();
+    cluster.start_node(leader).unwrap();
+    assert_eq!(cluster.leader().unwrap(), leader);
+    let mut client = cluster.servers[leader].as_ref().unwrap().client().unwrap();
+    assert_eq!(client.run("GET a").unwrap(), Value::bulk("2"));
+}

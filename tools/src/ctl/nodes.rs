@@ -1,0 +1,36 @@
+//! `quoring-ctl init`, `nodes`, `remove-node`, `drain`, `undrain`: said to a running server at its
+//! port for clients; and `force-quorum`, done to the directory of one that is stopped.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::status::{Server, command};
+
+/// Says this to the server; prints what it answers.
+pub fn tell(server: &Server, words: &[&str], out: &mut impl Write) -> Result<bool> {
+    let reply = command(server, words)?;
+    writeln!(out, "{}", reply.trim_end())?;
+    Ok(true)
+}
+
+/// The node of this directory goes on without the others.
+pub fn force_quorum(directory: &Path, accepted: bool, out: &mut impl Write) -> Result<bool> {
+    if !accepted {
+        bail!(
+            "this gives up on a majority: what the other nodes acknowledged and this one lacks is \
+             lost, and the others can never come back with what they have. Only where they are \
+             lost for good, say --yes-i-accept-losing-acknowledged-writes"
+        );
+    }
+    let identity = server::startup::alone::force_quorum(directory)
+        .map_err(|error| anyhow::anyhow!("{}: {error}", directory.display()))?;
+    writeln!(
+        out,
+        "node {} goes on alone from its next start on (epoch {}). Nodes {:?} do not count any \
+         more and are refused: give them empty directories, and start them with --join",
+        identity.node, identity.epoch, identity.lost
+    )?;
+    Ok(true)
+}
