@@ -72,6 +72,8 @@ struct Replica<P> {
     members: Vec<(Index, Members)>,
     /// See [`crate::release::Release::note_ended`].
     ended: Option<Index>,
+    /// Members are of no account.
+    for_memory: bool,
 }
 
 /// Takes the records of all groups of a node, each group's in the order in which they were written.
@@ -94,6 +96,7 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
                 kept_bytes: 0,
                 members: Vec::new(),
                 ended,
+                for_memory: false,
             }
         };
         Restart { replicas: bases.into_iter().map(replica).collect() }
@@ -138,6 +141,7 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
     ) -> Result<Index, E> {
         let replica = &mut self.replicas[usize::from(shard.0)];
         replica.decided = replica.decided.max(through);
+        replica.for_memory = true;
         replica.settle(shard, apply)?;
         Ok(replica.settled.0)
     }
@@ -190,7 +194,14 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
                 _ => None,
             })
             .collect();
-        while self.held.front().is_some_and(|front| front.index <= decided) {
+        while let Some(front) = self.held.front().filter(|front| front.index <= decided) {
+            // A leader may have called it decided before this node had heard that it is, and what
+            // the members are since then: it is the group's to take again.
+            let is_change = matches!(front.content, Content::Change { .. });
+            let noted = self.members.iter().any(|(as_of, _)| *as_of >= front.index);
+            if is_change && !noted && !self.for_memory {
+                break;
+            }
             let Some(front) = self.held.pop_front() else { break };
             self.settled = (front.index, front.term);
             self.keep(&front);

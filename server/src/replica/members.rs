@@ -252,12 +252,8 @@ impl Core {
             }
             return;
         }
-        let close = |node: NodeId| {
-            let mut groups = self.replicas.iter().map(|(_, replica)| &replica.group);
-            groups.all(|group| group.is_close(node, HANDOVER_CLOSE_ENTRIES))
-        };
-        let ready = members.learners.iter().find(|node| self.links.is_linked(**node));
-        if let Some(node) = ready.copied().filter(|node| close(*node))
+        let ready = members.learners.iter().find(|node| self.is_near(**node));
+        if let Some(node) = ready.copied()
             && self.let_vote(node)
         {
             self.change_plan(&with_voter(&members, node));
@@ -285,12 +281,20 @@ impl Core {
         changed
     }
 
-    /// Whether those of these voters that are there are a majority of them.
+    /// Whether a node is there and lacks little of any group.
+    fn is_near(&self, node: NodeId) -> bool {
+        let mut groups = self.replicas.iter().map(|(_, replica)| &replica.group);
+        node.0 == self.node.node
+            || self.links.is_linked(node)
+                && groups.all(|group| group.is_close(node, HANDOVER_CLOSE_ENTRIES))
+    }
+
+    /// Whether those of these voters that lack little are a majority of them. One that would have
+    /// to get a checkpoint first does not count: there may be none without it to commit what that
+    /// has.
     fn has_majority(&self, members: &Members) -> bool {
-        let own = NodeId(self.node.node);
-        let there = |node: &&NodeId| **node == own || self.links.is_linked(**node);
-        let there = members.voters.iter().filter(there).count();
-        there * 2 > members.voters.len()
+        let near = members.voters.iter().filter(|node| self.is_near(**node)).count();
+        near * 2 > members.voters.len()
     }
 
     /// Begins what was asked for; the rest follows by itself. Returns the node that it is about.
