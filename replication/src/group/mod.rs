@@ -375,6 +375,15 @@ impl Group {
         held && self.role() == Role::Leader && self.raft.raft.commit_to_current_term()
     }
 
+    /// When the lease ends, as far as is known now; zero where there is none.
+    pub fn leased_until_ns(&self) -> u64 {
+        match self.role() == Role::Leader && self.raft.raft.commit_to_current_term() {
+            true if is_planted(Fault::LeaseForEver) => u64::MAX,
+            true => self.lease.until_ns(),
+            false => 0,
+        }
+    }
+
     /// What must be so after each call: a new term or role ends a lease, and chance is ours.
     fn settle(&mut self) {
         let now = (self.term(), self.role());
