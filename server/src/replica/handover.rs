@@ -355,6 +355,7 @@ impl Core {
     }
 
     fn transfer(&mut self, to: NodeId) {
+        self.replicas.handed_over = true;
         let shards: Vec<u16> = self.replicas.iter().map(|(shard, _)| shard).collect();
         for shard in shards {
             if let Some(replica) = self.replicas.get_mut(shard)

@@ -100,6 +100,8 @@ pub struct Replicas {
     /// Whether the node is the primary, and whether all its cores are.
     pub(crate) period: period::Period,
     is_open: bool,
+    /// The leads were handed over in this period: what was said of leases is void.
+    handed_over: bool,
     /// A core has told that this one, or what was before it, is over.
     ended: period::Period,
     /// All cores hold their leases until then, as the first one says.

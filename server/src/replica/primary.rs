@@ -236,6 +236,7 @@ impl Core {
         }
         self.replicas.period = period;
         self.replicas.is_open = false;
+        self.replicas.handed_over = false;
         self.replicas.others_leased_until_ns = 0;
         self.release.begin_deciding();
         self.for_each_replica(|core, shard, replica| {

@@ -45,6 +45,7 @@ impl Core {
                     && replica.group.holds_lease(now_ns)
             };
             let holds = self.replicas.is_open
+                && !self.replicas.handed_over
                 && now_ns < self.others_leased_until_ns()
                 && self.replicas.iter().all(|(_, replica)| leads(replica));
             return if holds { Serving::Everything } else { Serving::Waits };
