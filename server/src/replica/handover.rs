@@ -366,6 +366,8 @@ impl Core {
         }
         let until_ns = self.now.mono_ns + HANDOVER_TRANSFER_NS_MAX;
         self.handover.enter(Stage::Transferring { to, until_ns });
+        // The turn may go on with what clients want.
+        self.refresh_serving();
         let waited_us = (self.now.mono_ns - self.handover.held_since_ns) / 1000;
         tracing::info!(core = self.id, node = to.0, waited_us, "the lead is handed over");
     }

@@ -298,6 +298,9 @@ impl Core {
 
     /// Once a tick: followers of a shard that is quiet hear that its last transaction is decided.
     pub(super) fn mark_decided(&mut self) {
+        if self.handover.has_drained() {
+            return;
+        }
         self.for_each_replica(|core, shard, replica| {
             let held = core.shards.get(usize::from(shard.0));
             let quiet = held.is_some_and(|held| held.effects.is_empty());
