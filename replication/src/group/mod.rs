@@ -149,7 +149,9 @@ impl Group {
             // Nobody took the lead, and without a lease it is of no use.
             self.take_back();
         }
-        self.renew_lease(now_ns);
+        if !self.lease.is_fresh(now_ns, self.lease_timeout_ns()) {
+            self.renew_lease(now_ns);
+        }
         self.settle();
     }
 
@@ -327,12 +329,16 @@ impl Group {
         }
     }
 
+    /// Nobody votes within so long: a tick that was under way counts as none.
+    fn lease_timeout_ns(&self) -> u64 {
+        (self.config.election_ticks as u64 - 1) * self.config.tick_ns
+    }
+
     fn on_confirmed(&mut self, context: &[u8], index: u64, work: &mut Work) {
         let Some((kind, number)) = context.split_first() else { return };
         let Ok(number) = number.try_into().map(u64::from_le_bytes) else { return };
         if *kind == LEASE_ROUND {
-            let ticks = self.config.election_ticks as u64 - 1;
-            self.lease.on_confirmed(number, ticks * self.config.tick_ns);
+            self.lease.on_confirmed(number, self.lease_timeout_ns());
         } else {
             work.reads.push((number, Index(index)));
         }
