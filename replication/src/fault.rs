@@ -73,6 +73,8 @@ pub enum Fault {
     EndForgotten,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
+    /// A node sends commands of its clients again whatever became of them at a primary that is lost.
+    TunnelRepeats,
 }
 
 impl Fault {
@@ -105,7 +107,7 @@ impl Fault {
         [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 13] = [
+    pub const OF_CLUSTERS: [Fault; 14] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseKept,
         Fault::LeaseForEver,
@@ -119,6 +121,7 @@ impl Fault {
         Fault::EndForgotten,
         Fault::OpenTaken,
         Fault::DirectoriesUnchecked,
+        Fault::TunnelRepeats,
     ];
 }
 

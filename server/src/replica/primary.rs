@@ -127,7 +127,10 @@ impl Core {
     fn stop_being_primary(&mut self) {
         let ahead = self.replicas.iter().any(|(shard, _)| self.is_ahead(ShardId(shard)));
         if self.handover.awaits_leader() && !ahead {
-            self.end_waits_of_leader();
+            match self.handover.stops() {
+                true => self.end_waits_of_leader(),
+                false => self.move_waits_of_leader(),
+            }
         } else {
             let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
             let clients = all.len();

@@ -167,6 +167,6 @@ pub fn refusal(replies: &[Reply]) -> Result<Option<&str>, String> {
         _ => None,
     });
     let Some(first) = within else { return Ok(None) };
-    let known = ["READONLY ", "MISCONF ", "EXECABORT "].iter().any(|word| first.starts_with(word));
+    let known = ["READONLY ", "MISCONF ", "EXECABORT ", "CLUSTERDOWN "].iter().any(|word| first.starts_with(word));
     if known { Ok(Some(first)) } else { Err(format!("an error nobody expects: {first}")) }
 }
