@@ -75,6 +75,8 @@ pub enum Fault {
     OpenTaken,
     /// A node sends commands of its clients again whatever became of them at a primary that is lost.
     TunnelRepeats,
+    /// EXEC does not remember that what it rests on was watched at a primary that is lost.
+    WatchForgotten,
 }
 
 impl Fault {
@@ -107,7 +109,7 @@ impl Fault {
         [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 14] = [
+    pub const OF_CLUSTERS: [Fault; 15] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseKept,
         Fault::LeaseForEver,
@@ -122,6 +124,7 @@ impl Fault {
         Fault::OpenTaken,
         Fault::DirectoriesUnchecked,
         Fault::TunnelRepeats,
+        Fault::WatchForgotten,
     ];
 }
 

@@ -225,7 +225,11 @@ impl Connection {
     pub fn memory_bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, |t| t.bytes);
         let passed = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.queue.memory_bytes());
-        self.query.capacity() + passed + queued + self.replies.unsent_bytes() + size_of::<Connection>()
+        self.query.capacity()
+            + passed
+            + queued
+            + self.replies.unsent_bytes()
+            + size_of::<Connection>()
     }
 
     /// What one client can make this core hold, for limits and CLIENT LIST.

@@ -248,7 +248,10 @@ impl Core {
     pub(crate) fn next_client_id(&mut self) -> u64 {
         self.last_client += 1;
         let node = if self.replicas.is_grouped() { self.node.node & NODES_MASK } else { 0 };
-        (node << NODE_SHIFT) + (self.last_client - 1) * self.config.cores as u64 + u64::from(self.id) + 1
+        (node << NODE_SHIFT)
+            + (self.last_client - 1) * self.config.cores as u64
+            + u64::from(self.id)
+            + 1
     }
 
     pub(crate) fn is_home(&self, shard: usize) -> bool {

@@ -104,7 +104,9 @@ impl Core {
             .connections
             .iter()
             // Of other nodes' clients that is up to those.
-            .filter(|c| matches!(c.waiting, Waiting::Nothing) && !c.tunnelled && !c.is_tunnel_busy())
+            .filter(|c| {
+                matches!(c.waiting, Waiting::Nothing) && !c.tunnelled && !c.is_tunnel_busy()
+            })
             .filter(|c| now_ns.saturating_sub(c.last_active_ns) > limit_ns)
             .map(|c| c.id)
             .collect();
@@ -143,7 +145,10 @@ impl Core {
         let (pause, checkpoint) = (self.pause.ends_ns(), self.checkpoint_wake_ns());
         let (links, groups) = (self.links.next_wake_ns(), self.replicas.next_wake_ns());
         let tunnels = self.tunnels.next_wake_ns();
-        [next_deadline, housekeeping, pause, checkpoint, links, groups, tunnels].into_iter().flatten().min()
+        [next_deadline, housekeeping, pause, checkpoint, links, groups, tunnels]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// After SIGTERM: once every acknowledged write is durable and every reply out, the core stops.

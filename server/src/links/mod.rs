@@ -408,7 +408,12 @@ impl Links {
     }
 
     /// A node that is known speaks for one of its clients: the connection is no link.
-    fn on_client_hello(&mut self, conn: ConnId, own: Hello, other: &Hello) -> Result<(), LinkError> {
+    fn on_client_hello(
+        &mut self,
+        conn: ConnId,
+        own: Hello,
+        other: &Hello,
+    ) -> Result<(), LinkError> {
         let node = other.node;
         if !self.peers.contains_key(&NodeId(node)) {
             return Err(LinkError::UnknownNode { node });

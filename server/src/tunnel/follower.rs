@@ -106,7 +106,11 @@ impl Core {
         args: Args<'_>,
     ) {
         if connection.is_tunnel_busy() {
-            return self.wait_beside_tunnel(connection, Some(OwnedArgs::copy_of(args)), Until::Empty);
+            return self.wait_beside_tunnel(
+                connection,
+                Some(OwnedArgs::copy_of(args)),
+                Until::Empty,
+            );
         }
         if let Some(tunnel) = &mut connection.tunnel {
             tunnel.session_stale = true;
@@ -116,7 +120,11 @@ impl Core {
 
     fn pass_on(&mut self, connection: &mut Connection, spec: &CommandSpec, args: Args<'_>) {
         if connection.replies.has_held() {
-            return self.wait_beside_tunnel(connection, Some(OwnedArgs::copy_of(args)), Until::Local);
+            return self.wait_beside_tunnel(
+                connection,
+                Some(OwnedArgs::copy_of(args)),
+                Until::Local,
+            );
         }
         let kind = match spec.run {
             Run::Server(ServerCommand::Watch) => Kind::Watch,
@@ -161,7 +169,11 @@ impl Core {
             return self.run_on_node(connection, spec, args);
         }
         if connection.replies.has_held() {
-            return self.wait_beside_tunnel(connection, Some(OwnedArgs::copy_of(args)), Until::Local);
+            return self.wait_beside_tunnel(
+                connection,
+                Some(OwnedArgs::copy_of(args)),
+                Until::Local,
+            );
         }
         let session = |command: &&OwnedArgs| specs(command).is_some_and(changes_session);
         let after: Vec<OwnedArgs> = transaction.commands.iter().filter(session).cloned().collect();
@@ -208,8 +220,8 @@ impl Core {
         if !std::mem::replace(&mut tunnel.marked, true) {
             self.tunnels.dirty.push(id);
         }
-        let full = tunnel.queue.bytes() > TUNNEL_BYTES_MAX
-            || tunnel.queue.len() > TUNNEL_COMMANDS_MAX;
+        let full =
+            tunnel.queue.bytes() > TUNNEL_BYTES_MAX || tunnel.queue.len() > TUNNEL_COMMANDS_MAX;
         connection.tunnel = Some(tunnel);
         if connection.ended && blocking {
             // It goes away: it waits for nothing.

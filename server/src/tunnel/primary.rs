@@ -72,9 +72,7 @@ impl Core {
     /// changed.
     pub(crate) fn move_waits_of_leader(&mut self) {
         let own = self.connections.iter().filter(|connection| !connection.tunnelled);
-        let waits = |c: &&Connection| {
-            matches!(c.waiting, Waiting::Key(_)) || !c.watched.is_empty()
-        };
+        let waits = |c: &&Connection| matches!(c.waiting, Waiting::Key(_)) || !c.watched.is_empty();
         for conn in own.filter(waits).map(|connection| connection.id).collect::<Vec<ConnId>>() {
             let Some(mut connection) = self.connections.take(conn) else { continue };
             if let Some(command) = self.take_waiting(&mut connection) {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use engine::args::OwnedArgs;
 use engine::reply::{Protocol, Reply};
+use replication::fault::{Fault, is_planted};
 
 use super::words::{write_command, write_mode, write_say};
 
@@ -208,7 +209,7 @@ impl Queue {
     pub fn rewind(&mut self) -> bool {
         self.sent = self.used;
         self.passed.iter_mut().for_each(|passed| passed.hidden_left = passed.hidden);
-        if !std::mem::take(&mut self.watching) {
+        if !std::mem::take(&mut self.watching) || is_planted(Fault::WatchForgotten) {
             return false;
         }
         let ends = |passed: &Passed| matches!(passed.kind, Kind::Exec | Kind::Unwatch);

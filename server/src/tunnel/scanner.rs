@@ -23,14 +23,22 @@ enum State {
     #[default]
     Kind,
     /// In the number behind it, which says how much more there is.
-    Number { kind: u8, value: u64, none: bool },
+    Number {
+        kind: u8,
+        value: u64,
+        none: bool,
+    },
     /// In a line that says nothing of that.
     Line,
     /// In bytes, so many more with their line end.
-    Bytes { left: u64 },
+    Bytes {
+        left: u64,
+    },
     /// Behind the zero.
     Letter,
-    LetterEnd { letter: u8 },
+    LetterEnd {
+        letter: u8,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +70,8 @@ impl Scanner {
                     at += 1;
                     match byte {
                         b'0'..=b'9' => {
-                            let value = value.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
+                            let value =
+                                value.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
                             self.state = State::Number { kind, value, none };
                         }
                         b'-' => self.state = State::Number { kind, value, none: true },

@@ -17,8 +17,8 @@ use crate::connection::{Connection, ReplyMode, Waiting};
 use crate::core::Core;
 use crate::core::io::{ConnId, OsError, Output};
 use crate::limits::{
-    TUNNEL_DRAIN_NS_MAX, TUNNEL_FAREWELL_NS_MAX, TUNNEL_PRIMARY_NS_MAX, TUNNEL_RETRY_NS_MIN,
-    TUNNEL_RETRIES_DOUBLED_MAX, TUNNEL_SEND_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
+    TUNNEL_DRAIN_NS_MAX, TUNNEL_FAREWELL_NS_MAX, TUNNEL_PRIMARY_NS_MAX, TUNNEL_RETRIES_DOUBLED_MAX,
+    TUNNEL_RETRY_NS_MIN, TUNNEL_SEND_BYTES_MAX, UNSENT_REPLY_BYTES_MAX,
 };
 use crate::replica::serving::Serving;
 
@@ -214,8 +214,7 @@ impl Core {
             return;
         };
         match (&mut connection.tunnel, result) {
-            (Some(tunnel), Ok(conn))
-                if matches!(tunnel.upstream, Upstream::Connecting { attempt: own } if own == attempt) =>
+            (Some(tunnel), Ok(conn)) if matches!(tunnel.upstream, Upstream::Connecting { attempt: own } if own == attempt) =>
             {
                 let own = self.links.client_hello(node);
                 tunnel.preface = own.encode().to_vec();
@@ -401,8 +400,7 @@ impl Core {
     /// A node that stops waits a little for what the primary has to answer to its clients.
     pub(crate) fn awaits_upstream(&mut self) -> bool {
         let now_ns = self.now.mono_ns;
-        let until_ns =
-            *self.tunnels.drained_by_ns.get_or_insert(now_ns + TUNNEL_DRAIN_NS_MAX);
+        let until_ns = *self.tunnels.drained_by_ns.get_or_insert(now_ns + TUNNEL_DRAIN_NS_MAX);
         let awaits = now_ns < until_ns
             && self.connections.iter().any(|connection| {
                 let queue = connection.tunnel.as_ref().map(|tunnel| &tunnel.queue);

@@ -112,7 +112,8 @@ pub fn obey(connection: &mut Connection, args: Args<'_>, now: Now) -> bool {
         (CLIENT, 5) if connection.tunnelled => set_client(connection, args, now),
         (SESSION, 7) => set_session(connection, args),
         (MODE, 2) if connection.replays => {
-            connection.reply_mode = if args.at(1) == b"on" { ReplyMode::On } else { ReplyMode::Off };
+            connection.reply_mode =
+                if args.at(1) == b"on" { ReplyMode::On } else { ReplyMode::Off };
             Some(())
         }
         (SAY, 2) if connection.replays => {

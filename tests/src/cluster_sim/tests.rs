@@ -110,6 +110,7 @@ fn found(fault: Fault) -> Option<u64> {
         Fault::RepliesUnleased => Some(Trouble::PauseInTurn),
         Fault::LeaseKept => Some(Trouble::FailoverDeaf),
         Fault::DirectoriesUnchecked => Some(Trouble::Wipe),
+        Fault::WatchForgotten => Some(Trouble::Failover),
         _ => None,
     };
     plant(Some(fault));
