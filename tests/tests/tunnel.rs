@@ -34,7 +34,8 @@ fn start() -> (Cluster, usize, usize) {
 
 fn text(value: Value) -> String {
     match value {
-        Value::Bulk(bytes) => String::from_utf8(bytes).unwrap(),
+        // With RESP3 it says of which kind it is.
+        Value::Bulk(bytes) => String::from_utf8(bytes).unwrap().replacen("txt:", "", 1),
         Value::Simple(text) => text,
         other => panic!("{other:?}"),
     }
@@ -80,7 +81,7 @@ fn ordinary_use_of_a_node_that_follows() {
         assert_eq!(there.get::<_, Option<i64>>("three").unwrap(), None);
         let () = redis::cmd("SELECT").arg(3).query(&mut there).unwrap();
         assert_eq!(there.get::<_, i64>("three").unwrap(), 3);
-        let () = redis::cmd("FLUSHDB").query(&mut here).unwrap();
+        let () = redis::cmd("FLUSHALL").query(&mut here).unwrap();
     }
 }
 
@@ -127,7 +128,7 @@ fn replies_come_in_the_order_of_commands_whoever_gives_them() {
         lines.iter().flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>())).collect();
     bytes.extend_from_slice(b"GET a\r\n\r\nPING\r\n*1\r\n$x\r\n");
     let error = |text: &str| Value::Error(text.into());
-    let nosuch = || error("ERR unknown command 'NOSUCH', with args beginning with: ");
+    let nosuch = || error("ERR unknown command 'NOSUCH', with args beginning with:");
     let pong = || Value::Simple("PONG".into());
     let queued = || Value::Simple("QUEUED".into());
     let expected = vec![

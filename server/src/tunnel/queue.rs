@@ -144,7 +144,7 @@ impl Queue {
 
     /// The next bytes for the primary, not more than so many.
     pub fn take_unsent(&mut self, bytes_max: usize) -> Vec<u8> {
-        let end = self.text.len().min(self.sent + bytes_max);
+        let end = self.text.len().min(self.sent.saturating_add(bytes_max));
         let bytes = self.text[self.sent..end].to_vec();
         self.sent = end;
         bytes
@@ -152,10 +152,8 @@ impl Queue {
 
     /// A piece of the first one's reply. False if there is none that it can be of.
     pub fn on_piece(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-        if !self.is_under_way() {
-            return false;
-        }
-        let Some(first) = self.passed.front() else { return false };
+        let whole = |first: &&Passed| first.bytes > 0 && self.used + first.bytes <= self.sent;
+        let Some(first) = self.passed.front().filter(whole) else { return false };
         if first.hidden_left == 0 && !first.silent && first.instead.is_none() {
             self.begun = true;
             out.extend_from_slice(bytes);
