@@ -178,6 +178,8 @@ pub const HASHED_AHEAD_BYTES_MAX: usize = 4096;
 /// stands for election (this many to twice as many): a leader that is gone is replaced within 0.3
 /// to 0.7 s. Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed with each.
 pub const GROUP_TICK_NS: u64 = 20_000_000;
+/// The cores of a node tell each other of leases that end so much later than what was told before.
+pub const LEASE_NEWS_NS: u64 = GROUP_TICK_NS;
 pub const GROUP_HEARTBEAT_TICKS: usize = 2;
 pub const GROUP_ELECTION_TICKS: usize = 15;
 

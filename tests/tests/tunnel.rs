@@ -496,6 +496,35 @@ fn a_planned_hand_over_is_not_noticed_by_clients() {
     }
 }
 
+/// What was begun at one primary goes on at the next.
+#[test]
+fn a_scan_outlives_its_primary() {
+    let (cluster, leader, follower) = start();
+    let mut here = client(&cluster, follower);
+    (0..500).for_each(|n| here.send(&["SET", &format!("key:{n}"), "x"]).unwrap());
+    (0..500).for_each(|_| assert_eq!(here.read().unwrap(), Value::ok()));
+    let (mut cursor, mut found, mut turns) = ("0".to_owned(), BTreeSet::new(), 0);
+    loop {
+        let Value::Array(page) = here.run(&format!("SCAN {cursor} COUNT 20")).unwrap() else {
+            panic!("a page")
+        };
+        let [Value::Bulk(next), Value::Array(keys)] = &page[..] else { panic!("{page:?}") };
+        found.extend(keys.iter().map(|key| text(key.clone())));
+        cursor = String::from_utf8(next.clone()).unwrap();
+        turns += 1;
+        if turns == 10 {
+            assert_eq!(client(&cluster, leader).run("FAILOVER").unwrap(), Value::ok());
+            await_that("another one leads", || cluster.leader().unwrap() != leader);
+        }
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert!(turns > 15, "it was over before: {turns}");
+    let missed = (0..500).filter(|n| !found.contains(&format!("key:{n}"))).count();
+    assert_eq!(missed, 0, "of 500 keys");
+}
+
 /// The same, several at a time, some in transactions; of its own list, so that the order shows.
 fn push_in_pipelines(
     address: std::net::SocketAddr,

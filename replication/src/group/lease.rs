@@ -49,6 +49,11 @@ impl Lease {
         now_ns < self.until_ns
     }
 
+    /// The time that it ends at, if it is not extended before.
+    pub fn until_ns(&self) -> u64 {
+        self.until_ns
+    }
+
     /// Before leadership is handed over, whose successor need not wait for the timeout.
     pub fn give_up(&mut self) {
         self.until_ns = 0;

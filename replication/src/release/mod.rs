@@ -98,6 +98,13 @@ impl Release {
         self.early_max = count_max;
     }
 
+    /// All that was reported so far is of transactions that are decided; from now on nothing of
+    /// what comes may be lost.
+    pub fn begin_deciding(&mut self) {
+        self.early.clear();
+        (self.early_count, self.early_max) = (0, usize::MAX);
+    }
+
     /// Drops what is kept for entries of a shard that this holds for.
     fn drop_early(&mut self, shard: ShardId, holds: impl Fn(Index) -> bool) {
         self.early.retain(|(of, index), _| *of != shard || !holds(*index));

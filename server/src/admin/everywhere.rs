@@ -325,6 +325,7 @@ impl Core {
             turns: self.turn_meter.times.clone(),
             calls: self.measures.calls.all(),
             unfreed,
+            groups: self.see_groups(),
         }
     }
 

@@ -54,7 +54,7 @@ impl Core {
                 "persistence" => self.info_persistence(sum),
                 "stats" => info_stats(sum),
                 "turns" => sum.turns.info(),
-                "replication" => self.info_replication(),
+                "replication" => self.info_replication(&sum.groups),
                 "cpu" => info_cpu(),
                 "commandstats" => info_commandstats(&sum.calls),
                 _ => info_keyspace(sum),

@@ -6,6 +6,7 @@ use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 
 use super::calls::CallCounts;
+use super::replication::GroupsSeen;
 use super::turns::TurnTimes;
 use crate::checkpoint::CheckpointStats;
 
@@ -56,6 +57,7 @@ pub struct Snapshot {
     pub calls: BTreeMap<String, CallCounts>,
     /// Values and databases deleted and not yet freed.
     pub unfreed: usize,
+    pub groups: GroupsSeen,
 }
 
 impl Snapshot {
@@ -95,6 +97,7 @@ impl Snapshot {
         self.empty_bytes += other.empty_bytes;
         self.log_bytes += other.log_bytes;
         self.unfreed += other.unfreed;
+        self.groups.add(&other.groups);
         for (sum, more) in self.table_bytes.iter_mut().zip(&other.table_bytes) {
             *sum += more;
         }

@@ -317,9 +317,12 @@ fn released_of(shards: &Shards) -> Vec<u64> {
 }
 
 fn replicas_of(start: &mut CoreStart) -> Replicas {
+    let Some(cluster) = &start.config.cluster else { return Replicas::default() };
+    let nodes = cluster.nodes.len();
     let (node, groups) = (NodeId(start.node.node), std::mem::take(&mut start.groups));
+    let counts = (start.shard_count, start.config.cores, nodes);
     // The parts of a start were checked by recovery.
-    Replicas::new(node, start.shard_count, groups, start.seed)
+    Replicas::new(node, counts, groups, start.seed)
         .expect("a group starts from what recovery made of the logs")
 }
 

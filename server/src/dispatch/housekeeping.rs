@@ -131,7 +131,7 @@ impl Core {
         let left = !waits && !self.runnable.is_empty()
             || !self.dirty.is_empty() && !self.withholds_replies()
             || !self.touched.is_empty()
-            || self.gatherings.can_start();
+            || self.gatherings.can_start(self.now.mono_ns);
         if left || self.more_housekeeping || self.handover.wants_turn {
             return Some(self.now.mono_ns);
         }

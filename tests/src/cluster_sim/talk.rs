@@ -105,10 +105,11 @@ impl World {
             self.move_client(client, None);
             return false;
         }
-        let (conn, there) = self.new_end(machine);
+        let core = self.any_core(machine);
+        let (conn, there) = self.new_end((machine, core));
         let wire = self.wires.join([End::Client(client), there]);
         self.machines[machine].set_wire(conn, wire);
-        self.add(machine, Waiting::Accepted(conn));
+        self.add(machine, core, Waiting::Accepted(conn));
         self.last_connection += 1;
         let own = &mut self.clients[client];
         own.wire = Some(wire);
