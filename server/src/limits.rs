@@ -225,8 +225,9 @@ pub const TUNNEL_FAREWELL_NS_MAX: u64 = 1_000_000_000;
 pub const TUNNEL_RETRY_NS_MIN: u64 = 10_000_000;
 pub const TUNNEL_RETRIES_DOUBLED_MAX: u32 = 5;
 
-/// A node that stops waits so long for the primary's answers to its clients.
-pub const TUNNEL_DRAIN_NS_MAX: u64 = 500_000_000;
+/// A node that stops waits so long for the primary's answers to its clients: they come in a moment,
+/// or once a majority is there again.
+pub const TUNNEL_DRAIN_NS_MAX: u64 = 5_000_000_000;
 
 /// Entries in one message of a group, and such messages under way to one node: together what a
 /// follower may be behind before its leader waits for it.

@@ -35,6 +35,25 @@ impl Core {
         }
     }
 
+    /// CLIENT KILL. Another node hears that it is the client that is to go, unless there is something
+    /// on its way to it: then its connection ends in the middle of that, and so does the client.
+    pub(crate) fn kill_connection(&mut self, conn: ConnId) {
+        let told = |c: &Connection| c.tunnelled && c.replies.is_empty();
+        match self.connections.take(conn) {
+            Some(mut connection) if told(&connection) => {
+                self.stop_waiting(&mut connection);
+                connection.waiting = Waiting::Nothing;
+                connection.closing = true;
+                self.settle(connection);
+            }
+            Some(connection) => {
+                self.connections.put_back(connection);
+                self.close_connection(conn);
+            }
+            None => {}
+        }
+    }
+
     /// What clients may do here has changed.
     pub(crate) fn on_serving_changed(&mut self) {
         if matches!(self.replicas.serving, Serving::AsReplica(_)) {

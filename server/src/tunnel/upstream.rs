@@ -82,7 +82,8 @@ impl Core {
         let Some(tunnel) = &mut connection.tunnel else { return };
         let now_ns = self.now.mono_ns;
         match tunnel.upstream {
-            Upstream::None if !tunnel.queue.is_empty() => {
+            // What was not begun when this node is to stop is not begun.
+            Upstream::None if !tunnel.queue.is_empty() && !self.draining => {
                 let Some((leader, address)) =
                     leader.and_then(|node| Some((node, self.links.address_of(node)?)))
                 else {
@@ -98,8 +99,10 @@ impl Core {
                 self.outputs.push(Output::Connect { attempt, address });
             }
             Upstream::Greeting { conn, .. } => self.send_upstream(tunnel, conn, false),
-            Upstream::Open { conn, .. } => self.send_upstream(tunnel, conn, true),
-            Upstream::None | Upstream::Connecting { .. } => {}
+            Upstream::Open { conn, .. } if !self.draining || tunnel.queue.is_under_way() => {
+                self.send_upstream(tunnel, conn, true);
+            }
+            Upstream::None | Upstream::Connecting { .. } | Upstream::Open { .. } => {}
         }
     }
 
