@@ -75,6 +75,10 @@ enum Upstream {
 }
 
 impl Upstream {
+    fn is_connecting(&self, attempt: u64) -> bool {
+        matches!(self, Upstream::Connecting { attempt: own } if *own == attempt)
+    }
+
     fn conn(&self) -> Option<ConnId> {
         match self {
             Upstream::Greeting { conn, .. } | Upstream::Open { conn, .. } => Some(*conn),

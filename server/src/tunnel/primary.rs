@@ -35,8 +35,8 @@ impl Core {
         }
     }
 
-    /// CLIENT KILL. Another node hears that it is the client that is to go, unless there is something
-    /// on its way to it: then its connection ends in the middle of that, and so does the client.
+    /// CLIENT KILL. Another node hears that it is the client that is to go, unless something is on
+    /// its way to it: then its connection ends in the middle of that, and so does the client.
     pub(crate) fn kill_connection(&mut self, conn: ConnId) {
         let told = |c: &Connection| c.tunnelled && c.replies.is_empty();
         match self.connections.take(conn) {

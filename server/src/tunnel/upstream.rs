@@ -22,8 +22,8 @@ use crate::limits::{
 };
 use crate::replica::serving::Serving;
 
-const NO_PRIMARY: &str = "CLUSTERDOWN No primary was found in time. Nothing was done; send READONLY \
-                          first to read what this node has";
+const NO_PRIMARY: &str = "CLUSTERDOWN No primary was found in time. Nothing was done; READONLY \
+                          first reads what this node has";
 
 impl Core {
     /// Ends the turn of the tunnels, which is over at once where there are none.
