@@ -217,7 +217,7 @@ impl Core {
             return;
         };
         match (&mut connection.tunnel, result) {
-            (Some(tunnel), Ok(conn)) if matches!(tunnel.upstream, Upstream::Connecting { attempt: own } if own == attempt) =>
+            (Some(tunnel), Ok(conn)) if tunnel.upstream.is_connecting(attempt) =>
             {
                 let own = self.links.client_hello(node);
                 tunnel.preface = own.encode().to_vec();
