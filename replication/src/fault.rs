@@ -75,6 +75,10 @@ pub enum Fault {
     EndForgotten,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
+    /// A node sends commands of its clients again whatever became of them at a primary that is lost.
+    TunnelRepeats,
+    /// EXEC does not remember that what it rests on was watched at a primary that is lost.
+    WatchForgotten,
 }
 
 impl Fault {
@@ -112,7 +116,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 13] = [
+    pub const OF_CLUSTERS: [Fault; 15] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseKept,
         Fault::LeaseForEver,
@@ -126,6 +130,8 @@ impl Fault {
         Fault::EndForgotten,
         Fault::OpenTaken,
         Fault::DirectoriesUnchecked,
+        Fault::TunnelRepeats,
+        Fault::WatchForgotten,
     ];
 }
 

@@ -207,6 +207,29 @@ pub const HANDOVER_TRANSFER_NS_MAX: u64 = GROUP_TICK_NS * GROUP_ELECTION_TICKS a
 pub const HANDOVER_QUIET_NS: u64 = 20_000_000;
 pub const HANDOVER_LINGER_NS_MAX: u64 = 500_000_000;
 
+/// A client's commands on their way to the primary, which are kept until they are answered: beyond
+/// so many bytes, or commands, its next ones wait.
+pub const TUNNEL_BYTES_MAX: usize = 4 << 20;
+pub const TUNNEL_COMMANDS_MAX: usize = 8192;
+
+/// Bytes of commands that go to the primary in one send.
+pub const TUNNEL_SEND_BYTES_MAX: usize = 1 << 20;
+
+/// How long a client's commands wait for a primary before each gets an error: an election takes 0.7
+/// s at most, and a second one may be needed.
+pub const TUNNEL_PRIMARY_NS_MAX: u64 = 3_000_000_000;
+
+/// How long commands that one node has wait for its answers once another one is known to lead.
+pub const TUNNEL_FAREWELL_NS_MAX: u64 = 1_000_000_000;
+
+/// Between tries to reach the primary: at once, then this, doubled so often at most.
+pub const TUNNEL_RETRY_NS_MIN: u64 = 10_000_000;
+pub const TUNNEL_RETRIES_DOUBLED_MAX: u32 = 5;
+
+/// A node that stops waits so long for the primary's answers to its clients: they come in a moment,
+/// or once a majority is there again.
+pub const TUNNEL_DRAIN_NS_MAX: u64 = 5_000_000_000;
+
 /// Entries in one message of a group, and such messages under way to one node: together what a
 /// follower may be behind before its leader waits for it.
 pub const GROUP_MESSAGE_BYTES_MAX: u64 = 1 << 20;

@@ -24,6 +24,8 @@ pub struct CoreStats {
     pub gathered: u64,
     /// Messages of other nodes for shards that have no group here.
     pub group_messages_unknown: u64,
+    /// Clients' commands that were passed on to the primary.
+    pub tunnelled_commands: u64,
 }
 
 /// A core's state at one moment, as INFO shows the sum of.
@@ -71,6 +73,7 @@ impl Snapshot {
         a.forwarded += b.forwarded;
         a.gathered += b.gathered;
         a.group_messages_unknown += b.group_messages_unknown;
+        a.tunnelled_commands += b.tunnelled_commands;
         let (a, b) = (&mut self.shards, &other.shards);
         a.hits += b.hits;
         a.misses += b.misses;

@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use engine::rng::Rng;
 use replication::group::NodeId;
 
 /// Most nodes that a cluster begins with: a group has one replica on each.
@@ -42,6 +43,12 @@ impl Cluster {
 
     pub fn voters(&self) -> impl Iterator<Item = NodeId> {
         self.nodes.iter().map(|(id, _)| *id)
+    }
+
+    /// For the hash of keys: a secret of the nodes, as the token is.
+    pub fn hash_seeds(&self) -> [u64; 4] {
+        let mut rng = Rng::new(self.id as u64 ^ (self.id >> 64) as u64);
+        std::array::from_fn(|_| rng.next_u64())
     }
 
     /// The port for nodes of this one.

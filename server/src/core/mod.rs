@@ -139,6 +139,7 @@ pub struct Core {
     /// Links with other nodes, and what they brought for other cores in this turn.
     pub(crate) links: Links,
     pub(crate) batches: Batches,
+    pub(crate) tunnels: crate::tunnel::Tunnels,
     /// A blocking command's wish, passed from the engine to dispatch.
     pub(crate) block: Option<Block>,
 }
@@ -227,6 +228,7 @@ impl Core {
             forwards: crate::dispatch::forward::Forwards::new(cores),
             links,
             batches: Batches::new(cores),
+            tunnels: Default::default(),
             block: None,
             shards,
         };
@@ -241,10 +243,15 @@ impl Core {
         self.last_ticket
     }
 
-    /// CLIENT ID: unique over all cores, as each counts on its own residue.
+    /// CLIENT ID: unique over all cores, as each counts on its own residue, and over all nodes,
+    /// which begin a million million apart: a client keeps it wherever its commands run.
     pub(crate) fn next_client_id(&mut self) -> u64 {
         self.last_client += 1;
-        (self.last_client - 1) * self.config.cores as u64 + u64::from(self.id) + 1
+        let node = if self.replicas.is_grouped() { self.node.node & NODES_MASK } else { 0 };
+        (node << NODE_SHIFT)
+            + (self.last_client - 1) * self.config.cores as u64
+            + u64::from(self.id)
+            + 1
     }
 
     pub(crate) fn is_home(&self, shard: usize) -> bool {
@@ -275,6 +282,10 @@ impl Core {
         self.outputs.push(Output::Mesh { to, message });
     }
 }
+
+/// 2^53 is the first whole number that a double cannot tell from the next.
+const NODE_SHIFT: u32 = 40;
+const NODES_MASK: u64 = (1 << 13) - 1;
 
 fn hold(shard_count: usize, hasher: Hasher64, own: Vec<Box<Shard>>) -> Shards {
     let mut shards = Shards::new(shard_count, hasher);

@@ -13,7 +13,9 @@ use crate::links::batch::GroupMessages;
 
 impl Core {
     pub(crate) fn on_link_received(&mut self, conn: ConnId, bytes: &[u8]) {
-        let Some(mut incoming) = self.links.on_received(conn, bytes) else { return };
+        let Some(mut incoming) = self.links.on_received(conn, bytes) else {
+            return self.admit_tunnelled();
+        };
         while let Some((from, shard, message)) = incoming.next_frame() {
             self.route_group_message(from, shard, message);
         }

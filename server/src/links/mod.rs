@@ -32,7 +32,7 @@ use replication::group::NodeId;
 use replication::ids::{Incarnation, ShardId};
 use replication::link::LinkError;
 use replication::link::frame::{Frame, FrameReader};
-use replication::link::hello::{HELLO_BYTES, Hello};
+use replication::link::hello::{HELLO_BYTES, Hello, Purpose};
 
 use crate::core::io::{ConnId, OsError, Output};
 use crate::limits::{LINK_HELLO_NS_MAX, LINK_HELLOS_MAX};
@@ -71,6 +71,8 @@ pub struct Links {
     /// Connections with something to send, or to hand over; and those given up in this turn.
     dirty: Vec<ConnId>,
     closes: Vec<ConnId>,
+    /// A node speaks for a client of its own.
+    arrival: Option<Arrival>,
     pub stats: LinkStats,
 }
 
@@ -80,6 +82,16 @@ pub struct Incoming {
     from: NodeId,
     reader: FrameReader,
     frames: u64,
+}
+
+/// A connection that came by the peers' port and is a client's of the node that speaks.
+pub struct Arrival {
+    pub conn: ConnId,
+    pub address: SocketAddr,
+    /// What it is to be told first.
+    pub answer: [u8; HELLO_BYTES],
+    /// What has come behind its hello.
+    pub rest: Vec<u8>,
 }
 
 impl Incoming {
@@ -113,6 +125,7 @@ impl Links {
             changed: false,
             dirty: Vec::new(),
             closes: Vec::new(),
+            arrival: None,
             stats: LinkStats::default(),
         }
     }
@@ -224,7 +237,7 @@ impl Links {
             }
             return None;
         }
-        let connection = self.table.get_mut(conn)?;
+        let Some(connection) = self.table.get_mut(conn) else { return None };
         if !matches!(connection.stage, Stage::Standing(_)) {
             return None;
         }
@@ -353,10 +366,16 @@ impl Links {
         };
         let own = match dialled {
             Some(own) => own,
-            None => self.hello((other.node, other.core), other.link),
+            None => {
+                let own = self.hello((other.node, other.core), other.link);
+                Hello { purpose: other.purpose, ..own }
+            }
         };
         let agreed = own.agree(&other)?;
         let node = NodeId(other.node);
+        if own.purpose == Purpose::Client {
+            return self.on_client_hello(conn, own, &other);
+        }
         if dialled.is_none() {
             if node > self.place.node {
                 return Err(LinkError::WrongWay { node: other.node });
@@ -386,6 +405,45 @@ impl Links {
             self.closes.push(before);
         }
         Ok(())
+    }
+
+    /// A node that is known speaks for one of its clients: the connection is no link.
+    fn on_client_hello(
+        &mut self,
+        conn: ConnId,
+        own: Hello,
+        other: &Hello,
+    ) -> Result<(), LinkError> {
+        let node = other.node;
+        if !self.peers.contains_key(&NodeId(node)) {
+            return Err(LinkError::UnknownNode { node });
+        }
+        let unknown = self.acquaintances.known(node) != Some(other.directory);
+        if unknown && !is_planted(Fault::DirectoriesUnchecked) {
+            return Err(LinkError::OtherDirectory { node });
+        }
+        self.changed = true;
+        if let Some(connection) = self.table.remove(conn) {
+            let rest = connection.received[HELLO_BYTES..].to_vec();
+            let (address, answer) = (connection.address, own.encode());
+            self.arrival = Some(Arrival { conn, address, answer, rest });
+        }
+        Ok(())
+    }
+
+    pub fn take_arrival(&mut self) -> Option<Arrival> {
+        self.arrival.take()
+    }
+
+    /// Where a node listens to others.
+    pub fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
+        self.peers.get(&node).map(|peer| peer.address)
+    }
+
+    /// What this node says to another one before it speaks for a client.
+    pub fn client_hello(&mut self, node: NodeId) -> Hello {
+        let cores = self.peers.get(&node).and_then(|peer| peer.cores);
+        Hello { purpose: Purpose::Client, ..self.hello((node.0, peer::core_of(0, cores)), 0) }
     }
 
     /// Whether a node comes with the directory that it had when it was first met. If that is now,

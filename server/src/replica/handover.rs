@@ -135,6 +135,11 @@ impl Handover {
         self.last.unwrap_or("none")
     }
 
+    /// The node stops once it is over.
+    pub fn stops(&self) -> bool {
+        self.stops
+    }
+
     pub fn is_idle(&self) -> bool {
         self.stage == Stage::Idle
     }
@@ -452,11 +457,11 @@ impl Core {
         }
     }
 
-    /// This node follows since it has handed over: nothing is in doubt. Clients stay, but those
-    /// that wait for a key, who must go where it is written, and those that watch keys.
+    /// This node follows since it has handed over, and stops: nothing is in doubt. Clients stay for
+    /// the moment, but those that wait for a key, who must go where it is written, and those that watch keys.
     pub(super) fn end_waits_of_leader(&mut self) {
         let (mut blocked, mut watching): (Vec<ConnId>, Vec<ConnId>) = Default::default();
-        for connection in self.connections.iter() {
+        for connection in self.connections.iter().filter(|connection| !connection.tunnelled) {
             match &connection.waiting {
                 crate::connection::Waiting::Key(_) => blocked.push(connection.id),
                 _ if !connection.watched.is_empty() => watching.push(connection.id),

@@ -260,7 +260,10 @@ impl Core {
         }
         let ahead = self.replicas.iter().any(|(shard, _)| self.is_ahead(ShardId(shard)));
         if self.handover.has_drained() && !ahead {
-            self.end_waits_of_leader();
+            match self.handover.stops() {
+                true => self.end_waits_of_leader(),
+                false => self.move_waits_of_leader(),
+            }
         } else {
             let all: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
             let clients = all.len();

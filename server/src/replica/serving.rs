@@ -33,7 +33,10 @@ impl Core {
     /// What holds at the time that this turn began at.
     pub(crate) fn refresh_serving(&mut self) {
         if self.replicas.is_grouped() {
-            self.replicas.serving = self.serving_at(self.now.mono_ns);
+            let now = self.serving_at(self.now.mono_ns);
+            if std::mem::replace(&mut self.replicas.serving, now) != now {
+                self.on_serving_changed();
+            }
         }
     }
 
@@ -114,7 +117,8 @@ impl Core {
         self.replicas.is_grouped() && !same && !reads && !is_planted(Fault::FollowerAnswers)
     }
 
-    /// Why a command cannot run where another node leads.
+    /// Why a command cannot run where another node leads and this one stops: its clients have to
+    /// go elsewhere.
     pub(crate) fn refuse_as_replica(
         &self,
         connection: &Connection,

@@ -45,7 +45,9 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the server until it is told to stop. `on_ready` is called once every core takes clients.
 pub fn run(config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(), StartError> {
-    let seeds = random_seeds()?;
+    let chance = random_seeds()?;
+    // Nodes of a cluster order keys alike: a SCAN goes on where another one has come to lead.
+    let seeds = config.cluster.as_ref().map_or(chance, |cluster| cluster.hash_seeds());
     let hasher = Hasher64::new(seeds);
     // Held until the process ends.
     let mut lock = None;
@@ -66,7 +68,7 @@ pub fn run(config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(
         entries_cut: prepared.recovered.replayed.entries_cut(),
     };
     let runtime_config = runtime_config(&config);
-    let starts = prepared.into_starts(&config, seeds[0]);
+    let starts = prepared.into_starts(&config, chance[0]);
     let starts = Mutex::new(starts.into_iter().map(Some).collect::<Vec<_>>());
     let make = move |core: runtime::CoreId| {
         let mut starts = starts.lock().map_err(|_| "another core's start failed")?;

@@ -39,7 +39,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
     for only in [Trouble::Failover, Trouble::Stop] {
         let mut sum = Outcome::default();
         for seed in 0..30 {
-            let plan = Plan { only: Some(only), ..plan(seed) };
+            let plan = Plan { only: Some(only), operations: 400, ..plan(seed) };
             match run(plan) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(violation) => panic!("{plan:?}: {violation}"),
@@ -114,6 +114,7 @@ fn found(fault: Fault) -> Option<u64> {
         Fault::RepliesUnleased => Some(Trouble::PauseInTurn),
         Fault::LeaseKept => Some(Trouble::FailoverDeaf),
         Fault::DirectoriesUnchecked => Some(Trouble::Wipe),
+        Fault::WatchForgotten => Some(Trouble::Failover),
         _ => None,
     };
     plant(Some(fault));

@@ -96,6 +96,8 @@ impl Cluster {
             for (place, server) in self.servers.iter().enumerate() {
                 let Some(server) = server else { continue };
                 if let Ok(mut client) = server.client()
+                    && let Ok(Value::Bulk(info)) = client.run("INFO replication")
+                    && String::from_utf8_lossy(&info).contains("role:master")
                     && client.run("SET leader:probe x").is_ok_and(|reply| reply == Value::ok())
                 {
                     return Ok(place);
