@@ -49,6 +49,8 @@ pub enum Fault {
     GroupAnswersBeforeSync,
     /// A node votes at once after a start, though a lease may rest on what it does not remember.
     VoteAtOnce,
+    /// What a node has promised a leader ends with the next term that it hears of.
+    PromiseForgotten,
     /// A leader that hands over keeps its lease.
     LeaseKept,
     /// A lease has no end.
@@ -101,8 +103,13 @@ impl Fault {
     ];
 
     /// Of replication groups.
-    pub const OF_GROUPS: [Fault; 4] =
-        [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
+    pub const OF_GROUPS: [Fault; 5] = [
+        Fault::GroupAnswersBeforeSync,
+        Fault::VoteAtOnce,
+        Fault::PromiseForgotten,
+        Fault::LeaseKept,
+        Fault::LeaseForEver,
+    ];
 
     /// Of nodes with replicas.
     pub const OF_CLUSTERS: [Fault; 13] = [

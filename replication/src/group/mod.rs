@@ -9,7 +9,7 @@
 //! majority: what the others have written may be committed before it is on the own disk.
 //!
 //! - [`entry`]: entries, votes, members.
-//! - [`lease`]: until when a leader may answer reads alone.
+//! - [`lease`]: until when a leader may answer reads alone. `promise`: why nobody else leads then.
 //! - [`payload`]: what an entry's bytes say, and how it stands in the core's log.
 //! - [`restart`]: what a node's logs have of its groups.
 //! - `handover`: the lead goes to another node.
@@ -23,6 +23,7 @@ pub mod entry;
 mod handover;
 mod lease;
 pub mod payload;
+mod promise;
 pub mod restart;
 mod storage;
 #[cfg(test)]
@@ -45,6 +46,7 @@ use changes::changes;
 pub use entry::{Base, Entry, EntryKind, Members, Vote};
 pub use lease::DRIFT_PER_MILLE;
 use lease::Lease;
+use promise::Promise;
 use storage::EntryStore;
 pub use work::{Envelope, GroupConfig, GroupError, GroupStart, Refusal, Role, Work};
 
@@ -71,9 +73,7 @@ pub struct Group {
     /// Number and index of a checkpoint that is being installed. Until it is, the crate's view of
     /// what is applied has a hole, and this replica neither hears nor moves.
     installing: Option<(u64, u64)>,
-    /// Ticks in which nobody gets this node's vote: a leader that it does not remember may hold a
-    /// lease that rests on it.
-    silent_ticks: usize,
+    promise: Promise,
     chance: Chance,
     election_timeout: usize,
     seen: (Term, Role),
@@ -123,7 +123,7 @@ impl Group {
             outbox: Vec::new(),
             unwritten: VecDeque::new(),
             installing: None,
-            silent_ticks: if alone { 0 } else { config.election_ticks },
+            promise: Promise::unknown(config.election_ticks, alone),
             chance: Chance(seed),
             election_timeout: 0,
             seen: (Term(0), Role::Follower),
@@ -139,7 +139,7 @@ impl Group {
         if self.installing.is_some() {
             return;
         }
-        self.silent_ticks = self.silent_ticks.saturating_sub(1);
+        self.promise.tick();
         self.raft.tick();
         if self.raft.raft.election_elapsed == 0 {
             self.draw_election_timeout();
@@ -154,9 +154,10 @@ impl Group {
     }
 
     /// Whether nobody leads, or nothing was heard of who does for so long that others would vote
-    /// for this node.
+    /// for this node, and it may for itself.
     pub fn lacks_leader(&self) -> bool {
         self.role() == Role::Follower
+            && !self.promise.holds()
             && (self.leader().is_none()
                 || self.raft.raft.election_elapsed >= self.config.election_ticks)
     }
@@ -165,6 +166,9 @@ impl Group {
     pub fn campaign(&mut self) -> Result<(), GroupError> {
         if self.installing.is_some() {
             return Err(GroupError("a checkpoint is being installed".into()));
+        }
+        if self.promise.holds() {
+            return Err(GroupError("the own vote is promised".into()));
         }
         let result = self.raft.campaign();
         self.settle();
@@ -218,11 +222,14 @@ impl Group {
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), GroupError> {
         let message =
             Message::parse_from_bytes(bytes).map_err(|error| GroupError(error.to_string()))?;
-        let silent = self.silent_ticks > 0 && !is_planted(Fault::VoteAtOnce);
-        if self.installing.is_some() || (silent && asks_for_vote(&message)) {
+        if self.installing.is_some() || self.promise.forbids(&message) {
             return Ok(());
         }
+        let (leads, from) = (promise::is_of_leader(&message), message.from);
         let result = self.raft.step(message);
+        if leads && self.raft.raft.leader_id == from {
+            self.promise.renew();
+        }
         self.settle();
         match result {
             // From one that is no member any more, or not yet.
@@ -500,13 +507,6 @@ fn committed_at_least(start: &GroupStart) -> u64 {
     let mut changes = open.filter(|entry| entry.kind == EntryKind::Members);
     let settled = changes.nth(1).map_or(0, |entry| entry.index.0);
     start.applied.0.max(start.committed.0).max(settled)
-}
-
-/// Whether a node asks for a vote that a lease may forbid. Not at the word of a leader that hands
-/// over: it has given its lease up before, and an older one had ended when it was elected.
-fn asks_for_vote(message: &Message) -> bool {
-    matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
-        && message.context != raft::CAMPAIGN_TRANSFER
 }
 
 fn context(kind: u8, number: u64) -> Vec<u8> {
