@@ -75,6 +75,8 @@ pub enum Fault {
     EndForgotten,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
+    /// A new primary takes whatever stands at a part's index for that part.
+    PartAssumed,
 }
 
 impl Fault {

@@ -81,6 +81,9 @@ fn has(logs: &[Log], part: &Participant, id: TransactionId, cuts: &[Option<Index
         let ended = log.ended.filter(|_| !is_planted(Fault::EndForgotten));
         return ended.is_none_or(|ended| part.index < ended);
     }
+    if is_planted(Fault::PartAssumed) {
+        return part.index <= log.last;
+    }
     let Ok(found) = log.open.binary_search_by_key(&part.index, |(index, _)| *index) else {
         return false;
     };

@@ -1,0 +1,652 @@
+//! Every state of a small model of transactions over two shards on three nodes: who leads each
+//! shard changes at any time, entries reach the other nodes one by one or not at all, nodes start
+//! again with or without what was not on their disks. What is released of a shard must be released
+//! by every node alike for ever, and of a transaction all or nothing (`server/adr/0013`).
+//!
+//! What decides is the real thing: `replication::release` with its takeover, and
+//! `replication::group::restart` for what a start makes of a log. What `server::replica` does around it is
+//! done here in its words. An election is one step, as is an entry's way to another node and
+//! back: that Raft is right is not the question here. A lease is the knowledge of being the last who
+//! was elected (`model_lease.rs`). `QUORING_MODEL_STATES` explores more of the model.
+
+use std::sync::Arc;
+
+use replication::fault::{Fault, plant};
+use replication::group::restart::{Contradiction, Restart};
+use replication::group::{Base, Members, NodeId};
+use replication::ids::{CoreId, Incarnation, Index, ShardId, Term, TransactionId};
+use replication::release::resolve::{Content, Placed};
+use replication::release::takeover::find_cuts;
+use replication::release::{Participant, Release, Transaction};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+const NODES: usize = 3;
+const SHARDS: usize = 2;
+
+/// A rule that is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Broken {
+    /// In the code that is explored.
+    Code(Fault),
+    /// A takeover settles what the shards that it leads have, without the others.
+    LeadsSome,
+    /// A takeover does not ask whether it has been replaced somewhere.
+    Unleased,
+    /// It does not wait until what it leads is committed.
+    Uncommitted,
+    /// It serves before what it voids is committed.
+    VoidsUnawaited,
+    /// A start does not know where a shard has ended.
+    EndNotRead,
+}
+
+const ALL_BROKEN: [Broken; 8] = [
+    Broken::Code(Fault::EndForgotten),
+    Broken::Code(Fault::OpenTaken),
+    Broken::Code(Fault::PartAssumed),
+    Broken::Code(Fault::DecidedEarly),
+    Broken::LeadsSome,
+    Broken::Unleased,
+    Broken::Uncommitted,
+    Broken::VoidsUnawaited,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// A leader's first one.
+    First,
+    Part(Arc<Transaction>),
+    Void(Index),
+    Marker,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    term: u8,
+    /// Up to here its leader had decided.
+    said: Index,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Replica {
+    term: u8,
+    leads: bool,
+    log: Vec<Entry>,
+    /// Of these the disk has so many.
+    synced: usize,
+    committed: usize,
+    /// Committed entries up to here were given to the release.
+    taken: usize,
+    /// What the others have confirmed to this leader.
+    acked: [usize; NODES],
+    /// What the records of the disk say to be decided.
+    decided: Index,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Node {
+    replicas: [Replica; SHARDS],
+    release: Release,
+    serves: bool,
+}
+
+/// What became of an entry: its term, and whether it took effect.
+type Fate = Option<(u8, bool)>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct State {
+    nodes: Vec<Node>,
+    /// Who was elected last.
+    last: [usize; SHARDS],
+    /// Each transaction, and the terms of its parts.
+    transactions: Vec<(Arc<Transaction>, [u8; SHARDS])>,
+    /// By shard and index.
+    fates: [Vec<Fate>; SHARDS],
+    /// What must not be.
+    wrong: Option<&'static str>,
+    restarts: u8,
+    takeovers: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Elect {
+        shard: usize,
+        node: usize,
+        by: usize,
+    },
+    Replicate {
+        shard: usize,
+        from: usize,
+        to: usize,
+    },
+    Commit {
+        shard: usize,
+        node: usize,
+    },
+    Execute(usize),
+    Mark(usize),
+    Advance(usize),
+    /// `lost`: a bit for each shard whose log loses what was not synced.
+    Restart {
+        node: usize,
+        lost: u8,
+    },
+}
+
+#[derive(Clone)]
+struct Takeover {
+    last_term: u8,
+    transactions: usize,
+    entries: usize,
+    restarts: u8,
+    broken: Option<Broken>,
+}
+
+fn shard_id(shard: usize) -> ShardId {
+    ShardId(shard as u16)
+}
+
+fn index(place: usize) -> Index {
+    Index(place as u64)
+}
+
+impl Replica {
+    fn append(&mut self, kind: Kind, point: Index) {
+        self.decided = self.decided.max(point);
+        self.log.push(Entry { term: self.term, said: point, kind });
+    }
+
+    /// What a start makes of the log if it is decided up to there: which entries have effect, and
+    /// where the shard has ended.
+    fn read(&self, through: Index) -> Result<(Vec<Index>, Option<Index>), Contradiction> {
+        let members = Members::of_voters((1..=NODES as u64).map(NodeId));
+        let mut restart = Restart::new(vec![Base { index: 0, term: 0, members, ended: None }]);
+        let shard = ShardId(0);
+        let mut applied = Vec::new();
+        let mut apply = |_, at, _: Vec<u8>| {
+            applied.push(at);
+            Ok::<(), Contradiction>(())
+        };
+        for (place, entry) in self.log.iter().enumerate() {
+            let none = None;
+            let content = match &entry.kind {
+                Kind::First => Content::Entry { transaction: none, payload: Vec::new() },
+                Kind::Part(part) => {
+                    let transaction = Some(Transaction::clone(part));
+                    Content::Entry { transaction, payload: vec![1] }
+                }
+                Kind::Void(from) => Content::Void { from: *from },
+                Kind::Marker => Content::Marker,
+            };
+            let (incarnation, term) = (Incarnation(1), Term(entry.term.into()));
+            let (at, decided) = (index(place + 1), Index(0));
+            let placed = Placed { incarnation, shard, index: at, term, decided, content };
+            restart.take(placed, &mut apply)?;
+        }
+        restart.decide(shard, through, &mut apply)?;
+        let ended = restart.ended(shard);
+        Ok((applied, ended))
+    }
+}
+
+impl Node {
+    fn leads_all(&self) -> bool {
+        self.replicas.iter().all(|replica| replica.leads)
+    }
+
+    /// What the cores of a node tell each other, at once.
+    fn pump(&mut self) {
+        while let Some(report) = self.release.poll_report() {
+            self.release.on_report(report);
+        }
+        while self.release.poll_advanced().is_some() {}
+    }
+
+    /// What `server::replica::work` does with what is committed.
+    fn take_committed(&mut self, shard: usize) -> Result<(), &'static str> {
+        let (id, release) = (shard_id(shard), &mut self.release);
+        let replica = &mut self.replicas[shard];
+        let last = replica.committed;
+        if last <= replica.taken {
+            return Ok(());
+        }
+        let mut marked = Index(0);
+        if !self.serves {
+            for place in replica.taken + 1..=last {
+                let Entry { said, kind, .. } = &replica.log[place - 1];
+                marked = marked.max(*said);
+                match kind {
+                    Kind::First => release.note_ended(id, index(place)),
+                    Kind::Marker => release.note_served(id),
+                    Kind::Part(part) => release.begin(id, index(place), Arc::clone(part)),
+                    Kind::Void(from) => {
+                        release.note_ended(id, *from);
+                        if *from <= release.point(id) {
+                            return Err("a void of what was released");
+                        }
+                        release.void(id, *from, index(place));
+                    }
+                }
+            }
+        }
+        replica.taken = last;
+        release.commit(id, index(last));
+        release.note_marked(id, marked);
+        if marked > release.point(id) {
+            release.decide_through(id, marked);
+        }
+        self.pump();
+        Ok(())
+    }
+
+    /// It serves no more once it has lost a shard.
+    fn stop_if_lost(&mut self) -> Result<(), &'static str> {
+        if !self.serves || self.leads_all() {
+            return Ok(());
+        }
+        self.serves = false;
+        for (shard, replica) in self.replicas.iter_mut().enumerate() {
+            let point = self.release.point(shard_id(shard));
+            self.release.reset(shard_id(shard), point);
+            replica.taken = point.0 as usize;
+            if replica.log.len() > replica.taken {
+                // Memory is read again.
+                let (_, ended) = replica.read(point).map_err(|_| "a log that cannot be read")?;
+                self.release.resume_ended(shard_id(shard), ended);
+            }
+        }
+        (0..SHARDS).try_for_each(|shard| self.take_committed(shard))
+    }
+}
+
+impl State {
+    fn is_last(&self, node: usize) -> bool {
+        self.last.iter().all(|last| *last == node)
+    }
+
+    fn note_fate(&mut self, shard: usize, place: usize, term: u8, effect: bool) {
+        let fates = &mut self.fates[shard];
+        if fates.len() < place {
+            fates.resize(place, None);
+        }
+        let fate = &mut fates[place - 1];
+        if fate.is_some_and(|before| before != (term, effect)) {
+            self.wrong = Some("what was released has changed");
+        }
+        *fate = Some((term, effect));
+    }
+
+    /// What a node has released of a shard beyond this.
+    fn note_released(&mut self, node: usize, shard: usize, from: Index) {
+        let point = self.nodes[node].release.point(shard_id(shard));
+        let replica = &self.nodes[node].replicas[shard];
+        let voids: Vec<_> = (1..=replica.committed)
+            .filter_map(|at| match replica.log[at - 1].kind {
+                Kind::Void(from) => Some((from.0 as usize)..at),
+                _ => None,
+            })
+            .collect();
+        let terms: Vec<u8> = replica.log.iter().map(|entry| entry.term).collect();
+        for place in from.0 as usize + 1..=point.0 as usize {
+            let effect = !voids.iter().any(|void| void.contains(&place));
+            self.note_fate(shard, place, terms[place - 1], effect);
+        }
+    }
+
+    /// Of a transaction: whether some part has effect, and some has not, for good.
+    fn is_half(&self) -> bool {
+        self.transactions.iter().any(|(transaction, terms)| {
+            let effects = transaction.participants.iter().filter_map(|part| {
+                let shard = usize::from(part.shard.0);
+                let fate = self.fates[shard].get(part.index.0 as usize - 1)?;
+                fate.map(|fate| fate == (terms[shard], true))
+            });
+            let effects: Vec<bool> = effects.collect();
+            effects.contains(&true) && effects.contains(&false)
+        })
+    }
+}
+
+impl Takeover {
+    fn breaks(&self, rule: Broken) -> bool {
+        self.broken == Some(rule)
+    }
+
+    fn elect(&self, state: &mut State, shard: usize, node: usize, by: usize) {
+        let term = state.nodes.iter().map(|n| n.replicas[shard].term).max().unwrap_or(0) + 1;
+        for id in [by, node] {
+            let replica = &mut state.nodes[id].replicas[shard];
+            (replica.term, replica.leads) = (term, false);
+        }
+        let point = state.nodes[node].release.point(shard_id(shard));
+        let replica = &mut state.nodes[node].replicas[shard];
+        (replica.leads, replica.acked) = (true, [0; NODES]);
+        replica.append(Kind::First, point);
+        state.last[shard] = node;
+    }
+
+    fn replicate(&self, state: &mut State, shard: usize, from: usize, to: usize) {
+        let leader = state.nodes[from].replicas[shard].clone();
+        let point = state.nodes[to].release.point(shard_id(shard));
+        let follower = &mut state.nodes[to].replicas[shard];
+        if follower.term > leader.term {
+            let follower_term = follower.term;
+            let leader = &mut state.nodes[from].replicas[shard];
+            (leader.term, leader.leads) = (follower_term, false);
+            return;
+        }
+        (follower.term, follower.leads) = (leader.term, false);
+        let same = leader.log.iter().zip(&follower.log).take_while(|(a, b)| a.term == b.term);
+        let mut same = same.count();
+        if let Some(next) = leader.log.get(same) {
+            follower.log.truncate(same);
+            follower.log.push(next.clone());
+            follower.decided = follower.decided.max(point);
+            same += 1;
+        }
+        follower.synced = follower.log.len();
+        follower.committed = follower.committed.max(leader.committed.min(same));
+        state.nodes[from].replicas[shard].acked[to] = same;
+    }
+
+    fn commit(&self, replica: &mut Replica) {
+        let most = replica.acked.iter().copied().max().unwrap_or(0);
+        if most > replica.committed && replica.log[most - 1].term == replica.term {
+            replica.committed = most;
+            replica.synced = replica.synced.max(most);
+        }
+    }
+
+    fn execute(&self, state: &mut State, node: usize) {
+        let counter = state.transactions.len() as u64 + 1;
+        let replicas = &state.nodes[node].replicas;
+        let parts = replicas.iter().enumerate().map(|(shard, replica)| Participant {
+            shard: shard_id(shard),
+            index: index(replica.log.len() + 1),
+        });
+        let id = TransactionId { node: 1, incarnation: Incarnation(1), core: CoreId(0), counter };
+        let transaction = Arc::new(Transaction { id, participants: parts.collect() });
+        let terms = std::array::from_fn(|shard| replicas[shard].term);
+        state.transactions.push((Arc::clone(&transaction), terms));
+        let Node { replicas, release, .. } = &mut state.nodes[node];
+        for (shard, replica) in replicas.iter_mut().enumerate() {
+            let id = shard_id(shard);
+            replica.append(Kind::Part(Arc::clone(&transaction)), release.point(id));
+            release.begin(id, index(replica.log.len()), Arc::clone(&transaction));
+        }
+    }
+
+    /// Whether this node may settle what its predecessors have left.
+    fn may_settle(&self, state: &State, node: usize) -> bool {
+        let replicas = &state.nodes[node].replicas;
+        let leads = match self.breaks(Broken::LeadsSome) {
+            false => state.nodes[node].leads_all(),
+            true => replicas[0].leads,
+        };
+        let mut led = replicas.iter().filter(|replica| replica.leads);
+        let committed = led.all(|replica| replica.committed == replica.log.len());
+        leads
+            && (committed || self.breaks(Broken::Uncommitted))
+            && (state.is_last(node)
+                || self.breaks(Broken::Unleased)
+                || self.breaks(Broken::LeadsSome))
+    }
+
+    /// The next step to being the primary (`server::replica::primary`).
+    fn advance(&self, state: &mut State, node: usize) {
+        let Node { replicas, release, .. } = &mut state.nodes[node];
+        let logs: Vec<_> = replicas
+            .iter()
+            .enumerate()
+            .map(|(shard, replica)| release.log(shard_id(shard), index(replica.log.len())))
+            .collect();
+        let open = logs.iter().any(|log| !log.open.is_empty());
+        if open {
+            for (shard, cut) in find_cuts(&logs).into_iter().enumerate() {
+                let before = cut.map_or(Index(u64::MAX), |cut| Index(cut.0 - 1));
+                release.decide_through(shard_id(shard), before);
+                let point = release.point(shard_id(shard));
+                if let Some(cut) = cut.filter(|_| replicas[shard].leads) {
+                    replicas[shard].append(Kind::Void(cut), point);
+                }
+            }
+            state.nodes[node].pump();
+            if !self.breaks(Broken::VoidsUnawaited) {
+                return;
+            }
+        }
+        let Node { replicas, release, serves } = &mut state.nodes[node];
+        let applied = replicas
+            .iter()
+            .enumerate()
+            .all(|(shard, replica)| release.point(shard_id(shard)) == index(replica.log.len()));
+        if (applied || open) && replicas.iter().all(|replica| replica.leads) {
+            for (shard, replica) in replicas.iter_mut().enumerate() {
+                let point = release.point(shard_id(shard));
+                replica.append(Kind::Marker, point);
+                release.note_marked(shard_id(shard), point);
+                release.note_served(shard_id(shard));
+            }
+            *serves = true;
+            state.takeovers += 1;
+        }
+    }
+
+    fn restart(&self, state: &mut State, node: usize, lost: u8) -> Result<(), &'static str> {
+        state.restarts += 1;
+        let mut release = Release::new(SHARDS);
+        for shard in 0..SHARDS {
+            let replica = &mut state.nodes[node].replicas[shard];
+            if lost & 1 << shard != 0 {
+                replica.log.truncate(replica.synced);
+            }
+            replica.synced = replica.log.len();
+            replica.leads = false;
+            let decided = replica.decided;
+            let (applied, ended) = replica.read(decided).map_err(|_| "a log with a hole")?;
+            (replica.committed, replica.taken) = (decided.0 as usize, decided.0 as usize);
+            release.resume(shard_id(shard), decided);
+            if !self.breaks(Broken::EndNotRead) {
+                release.resume_ended(shard_id(shard), ended);
+            }
+            let parts: Vec<_> = (1..=replica.taken)
+                .filter(|place| matches!(replica.log[place - 1].kind, Kind::Part(_)))
+                .map(|place| (place, replica.log[place - 1].term))
+                .collect();
+            for (place, term) in parts {
+                state.note_fate(shard, place, term, applied.contains(&index(place)));
+            }
+        }
+        state.nodes[node].release = release;
+        state.nodes[node].serves = false;
+        Ok(())
+    }
+
+    fn carry_out(&self, state: &mut State, action: Action) -> Result<(), &'static str> {
+        let points: Vec<[Index; SHARDS]> = state.nodes.iter().map(points).collect();
+        let mut started = None;
+        match action {
+            Action::Elect { shard, node, by } => self.elect(state, shard, node, by),
+            Action::Replicate { shard, from, to } => self.replicate(state, shard, from, to),
+            Action::Commit { shard, node } => self.commit(&mut state.nodes[node].replicas[shard]),
+            Action::Execute(node) => self.execute(state, node),
+            Action::Mark(node) => {
+                let Node { replicas, release, .. } = &mut state.nodes[node];
+                for (shard, replica) in replicas.iter_mut().enumerate() {
+                    let id = shard_id(shard);
+                    if release.lacks_marker(id) {
+                        replica.append(Kind::Marker, release.point(id));
+                        release.note_marked(id, release.point(id));
+                    }
+                }
+            }
+            Action::Advance(node) => self.advance(state, node),
+            Action::Restart { node, lost } => {
+                started = Some(node);
+                self.restart(state, node, lost)?;
+            }
+        }
+        for node in (0..NODES).filter(|node| started != Some(*node)) {
+            state.nodes[node].stop_if_lost()?;
+            (0..SHARDS).try_for_each(|shard| state.nodes[node].take_committed(shard))?;
+            for (shard, from) in points[node].into_iter().enumerate() {
+                state.note_released(node, shard, from);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn points(node: &Node) -> [Index; SHARDS] {
+    std::array::from_fn(|shard| node.release.point(shard_id(shard)))
+}
+
+/// Whether a log has as much as another, as voters see it.
+fn has_as_much(one: &Replica, other: &Replica) -> bool {
+    let key = |replica: &Replica| (replica.log.last().map(|e| e.term), replica.log.len());
+    key(one) >= key(other)
+}
+
+impl Model for Takeover {
+    type State = State;
+    type Action = Action;
+
+    /// The first node has served in term 1, and everybody has heard that.
+    fn init_states(&self) -> Vec<State> {
+        let marker = Entry { term: 1, said: Index(0), kind: Kind::Marker };
+        let follower = Replica {
+            term: 1,
+            leads: false,
+            log: vec![marker],
+            synced: 1,
+            committed: 1,
+            taken: 1,
+            acked: [0; NODES],
+            decided: Index(1),
+        };
+        let mut release = Release::new(SHARDS);
+        (0..SHARDS).for_each(|shard| release.resume(shard_id(shard), Index(1)));
+        let replicas = std::array::from_fn(|_| follower.clone());
+        let node = Node { replicas, release, serves: false };
+        let mut nodes = vec![node; NODES];
+        nodes[0].serves = true;
+        for replica in &mut nodes[0].replicas {
+            (replica.leads, replica.acked) = (true, [1; NODES]);
+        }
+        let fates = std::array::from_fn(|_| vec![Some((1, true))]);
+        let (last, transactions) = ([0; SHARDS], Vec::new());
+        let (wrong, restarts, takeovers) = (None, 0, 0);
+        vec![State { nodes, last, transactions, fates, wrong, restarts, takeovers }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        for shard in 0..SHARDS {
+            let replica = |node: usize| &state.nodes[node].replicas[shard];
+            let term = (0..NODES).map(|node| replica(node).term).max().unwrap_or(0);
+            for node in 0..NODES {
+                if !replica(node).leads {
+                    let free = |by: &usize| {
+                        *by != node
+                            && term < self.last_term
+                            && has_as_much(replica(node), replica(*by))
+                    };
+                    let elected = (0..NODES).filter(free);
+                    actions.extend(elected.map(|by| Action::Elect { shard, node, by }));
+                    continue;
+                }
+                let others = (0..NODES).filter(|to| *to != node);
+                actions.extend(others.map(|to| Action::Replicate { shard, from: node, to }));
+                actions.push(Action::Commit { shard, node });
+            }
+        }
+        for (node, Node { replicas, release, serves }) in state.nodes.iter().enumerate() {
+            if *serves && state.is_last(node) {
+                if state.transactions.len() < self.transactions {
+                    actions.push(Action::Execute(node));
+                }
+                if (0..SHARDS).any(|shard| release.lacks_marker(shard_id(shard))) {
+                    actions.push(Action::Mark(node));
+                }
+            }
+            if !serves && self.may_settle(state, node) {
+                actions.push(Action::Advance(node));
+            }
+            if state.restarts < self.restarts {
+                let unsynced = replicas.iter().map(|replica| replica.log.len() > replica.synced);
+                let unsynced = unsynced.rev().fold(0, |mask, is| mask << 1 | u8::from(is));
+                let masks = (0..1 << SHARDS).filter(|lost| lost & !unsynced == 0);
+                actions.extend(masks.map(|lost| Action::Restart { node, lost }));
+            }
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let fault = match self.broken {
+            Some(Broken::Code(fault)) => Some(fault),
+            _ => None,
+        };
+        plant(fault);
+        let mut state = last.clone();
+        if let Err(wrong) = self.carry_out(&mut state, action) {
+            state.wrong = Some(wrong);
+        }
+        plant(None);
+        (state != *last).then_some(state)
+    }
+
+    fn within_boundary(&self, state: &State) -> bool {
+        let mut replicas = state.nodes.iter().flat_map(|node| &node.replicas);
+        replicas.all(|replica| replica.log.len() <= self.entries)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("what was released stays", |_, state: &State| state.wrong.is_none()),
+            Property::always("a transaction is whole", |_, state: &State| !state.is_half()),
+            Property::sometimes("a takeover takes a part for good", |_, state: &State| {
+                state.takeovers > 0
+                    && state.fates.iter().all(|fates| fates.contains(&Some((1, true))))
+                    && !state.transactions.is_empty()
+            }),
+            Property::sometimes("a takeover voids a part", |_, state: &State| {
+                let voided = |fate: &Fate| fate.is_some_and(|(_, effect)| !effect);
+                state.takeovers > 0 && state.fates.iter().flatten().any(voided)
+            }),
+        ]
+    }
+}
+
+const SMALL: Takeover =
+    Takeover { last_term: 3, transactions: 1, entries: 6, restarts: 0, broken: None };
+
+fn states_max() -> Option<usize> {
+    std::env::var("QUORING_MODEL_STATES").ok().and_then(|count| count.parse().ok())
+}
+
+#[test]
+fn what_is_released_stays_and_is_whole() {
+    let model = match states_max() {
+        None => SMALL,
+        Some(_) => Takeover { last_term: 4, transactions: 2, entries: 9, restarts: 1, ..SMALL },
+    };
+    let checker = model.checker().target_state_count(states_max().unwrap_or(600_000));
+    let checker = checker.threads(2).spawn_bfs().join();
+    println!("takeover: {} states, depth {}", checker.unique_state_count(), checker.max_depth());
+    checker.assert_properties();
+}
+
+#[test]
+fn broken_rules_are_found() {
+    for rule in ALL_BROKEN {
+        let model = Takeover { broken: Some(rule), ..SMALL };
+        let checker = model.checker().finish_when(HasDiscoveries::AnyFailures);
+        let checker = checker.target_state_count(5_000_000).threads(2).spawn_bfs().join();
+        println!("{rule:?}: {} states", checker.unique_state_count());
+        let names = ["what was released stays", "a transaction is whole"];
+        let found = names.into_iter().find_map(|name| Some((name, checker.discovery(name)?)));
+        let (name, path) = found.unwrap_or_else(|| panic!("{rule:?} was not found"));
+        println!("{name}: {:?}", path.into_actions());
+    }
+}
