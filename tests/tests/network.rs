@@ -268,7 +268,7 @@ impl Nodes {
     fn start_node(&mut self, place: usize) {
         let (node, address) = ((place + 1).to_string(), Network::address(place + 1));
         let arguments = format!(
-            "--cores 1 --shards 4 --node {node} --nodes {} --cluster-token secret --bind {address} \
+            "--cores 1 --shards 4 --node {node} --nodes {} --cluster-token secret-of-a-test --bind {address} \
              --protected-mode no --checkpoint-log-bytes 1048576 --enable-debug-command yes",
             self.list
         );

@@ -19,7 +19,7 @@ pub fn enter(test: &str) -> Result<bool> {
         command.args(["--net", "--mount", "--propagation", "private"]);
         command
     };
-    let probe = "ip link add a type veth peer name b && mount -t tmpfs none /run/netns";
+    let probe = "ip link add probe0 type veth peer name probe1 && mount -t tmpfs none /run/netns";
     std::fs::create_dir_all("/run/netns").ok();
     let possible = unshare().args(["sh", "-c", probe]).output();
     let why = match possible {
