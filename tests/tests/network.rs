@@ -268,8 +268,8 @@ impl Nodes {
     fn start_node(&mut self, place: usize) {
         let (node, address) = ((place + 1).to_string(), Network::address(place + 1));
         let arguments = format!(
-            "--cores 1 --shards 4 --node {node} --nodes {} --cluster-token secret-of-a-test --bind {address} \
-             --protected-mode no --checkpoint-log-bytes 1048576 --enable-debug-command yes",
+            "--cores 1 --shards 4 --node {node} --nodes {} --cluster-token secret-of-a-test \
+             --bind {address} --protected-mode no --checkpoint-log-bytes 1048576 --enable-debug-command yes",
             self.list
         );
         let arguments: Vec<&str> = arguments.split(' ').collect();
@@ -288,7 +288,8 @@ impl Nodes {
         (0..NODES).find(|place| {
             let client = self.servers[*place].as_ref().map(Server::client);
             let info = client.and_then(|client| client.ok()?.run("ROLE").ok());
-            matches!(info, Some(Value::Array(words)) if words.first() == Some(&Value::bulk("master")))
+            let Some(Value::Array(words)) = info else { return false };
+            words.first() == Some(&Value::bulk("master"))
         })
     }
 
@@ -497,8 +498,8 @@ fn histories_are_right_in_broken_networks() {
     check(&nodes, &shared, &transfers, &mut rng);
     back.sort_unstable();
     println!(
-        "{faults:?}; {} writes, {} reads and {} transfers answered; service again {:?} after a fault \
-         (median), {:?} at most",
+        "{faults:?}; {} writes, {} reads and {} transfers answered; service again {:?} after a \
+         fault (median), {:?} at most",
         shared.written.load(Ordering::Relaxed),
         shared.read.load(Ordering::Relaxed),
         transfers.iter().filter(|transfer| transfer.acknowledged).count(),

@@ -67,7 +67,7 @@ struct Shard {
 }
 
 /// The release points of a core's shards. A model of a cluster explores its states
-/// (`tests/tests/model_takeover.rs`).
+/// (`tests/tests/model_takeover`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
     shards: Vec<Shard>,

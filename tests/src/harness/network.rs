@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 /// Set where the test runs in namespaces of its own.
 const INSIDE: &str = "QUORING_NETWORK_INSIDE";
 
-/// Runs a test again in network and mount namespaces of its own, from within itself. Returns whether
-/// this is that run; where there can be none, it says so and the test is skipped.
+/// Runs a test again in network and mount namespaces of its own, from within itself. Returns
+/// whether this is that run; where there can be none, it says so and the test is skipped.
 pub fn enter(test: &str) -> Result<bool> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(true);
