@@ -269,7 +269,8 @@ impl Nodes {
         let (node, address) = ((place + 1).to_string(), Network::address(place + 1));
         let arguments = format!(
             "--cores 1 --shards 4 --node {node} --nodes {} --cluster-token secret-of-a-test \
-             --bind {address} --protected-mode no --checkpoint-log-bytes 1048576 --enable-debug-command yes",
+             --bind {address} --protected-mode no --checkpoint-log-bytes 1048576 \
+             --enable-debug-command yes",
             self.list
         );
         let arguments: Vec<&str> = arguments.split(' ').collect();

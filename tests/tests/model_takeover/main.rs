@@ -4,10 +4,10 @@
 //! by every node alike for ever, and of a transaction all or nothing (`server/adr/0013`).
 //!
 //! What decides is the real thing: `replication::release` with its takeover, and
-//! `replication::group::restart` for what a start makes of a log. What `server::replica` does around
-//! it is done here in its words. An election is one step, as is an entry's way to another node and
-//! back: that Raft is right is not the question here. A lease is the knowledge of being the last
-//! who was elected (`model_lease.rs`). `QUORING_MODEL_STATES` explores more of the model.
+//! `replication::group::restart` for what a start makes of a log. What `server::replica` does
+//! around it is done here in its words. An election is one step, as is an entry's way to another
+//! node and back: that Raft is right is not the question here. A lease is the knowledge of being
+//! the last who was elected (`model_lease.rs`). `QUORING_MODEL_STATES` explores more of the model.
 
 use std::sync::Arc;
 
