@@ -27,15 +27,38 @@ def window(options, nodes):
     return {"rate": said["writes"] / said["seconds"], "p50": said["p50_us"] / 1000, "p99": said["p99_us"] / 1000}
 
 
-def load(options, port):
-    """Writes so many bytes of values, some commands at a time."""
-    client, value, left, number = Client(port), b"x" * options.value, options.away_bytes, 0
-    while left > 0:
-        client.send([encode(b"SET", b"large:%d" % ((number + n) % options.keys), value) for n in range(BATCH)])
-        for _ in range(BATCH):
-            client.reply()
-        number += BATCH
-        left -= BATCH * options.value
+def find_leader(nodes):
+    """Whoever leads now; `nodes.port` is its port."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for process in nodes.processes:
+            try:
+                if process.poll() is None and info(Client(port_of(process)))["role"] == "master":
+                    nodes.port = port_of(process)
+                    return Client(nodes.port)
+            except OSError:
+                pass
+        time.sleep(0.02)
+    raise SystemExit("nobody leads")
+
+
+def load(options, nodes, amount):
+    """Writes so many bytes of values, some commands at a time; how often the lead changed meanwhile."""
+    client, value, number, changes = find_leader(nodes), b"x" * options.value, 0, 0
+    while number * options.value < amount:
+        try:
+            client.send([encode(b"SET", b"large:%d" % ((number + n) % options.keys), value) for n in range(BATCH)])
+            if any(client.reply() != b"OK" for _ in range(BATCH)):
+                raise OSError("cut off")
+            number += BATCH
+        except OSError:
+            changes += 1
+            client = find_leader(nodes)
+    return changes
+
+
+def port_of(process):
+    return int(process.args[process.args.index("--port") + 1])
 
 
 def show(name, windows):
@@ -64,19 +87,19 @@ def main():
 
 
 def measure(options, nodes):
-    port = lambda process: int(process.args[process.args.index("--port") + 1])
-    away = next(n for n, process in enumerate(nodes.processes) if port(process) != nodes.port)
+    away = next(n for n, process in enumerate(nodes.processes) if port_of(process) != nodes.port)
     argv = nodes.processes[away].args
     print("| window | writes/s | p50 ms | p99 ms |\n| --- | --- | --- | --- |")
     # As much data as later, so that what it costs to have it counts before too.
-    load(argparse.Namespace(**{**vars(options), "away_bytes": options.keys * options.value}), nodes.port)
+    load(options, nodes, options.keys * options.value)
     before = [window(options, nodes) for _ in range(5)]
     show("before", before)
     nodes.processes[away].send_signal(signal.SIGKILL)
     nodes.processes[away].wait()
     began = time.monotonic()
-    load(options, nodes.port)
-    print(f"{options.away_bytes / 1e9:.1f} GB written in {time.monotonic() - began:.0f} s while it was away")
+    changes = load(options, nodes, options.away_bytes)
+    took = time.monotonic() - began
+    print(f"{options.away_bytes / 1e9:.1f} GB written in {took:.0f} s while it was away; the lead changed {changes} times")
     without = [window(options, nodes) for _ in range(3)]
     show("away", without)
     began = time.monotonic()
@@ -86,7 +109,7 @@ def measure(options, nodes):
         during.append(window(options, nodes))
         show("catching up", during[-1:])
         try:
-            said = info(Client(port(nodes.processes[away])))
+            said = info(Client(port_of(nodes.processes[away])))
         except OSError:
             continue
         leader = info(Client(nodes.port))

@@ -423,21 +423,35 @@ fn check(nodes: &Nodes, shared: &Shared, transfers: &[Transfer], rng: &mut Rng) 
             assert_eq!(told, Some(None), "{operation:?}");
         }
     }
+    await_equal(nodes);
+    shared.history.lock().unwrap().check().unwrap();
+}
+
+fn await_equal(nodes: &Nodes) {
     let began = Instant::now();
-    let equal = || {
-        let digests = nodes.servers.iter().flatten().map(|server| {
+    let ask = |command: &str| {
+        let said = nodes.servers.iter().flatten().map(|server| {
             let mut client = server.client().unwrap();
             client.run("READONLY").unwrap();
-            client.run("DEBUG DIGEST").unwrap()
+            client.run(command).unwrap()
         });
-        let digests: Vec<Value> = digests.collect();
-        digests.windows(2).all(|pair| pair[0] == pair[1])
+        said.collect::<Vec<Value>>()
     };
-    while !equal() {
-        assert!(began.elapsed() < SERVICE_MAX, "the nodes differ");
+    loop {
+        let digests = ask("DEBUG DIGEST");
+        if digests.windows(2).all(|pair| pair[0] == pair[1]) {
+            return;
+        }
+        if began.elapsed() > SERVICE_MAX {
+            for said in ask("INFO replication").into_iter().chain(ask("INFO persistence")) {
+                if let Value::Bulk(text) = said {
+                    println!("{}", String::from_utf8_lossy(&text));
+                }
+            }
+            panic!("the nodes differ: {digests:?}");
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
-    shared.history.lock().unwrap().check().unwrap();
 }
 
 struct StopWhenDropped<'a>(&'a AtomicBool);
