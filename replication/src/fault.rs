@@ -79,6 +79,8 @@ pub enum Fault {
     TunnelRepeats,
     /// EXEC does not remember that what it rests on was watched at a primary that is lost.
     WatchForgotten,
+    /// A new primary takes whatever stands at a part's index for that part.
+    PartAssumed,
 }
 
 impl Fault {

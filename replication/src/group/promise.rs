@@ -1,8 +1,8 @@
 //! A follower's side of the lease: whoever has followed a leader gives its vote to nobody until an
 //! election timeout has passed since it heard of that leader last.
 //!
-//! The crate has such a rule too, but forgets it with the next term it hears of, and a term may come
-//! without an election: in a candidate's answer to a question of before. The leader that was
+//! The crate has such a rule too, but forgets it with the next term it hears of, and a term may
+//! come without an election: in a candidate's answer to a question of before. The leader that was
 //! confirmed meanwhile does not hear of that and holds its lease. So the promise is kept here,
 //! whatever comes. A node that starts does not remember what it has promised, and so has promised
 //! everything a moment ago.
@@ -19,14 +19,15 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// Of a node that has just started. `alone`: there is nobody whom it may have promised anything.
+    /// Of a node that has just started. `alone`: there is nobody whom it may have promised
+    /// anything.
     pub fn unknown(election_ticks: usize, alone: bool) -> Promise {
         let forgets = alone || is_planted(Fault::VoteAtOnce);
         Promise { ticks_left: if forgets { 0 } else { election_ticks }, election_ticks }
     }
 
-    /// A tick has passed: the first one may have been under way when the promise was made, for which
-    /// a lease is a tick shorter.
+    /// A tick has passed: the first one may have been under way when the promise was made, for
+    /// which a lease is a tick shorter.
     pub fn tick(&mut self) {
         self.ticks_left = self.ticks_left.saturating_sub(1);
     }
@@ -43,8 +44,8 @@ impl Promise {
     }
 
     /// Whether it forbids an answer to this. It does not at the word of a leader that hands over:
-    /// that one has given its lease up before, for the whole of its term, and an older one had ended
-    /// when it was elected.
+    /// that one has given its lease up before, for the whole of its term, and an older one had
+    /// ended when it was elected.
     pub fn forbids(self, message: &Message) -> bool {
         let kind = message.get_msg_type();
         self.holds()

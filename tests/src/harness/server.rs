@@ -47,7 +47,12 @@ pub fn binary() -> Result<PathBuf> {
 impl Server {
     /// Starts the binary with these further arguments and waits until it takes clients.
     pub fn start(directory: &Path, arguments: &[&str]) -> Result<Server> {
-        let mut child = Command::new(binary()?)
+        Server::start_by(Command::new(binary()?), directory, arguments)
+    }
+
+    /// The same with a command that becomes the binary, and may have changed its surroundings before.
+    pub fn start_by(mut command: Command, directory: &Path, arguments: &[&str]) -> Result<Server> {
+        let mut child = command
             .args(["--port", "0", "--log-segment-bytes", "1048576", "--dir"])
             .arg(directory)
             .args(arguments)

@@ -1,5 +1,5 @@
-//! Whoever has confirmed a leader's lease gives its vote to nobody until the lease is over, whatever
-//! it hears meanwhile.
+//! Whoever has confirmed a leader's lease gives its vote to nobody until the lease is over,
+//! whatever it hears meanwhile.
 
 use super::super::*;
 use super::world::{CONFIG, TICK_NS};
@@ -67,9 +67,9 @@ impl Three {
     }
 }
 
-/// The leader stood still for so long that both others stand for election. One is a candidate in the
-/// next term, and the other, which has asked it for its opinion, hears the leader again before it
-/// hears that it is late.
+/// The leader stood still for so long that both others stand for election. One is a candidate in
+/// the next term, and the other, which has asked it for its opinion, hears the leader again before
+/// it hears that it is late.
 #[test]
 fn a_term_that_passes_by_ends_no_promise() {
     let mut three = Three::new();
