@@ -75,7 +75,7 @@ pub enum Fault {
     EndForgotten,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
-    /// A node sends commands of its clients again whatever became of them at a primary that is lost.
+    /// A node sends commands of its clients again whatever became of them at a lost primary.
     TunnelRepeats,
     /// EXEC does not remember that what it rests on was watched at a primary that is lost.
     WatchForgotten,

@@ -195,8 +195,8 @@ fn failover_hands_over_and_clients_stay() {
         let began = Instant::now();
         loop {
             let info = info(&mut client);
-            if info.contains("role:slave") {
-                assert!(info.contains("master_failover_state:no-failover"), "{info}");
+            // The lead of some shards goes before that of others.
+            if info.contains("role:slave") && info.contains("state:no-failover") {
                 assert!(info.contains("quoring_last_failover:done"), "{info}");
                 break;
             }

@@ -88,6 +88,20 @@ impl Wire {
         }
         Some(all)
     }
+
+    /// All replies of an operation, which may take two steps.
+    fn talk(&mut self, operation: Operation, bytes: &[u8]) -> Option<Vec<Reply>> {
+        let all = operation.reply_count();
+        if !matches!(operation, Operation::WatchIncrement { .. }) {
+            return self.ask(bytes, all);
+        }
+        let mut replies = self.ask(bytes, 2)?;
+        if !operation.is_over(&replies) {
+            let second = operation.encode_second(&replies)?;
+            replies.extend(self.ask(&second, all - 2)?);
+        }
+        Some(replies)
+    }
 }
 
 /// Keys of this epoch.
@@ -97,6 +111,7 @@ fn in_epoch(operation: Operation, epoch: u64) -> Operation {
         Operation::Set { key, value } => Operation::Set { key: at(key), value },
         Operation::Get { key } => Operation::Get { key: at(key) },
         Operation::Increment { key } => Operation::Increment { key: at(key) },
+        Operation::WatchIncrement { key } => Operation::WatchIncrement { key: at(key) },
         Operation::Count { key } => Operation::Count { key: at(key) },
         Operation::Push { key, value } => Operation::Push { key: at(key), value },
         Operation::Range { key } => Operation::Range { key: at(key) },
@@ -148,12 +163,12 @@ fn ask(
     let asked_ns = shared.now_ns();
     let record = Record { operation, asked_ns, connection, stale, cut, ending };
     let number = shared.history.lock().unwrap().ask(record);
-    let replies = wire.ask(&bytes, operation.reply_count())?;
+    let replies = wire.talk(operation, &bytes)?;
     let at_ns = shared.now_ns();
     let refused = refusal(&replies).unwrap();
     let ending = match refused {
         Some(_) => Ending::Refused,
-        None => Ending::Done { at_ns, seen: operation.read(replies.last()?).unwrap() },
+        None => Ending::Done { at_ns, seen: operation.read(&replies).unwrap() },
     };
     shared.history.lock().unwrap().end(number, ending);
     let Some(text) = refused else {

@@ -15,7 +15,7 @@ pub mod message;
 pub mod storage;
 pub mod turn;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use engine::command::call::Block;
 use engine::hash::Hasher64;
@@ -88,7 +88,7 @@ pub struct Core {
     /// Per shard: what waits for it while it is away.
     pub(crate) parked: Vec<VecDeque<Parked>>,
     /// Blocked connections by ticket.
-    pub(crate) blocked: std::collections::HashMap<u64, ConnId>,
+    pub(crate) blocked: HashMap<u64, ConnId>,
     /// Own or gathered shards with keys that waiting clients may be served from.
     pub(crate) to_serve: VecDeque<u16>,
     /// They are being served.
@@ -195,7 +195,7 @@ impl Core {
             touched: Vec::new(),
             gatherings: Gatherings::default(),
             parked: (0..start.shard_count).map(|_| VecDeque::new()).collect(),
-            blocked: std::collections::HashMap::new(),
+            blocked: HashMap::new(),
             to_serve: VecDeque::new(),
             serving: false,
             asked: Default::default(),
@@ -232,10 +232,14 @@ impl Core {
             block: None,
             shards,
         };
-        core.refresh_serving();
-        core.release_segments();
-        core.note_logged_before();
+        core.begin();
         core
+    }
+
+    fn begin(&mut self) {
+        self.refresh_serving();
+        self.release_segments();
+        self.note_logged_before();
     }
 
     pub(crate) fn next_ticket(&mut self) -> u64 {

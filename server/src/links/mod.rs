@@ -237,7 +237,7 @@ impl Links {
             }
             return None;
         }
-        let Some(connection) = self.table.get_mut(conn) else { return None };
+        let connection = self.table.get_mut(conn)?;
         if !matches!(connection.stage, Stage::Standing(_)) {
             return None;
         }

@@ -12,7 +12,7 @@
 //! The first core decides, the others do as it says ([`Step`]): all groups of the node go to one
 //! node, at once, when every core has nothing under way any more. Until then the leases hold, and
 //! giving up costs nothing; once the word to stand for election is given there is none in this term
-//! (`Group::hand_over`). A core that has said that it is drained begins nothing before the first one
+//! (`Group::hand_over`). A core that has said that it is drained begins nothing until the first one
 //! lets it.
 
 use replication::group::{NodeId, Role};
@@ -458,7 +458,8 @@ impl Core {
     }
 
     /// This node follows since it has handed over, and stops: nothing is in doubt. Clients stay for
-    /// the moment, but those that wait for a key, who must go where it is written, and those that watch keys.
+    /// the moment, but those that wait for a key, who must go where it is written, and those that
+    /// watch keys.
     pub(super) fn end_waits_of_leader(&mut self) {
         let (mut blocked, mut watching): (Vec<ConnId>, Vec<ConnId>) = Default::default();
         for connection in self.connections.iter().filter(|connection| !connection.tunnelled) {

@@ -117,8 +117,8 @@ impl Core {
 
     /// The state of this core's logs, if it leads every group, is known to lead it still, and
     /// everything in them is committed, the first entries of its own terms included. One that has
-    /// been replaced in a group and has not heard of it may lack parts of transactions, and must not
-    /// void the others. Says too whether that was asked just now.
+    /// been replaced in a group and has not heard of it may lack parts of transactions, and must
+    /// not void the others. Says too whether that was asked just now.
     fn see_ready(&mut self) -> (Option<Vec<LogSeen>>, bool) {
         if self.replicas.period.is_primary() || !self.leads_all() {
             return (None, false);

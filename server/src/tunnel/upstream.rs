@@ -217,8 +217,7 @@ impl Core {
             return;
         };
         match (&mut connection.tunnel, result) {
-            (Some(tunnel), Ok(conn)) if tunnel.upstream.is_connecting(attempt) =>
-            {
+            (Some(tunnel), Ok(conn)) if tunnel.upstream.is_connecting(attempt) => {
                 let own = self.links.client_hello(node);
                 tunnel.preface = own.encode().to_vec();
                 tunnel.welcome.clear();

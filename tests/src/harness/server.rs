@@ -50,7 +50,7 @@ impl Server {
         Server::start_by(Command::new(binary()?), directory, arguments)
     }
 
-    /// The same with a command that becomes the binary, and may have changed its surroundings before.
+    /// The same with a command that becomes the binary, and may have changed its surroundings.
     pub fn start_by(mut command: Command, directory: &Path, arguments: &[&str]) -> Result<Server> {
         let mut child = command
             .args(["--port", "0", "--log-segment-bytes", "1048576", "--dir"])
