@@ -43,7 +43,11 @@ impl Core {
     pub(crate) fn run_words(&mut self, connection: &mut Connection, args: Args<'_>) {
         let spec = match self.check(connection, args) {
             Ok(spec) => spec,
-            Err(CommandError(_)) if words::obey(connection, args, self.now) => return,
+            Err(_) if words::is_inner(connection, args) => {
+                // What is replayed may be on its way to the next primary already.
+                let now = self.now;
+                return self.behind(connection, |_, c| words::obey(c, args, now));
+            }
             Err(CommandError(text)) => {
                 if let Ok(spec) = find_command(args) {
                     self.measures.calls.reject(spec);

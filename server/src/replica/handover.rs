@@ -15,6 +15,8 @@
 //! (`Group::hand_over`). A core that has said that it is drained begins nothing until the first one
 //! lets it.
 
+use std::collections::VecDeque;
+
 use replication::group::{NodeId, Role};
 
 use super::coordinator::COORDINATOR;
@@ -315,6 +317,7 @@ impl Core {
             && self.touched.is_empty()
             && self.gate.is_idle()
             && self.gatherings.is_idle()
+            && self.parked.iter().all(VecDeque::is_empty)
             && !self.connections.iter().any(|connection| waits(&connection.replies))
     }
 

@@ -103,11 +103,13 @@ pub fn write_end(out: &mut Vec<u8>, mode: ReplyMode) {
     write_command(out, [END, mode].into_iter());
 }
 
-/// Does what such a command says, if it is one and of whom it may be. It is no client's.
-pub fn obey(connection: &mut Connection, args: Args<'_>, now: Now) -> bool {
-    if args.at(0).first() != Some(&0) || !connection.tunnelled && !connection.replays {
-        return false;
-    }
+/// Whether this is such a command, of whom it may be. It is no client's.
+pub fn is_inner(connection: &Connection, args: Args<'_>) -> bool {
+    args.at(0).first() == Some(&0) && (connection.tunnelled || connection.replays)
+}
+
+/// Does what such a command says.
+pub fn obey(connection: &mut Connection, args: Args<'_>, now: Now) {
     let done = match (args.at(0), args.len()) {
         (CLIENT, 5) if connection.tunnelled => set_client(connection, args, now),
         (SESSION, 7) => set_session(connection, args),
@@ -136,7 +138,6 @@ pub fn obey(connection: &mut Connection, args: Args<'_>, now: Now) -> bool {
         // Another version's, perhaps: what it means is not known.
         connection.closing = true;
     }
-    true
 }
 
 fn set_client(connection: &mut Connection, args: Args<'_>, now: Now) -> Option<()> {
