@@ -214,17 +214,22 @@ impl Group {
     }
 
     /// Asks for the index that a read must have applied to see everything acknowledged before now;
-    /// [`Work::reads`] gives it under `ticket`. Nothing comes if there is no majority.
+    /// [`Work::reads`] gives it under `ticket`. Nothing comes if there is no majority, or this node
+    /// does not lead. Others' are not taken: one that came twice would be asked under the same name
+    /// again, and late answers to the first would confirm what was asked between.
     pub fn read(&mut self, ticket: u64) {
-        self.raft.read_index(context(HOST_READ, ticket));
-        self.settle();
+        if self.role() == Role::Leader {
+            self.raft.read_index(context(HOST_READ, ticket));
+            self.settle();
+        }
     }
 
     /// A message came from another node.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), GroupError> {
         let message =
             Message::parse_from_bytes(bytes).map_err(|error| GroupError(error.to_string()))?;
-        if self.installing.is_some() || self.promise.forbids(&message) {
+        let asks_read = message.get_msg_type() == MessageType::MsgReadIndex;
+        if self.installing.is_some() || self.promise.forbids(&message) || asks_read {
             return Ok(());
         }
         let (leads, from) = (promise::is_of_leader(&message), message.from);
