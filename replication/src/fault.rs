@@ -118,9 +118,8 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 15] = [
+    pub const OF_CLUSTERS: [Fault; 14] = [
         Fault::GroupAnswersBeforeSync,
-        Fault::LeaseKept,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
         Fault::RepliesUnleased,

@@ -108,11 +108,9 @@ fn a_seed_gives_the_same_run_again() {
 
 /// The first seed that finds something wrong while a rule is switched off.
 fn found(fault: Fault) -> Option<u64> {
-    // These need a turn that stops, on a leader that is replaced meanwhile; and a leader that does
-    // not hear that another one has come after it.
+    // This needs a turn that stops, on a leader that is replaced meanwhile.
     let only = match fault {
         Fault::RepliesUnleased => Some(Trouble::PauseInTurn),
-        Fault::LeaseKept => Some(Trouble::FailoverDeaf),
         Fault::DirectoriesUnchecked => Some(Trouble::Wipe),
         Fault::WatchForgotten => Some(Trouble::Failover),
         _ => None,
