@@ -120,11 +120,14 @@ fn planted_faults_are_found() {
         let scenario = match fault {
             Fault::VoteAtOnce => run_restarts,
             Fault::LeaseKept => run_hand_overs,
-            Fault::PromiseForgotten => run_standstills,
             _ => run,
         };
         plant(Some(fault));
-        let found = violation(scenario);
+        let found = match fault {
+            // Chance does not find it: three messages have to cross.
+            Fault::PromiseForgotten => promise::leads_beside_a_lease().then_some(0),
+            _ => violation(scenario),
+        };
         plant(None);
         assert!(found.is_some(), "{fault:?} was not found");
         println!("{fault:?}: seed {found:?}");
