@@ -259,7 +259,7 @@ impl Core {
     ) {
         connection.waiting = Waiting::Tunnel { command, until };
         if until == Until::Local {
-            self.tunnels.held.push(connection.id);
+            self.tunnels.held.insert(connection.id);
         }
     }
 
@@ -277,7 +277,7 @@ impl Core {
         };
         if !ready || self.is_core_pressed() {
             if ready || until == Until::Local {
-                self.tunnels.held.push(connection.id);
+                self.tunnels.held.insert(connection.id);
             }
             return;
         }

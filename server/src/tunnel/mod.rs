@@ -110,7 +110,7 @@ pub struct Tunnels {
     /// Clients whose tunnels have something to do; and those whose next command is to be tried in
     /// each turn, and those that have much to read.
     dirty: Vec<ConnId>,
-    held: Vec<ConnId>,
+    held: BTreeSet<ConnId>,
     paused: Vec<ConnId>,
     /// When something is due although nothing happens.
     wake_ns: Option<u64>,
