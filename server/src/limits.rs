@@ -176,13 +176,14 @@ pub const HASHED_AHEAD_BYTES_MAX: usize = 4096;
 
 /// Time between ticks of a group, and ticks between heartbeats and without a leader until a node
 /// stands for election (this many to twice as many): a leader that is gone is replaced within 0.3
-/// to 0.7 s. Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed
-/// when a third of it is over.
+/// to 0.7 s. Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed when a third
+/// of it is over.
 pub const GROUP_TICK_NS: u64 = 20_000_000;
-/// The cores of a node tell each other of leases that end so much later than what was told before.
-pub const LEASE_NEWS_NS: u64 = GROUP_TICK_NS;
 pub const GROUP_HEARTBEAT_TICKS: usize = 2;
 pub const GROUP_ELECTION_TICKS: usize = 15;
+
+/// The cores of a node tell each other of leases that end so much later than what was told before.
+pub const LEASE_NEWS_NS: u64 = GROUP_TICK_NS;
 
 /// Reports of other shards' parts that a replica keeps for entries that have not come. A shard that
 /// lags far behind the others hears from its leader's entries what is decided.

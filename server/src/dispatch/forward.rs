@@ -147,7 +147,7 @@ impl Core {
 
     /// Runs one command of another core's client: its shard is in hand.
     pub(crate) fn run_forwarded(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
-        if self.refuse_forwarded(head) {
+        if self.must_refuse(head) {
             let mut text = Vec::new();
             Reply::new(&mut text, head.protocol).error(READ_ONLY);
             return self.forwards.add_answer(from, head, &text);

@@ -141,6 +141,7 @@ impl Core {
             self.close_entry(shard);
             if let Some(held) = self.shards.take(usize::from(shard)) {
                 gather.collected.push(held);
+                self.replicas.note_out(shard, true);
             }
             gather.wanted.remove(0);
         }
@@ -159,10 +160,12 @@ impl Core {
         let Some(Trip { needed: held, departed_with }) = self.gatherings.collecting.take() else {
             return;
         };
-        if gather.is_turned_back || gather.period != self.replicas.period {
+        let counts = gather.collected.iter().all(|shard| self.is_of_this_period(shard));
+        if gather.is_turned_back || gather.period != self.replicas.period || !counts {
             return self.give_back(gather);
         }
         for shard in gather.collected {
+            self.replicas.note_out(shard.id(), false);
             self.shards.put(shard);
         }
         let queue = std::mem::take(&mut self.gatherings.queue);
@@ -297,6 +300,7 @@ impl Core {
     ) {
         let (mut shards, all) = (Vec::new(), shards);
         for shard in all {
+            self.replicas.note_out(shard.id(), false);
             match self.is_of_this_period(&shard) {
                 true => shards.push(shard),
                 false => self.receive_shard(shard),

@@ -55,6 +55,9 @@ pub struct Replica {
     pending_bytes: usize,
     /// An entry that was executed could not be appended.
     refused: bool,
+    /// An operation has the shard's memory in hand. Whatever becomes of the replica meanwhile, it
+    /// comes back, and until then there is no other.
+    is_out: bool,
     /// The newest checkpoint that was made since the start.
     offered: Option<Base>,
     /// Checkpoints on their way to other nodes.
@@ -144,6 +147,7 @@ impl Replicas {
                 pending: VecDeque::new(),
                 pending_bytes: 0,
                 refused: false,
+                is_out: false,
                 offered: None,
                 sending: Vec::new(),
                 voids: 0,
@@ -170,6 +174,13 @@ impl Replicas {
     /// Whether a shard's memory has what clients' commands did, ahead of what is committed.
     pub(crate) fn executes(&self, shard: u16) -> bool {
         self.executing.get(usize::from(shard)).is_none_or(|executing| *executing)
+    }
+
+    /// An operation takes a shard's memory along, or brings it back.
+    pub(crate) fn note_out(&mut self, shard: u16, is_out: bool) {
+        if let Some(replica) = self.get_mut(shard) {
+            replica.is_out = is_out;
+        }
     }
 
     fn set_executing(&mut self, shard: u16, executing: bool) {

@@ -109,12 +109,15 @@ impl Core {
         self.replicas.serving == Serving::Everything && !self.handover.holds_commands()
     }
 
-    /// Why a command that another core has sent cannot run here: this core's shards are not the
-    /// primary's, or not in the period in which it was sent.
-    pub(crate) fn refuse_forwarded(&self, head: &ForwardedHead) -> bool {
-        let same = head.period == self.replicas.period && self.replicas.period.is_primary();
-        let reads = head.reads_replica && head.spec.has(READONLY) && !head.spec.has(WRITE);
-        self.replicas.is_grouped() && !same && !reads && !is_planted(Fault::FollowerAnswers)
+    /// Whether a command that another core has sent must not run here: this core's shards are not
+    /// the primary's, or not in the period in which it was sent.
+    #[inline]
+    pub(crate) fn must_refuse(&self, head: &ForwardedHead) -> bool {
+        self.replicas.is_grouped() && {
+            let same = head.period == self.replicas.period && self.replicas.period.is_primary();
+            let reads = head.reads_replica && head.spec.has(READONLY) && !head.spec.has(WRITE);
+            !same && !reads && !is_planted(Fault::FollowerAnswers)
+        }
     }
 
     /// Why a command cannot run where another node leads and this one stops: its clients have to

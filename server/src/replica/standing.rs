@@ -56,7 +56,9 @@ impl Core {
                 self.follow_index(shard, replica);
                 false
             }
-            Standing::Rebuilding { after, ordered: false } if self.is_durable(after) => {
+            Standing::Rebuilding { after, ordered: false }
+                if !replica.is_out && self.is_durable(after) =>
+            {
                 replica.standing = Standing::Rebuilding { after, ordered: true };
                 let through = replica.applied;
                 let order = Box::new(self.rebuild_order(shard, through));

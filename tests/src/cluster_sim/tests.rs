@@ -71,7 +71,9 @@ fn what_a_lost_primary_left_half_done_is_voided() {
 /// several shards: a leader's first entry where a part of a transaction had been, a marker that
 /// takes an index, a follower that is full and waits for a marker, a checkpoint that hides where a
 /// shard has ended, a shard whose leader may send no checkpoint, a marker that never comes, a
-/// checkpoint that stops coming because its receiver leads.
+/// checkpoint that stops coming because its receiver leads. With several cores: leases that a core
+/// knows of and a hand-over has ended, a reply that overtakes what a client replays, memory that is
+/// with an operation while another node's checkpoint takes its place.
 #[test]
 fn seeds_that_once_failed_do_not() {
     for (seed, nodes, shards, cores) in [
@@ -88,6 +90,10 @@ fn seeds_that_once_failed_do_not() {
         (1_795_735_155_544_724_684, 3, 5, 1),
         (1_795_735_896_866_646_710, 3, 5, 1),
         (1_795_748_630_175_207_293, 3, 5, 1),
+        (1_795_751_324_355_841_068, 5, 1, 2),
+        (1_795_751_324_352_676_308, 3, 1, 2),
+        (1_795_755_452_292_127_133, 3, 5, 3),
+        (165, 3, 1, 2),
     ] {
         let clients = 6;
         let plan = Plan { seed, nodes, shards, cores, clients, operations: 400, only: None };
