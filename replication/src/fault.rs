@@ -49,6 +49,8 @@ pub enum Fault {
     GroupAnswersBeforeSync,
     /// A node votes at once after a start, though a lease may rest on what it does not remember.
     VoteAtOnce,
+    /// What a node has promised a leader ends with the next term that it hears of.
+    PromiseForgotten,
     /// A leader that hands over keeps its lease.
     LeaseKept,
     /// A lease has no end.
@@ -75,6 +77,12 @@ pub enum Fault {
     ChangesUnlimited,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
+    /// A node sends commands of its clients again whatever became of them at a lost primary.
+    TunnelRepeats,
+    /// EXEC does not remember that what it rests on was watched at a primary that is lost.
+    WatchForgotten,
+    /// A new primary takes whatever stands at a part's index for that part.
+    PartAssumed,
 }
 
 impl Fault {
@@ -103,13 +111,17 @@ impl Fault {
     ];
 
     /// Of replication groups.
-    pub const OF_GROUPS: [Fault; 4] =
-        [Fault::GroupAnswersBeforeSync, Fault::VoteAtOnce, Fault::LeaseKept, Fault::LeaseForEver];
+    pub const OF_GROUPS: [Fault; 5] = [
+        Fault::GroupAnswersBeforeSync,
+        Fault::VoteAtOnce,
+        Fault::PromiseForgotten,
+        Fault::LeaseKept,
+        Fault::LeaseForEver,
+    ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 13] = [
+    pub const OF_CLUSTERS: [Fault; 14] = [
         Fault::GroupAnswersBeforeSync,
-        Fault::LeaseKept,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
         Fault::RepliesUnleased,
@@ -121,6 +133,8 @@ impl Fault {
         Fault::EndForgotten,
         Fault::OpenTaken,
         Fault::DirectoriesUnchecked,
+        Fault::TunnelRepeats,
+        Fault::WatchForgotten,
     ];
 }
 

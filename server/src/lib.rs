@@ -5,6 +5,7 @@
 //! - [`core`]: a core's logic and its turn. [`dispatch`]: from bytes to commands that run.
 //! - [`resp`]: the protocol. [`connection`]: one client. [`commit`]: what replies wait for.
 //! - [`links`]: connections with the cores of other nodes. [`replica`]: shards that those have too.
+//! - [`tunnel`]: clients of a node that follows reach the primary.
 //! - [`checkpoint`]: shards as files, and the log cut short behind them.
 //! - [`admin`]: commands about the server. [`memory`]: what the process uses.
 //! - [`runtime`]: threads, sockets, files and io_uring: what drives a core. [`glue`]: how the log's
@@ -26,3 +27,4 @@ pub mod replica;
 pub mod resp;
 pub mod runtime;
 pub mod startup;
+pub mod tunnel;

@@ -176,10 +176,14 @@ pub const HASHED_AHEAD_BYTES_MAX: usize = 4096;
 
 /// Time between ticks of a group, and ticks between heartbeats and without a leader until a node
 /// stands for election (this many to twice as many): a leader that is gone is replaced within 0.3
-/// to 0.7 s. Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed with each.
+/// to 0.7 s. Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed when a third
+/// of it is over.
 pub const GROUP_TICK_NS: u64 = 20_000_000;
 pub const GROUP_HEARTBEAT_TICKS: usize = 2;
 pub const GROUP_ELECTION_TICKS: usize = 15;
+
+/// The cores of a node tell each other of leases that end so much later than what was told before.
+pub const LEASE_NEWS_NS: u64 = GROUP_TICK_NS;
 
 /// Reports of other shards' parts that a replica keeps for entries that have not come. A shard that
 /// lags far behind the others hears from its leader's entries what is decided.
@@ -211,6 +215,29 @@ pub const LEADERLESS_NS_MAX: u64 = 3_000_000_000;
 
 /// How often a node that is to lead nothing tries to hand over.
 pub const DRAIN_RETRY_NS: u64 = 2_000_000_000;
+
+/// A client's commands on their way to the primary, which are kept until they are answered: beyond
+/// so many bytes, or commands, its next ones wait.
+pub const TUNNEL_BYTES_MAX: usize = 4 << 20;
+pub const TUNNEL_COMMANDS_MAX: usize = 8192;
+
+/// Bytes of commands that go to the primary in one send.
+pub const TUNNEL_SEND_BYTES_MAX: usize = 1 << 20;
+
+/// How long a client's commands wait for a primary before each gets an error: an election takes 0.7
+/// s at most, and a second one may be needed.
+pub const TUNNEL_PRIMARY_NS_MAX: u64 = 3_000_000_000;
+
+/// How long commands that one node has wait for its answers once another one is known to lead.
+pub const TUNNEL_FAREWELL_NS_MAX: u64 = 1_000_000_000;
+
+/// Between tries to reach the primary: at once, then this, doubled so often at most.
+pub const TUNNEL_RETRY_NS_MIN: u64 = 10_000_000;
+pub const TUNNEL_RETRIES_DOUBLED_MAX: u32 = 5;
+
+/// A node that stops waits so long for the primary's answers to its clients: they come in a moment,
+/// or once a majority is there again.
+pub const TUNNEL_DRAIN_NS_MAX: u64 = 5_000_000_000;
 
 /// Entries in one message of a group, and such messages under way to one node: together what a
 /// follower may be behind before its leader waits for it.

@@ -9,7 +9,7 @@ use raft::eraftpb::{
 use raft::ProgressState;
 
 use super::roster::Roster;
-use super::{Group, Members, NodeId, Refusal, Role, Work};
+use super::{Group, Members, NodeId, Refusal, Role};
 use crate::ids::Index;
 
 impl Group {
@@ -66,7 +66,7 @@ impl Group {
     }
 
     /// A change is committed.
-    pub(super) fn apply_change(&mut self, mut change: ConfChangeV2, work: &mut Work) {
+    pub(super) fn apply_change(&mut self, mut change: ConfChangeV2) {
         let all = change.changes.len();
         change.mut_changes().retain(|step| !self.lost.contains(&NodeId(step.node_id)));
         // Without any steps it would be the end of a change over a joint majority.
@@ -80,7 +80,6 @@ impl Group {
             let members = std::mem::take(&mut self.members);
             self.members = Members { roster, ..members }.without(&self.lost);
         }
-        work.members = Some(self.members.clone());
         self.step_down_if_removed();
     }
 

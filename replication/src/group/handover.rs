@@ -31,9 +31,13 @@ impl Group {
 
     /// A hand-over did not come about, as it seems: this leader stands for election itself,
     /// whatever the others have promised it. In the new term the word that the other one was given
-    /// counts no more: whoever follows it gets no majority beside this node's.
+    /// counts no more: whoever follows it gets no majority beside this node's. Not before its own
+    /// log is on stable storage, on which the crate insists where the own vote is a majority: a
+    /// later tick tries again.
     pub fn take_back(&mut self) {
-        if self.role() != Role::Leader || !self.lease.is_given_up() {
+        let log = &self.raft.raft.raft_log;
+        let is_stable = log.persisted == log.last_index();
+        if self.role() != Role::Leader || !self.lease.is_given_up() || !is_stable {
             return;
         }
         let (id, term) = (self.raft.raft.id, self.raft.raft.term);

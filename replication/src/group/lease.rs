@@ -49,6 +49,16 @@ impl Lease {
         now_ns < self.until_ns
     }
 
+    /// Whether it need not be extended yet: two thirds of the longest are left.
+    pub fn is_fresh(&self, now_ns: u64, timeout_ns: u64) -> bool {
+        now_ns + lease_ns(timeout_ns) * 2 / 3 < self.until_ns
+    }
+
+    /// The time that it ends at, if it is not extended before.
+    pub fn until_ns(&self) -> u64 {
+        self.until_ns
+    }
+
     /// Before leadership is handed over, whose successor need not wait for the timeout.
     pub fn give_up(&mut self) {
         self.until_ns = 0;

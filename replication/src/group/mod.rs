@@ -9,7 +9,7 @@
 //! majority: what the others have written may be committed before it is on the own disk.
 //!
 //! - [`entry`]: entries, votes, members.
-//! - [`lease`]: until when a leader may answer reads alone.
+//! - [`lease`]: until when a leader may answer reads alone. `promise`: why nobody else leads then.
 //! - [`payload`]: what an entry's bytes say, and how it stands in the core's log.
 //! - [`restart`]: what a node's logs have of its groups.
 //! - `handover`: the lead goes to another node.
@@ -23,6 +23,7 @@ pub mod entry;
 mod handover;
 mod lease;
 pub mod payload;
+mod promise;
 pub mod restart;
 pub mod roster;
 mod storage;
@@ -43,6 +44,7 @@ use chance::Chance;
 pub use entry::{Base, Entry, EntryKind, Members, Vote};
 pub use lease::DRIFT_PER_MILLE;
 use lease::Lease;
+use promise::Promise;
 use storage::EntryStore;
 pub use work::{Envelope, GroupConfig, GroupError, GroupStart, Refusal, Role, Work};
 
@@ -73,9 +75,7 @@ pub struct Group {
     /// Number and index of a checkpoint that is being installed. Until it is, the crate's view of
     /// what is applied has a hole, and this replica neither hears nor moves.
     installing: Option<(u64, u64)>,
-    /// Ticks in which nobody gets this node's vote: a leader that it does not remember may hold a
-    /// lease that rests on it.
-    silent_ticks: usize,
+    promise: Promise,
     chance: Chance,
     election_timeout: usize,
     /// It stands for election only where no other does.
@@ -131,7 +131,7 @@ impl Group {
             outbox: Vec::new(),
             unwritten: VecDeque::new(),
             installing: None,
-            silent_ticks: if alone { 0 } else { config.election_ticks },
+            promise: Promise::unknown(config.election_ticks, alone),
             chance: Chance(seed),
             election_timeout: 0,
             reluctant: false,
@@ -149,7 +149,7 @@ impl Group {
         if self.installing.is_some() {
             return;
         }
-        self.silent_ticks = self.silent_ticks.saturating_sub(1);
+        self.promise.tick();
         self.raft.tick();
         if self.raft.raft.election_elapsed == 0 {
             self.draw_election_timeout();
@@ -159,14 +159,17 @@ impl Group {
             // Nobody took the lead, and without a lease it is of no use.
             self.take_back();
         }
-        self.renew_lease(now_ns);
+        if !self.lease.is_fresh(now_ns, self.lease_timeout_ns()) {
+            self.renew_lease(now_ns);
+        }
         self.settle();
     }
 
     /// Whether nobody leads, or nothing was heard of who does for so long that others would vote
-    /// for this node.
+    /// for this node, and it may for itself.
     pub fn lacks_leader(&self) -> bool {
         self.role() == Role::Follower
+            && !self.promise.holds()
             && (self.leader().is_none()
                 || self.raft.raft.election_elapsed >= self.config.election_ticks)
     }
@@ -175,6 +178,9 @@ impl Group {
     pub fn campaign(&mut self) -> Result<(), GroupError> {
         if self.installing.is_some() {
             return Err(GroupError("a checkpoint is being installed".into()));
+        }
+        if self.promise.holds() {
+            return Err(GroupError("the own vote is promised".into()));
         }
         let result = self.raft.campaign();
         self.settle();
@@ -203,21 +209,29 @@ impl Group {
     }
 
     /// Asks for the index that a read must have applied to see everything acknowledged before now;
-    /// [`Work::reads`] gives it under `ticket`. Nothing comes if there is no majority.
+    /// [`Work::reads`] gives it under `ticket`. Nothing comes if there is no majority, or this node
+    /// does not lead. Others' are not taken: one that came twice would be asked under the same name
+    /// again, and late answers to the first would confirm what was asked between.
     pub fn read(&mut self, ticket: u64) {
-        self.raft.read_index(context(HOST_READ, ticket));
-        self.settle();
+        if self.role() == Role::Leader {
+            self.raft.read_index(context(HOST_READ, ticket));
+            self.settle();
+        }
     }
 
     /// A message came from another node.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), GroupError> {
         let message =
             Message::parse_from_bytes(bytes).map_err(|error| GroupError(error.to_string()))?;
-        let silent = self.silent_ticks > 0 && !is_planted(Fault::VoteAtOnce);
-        if self.installing.is_some() || (silent && asks_for_vote(&message)) {
+        let asks_read = message.get_msg_type() == MessageType::MsgReadIndex;
+        if self.installing.is_some() || self.promise.forbids(&message) || asks_read {
             return Ok(());
         }
+        let (leads, from) = (promise::is_of_leader(&message), message.from);
         let result = self.raft.step(message);
+        if leads && self.raft.raft.leader_id == from {
+            self.promise.renew();
+        }
         self.settle();
         match result {
             // From one that is no member any more, or not yet.
@@ -289,7 +303,9 @@ impl Group {
             if entry.get_entry_type() == EntryType::EntryConfChangeV2
                 && let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data)
             {
-                self.apply_change(change, work);
+                self.apply_change(change);
+                let members = self.members.clone();
+                work.members.push((Term(entry.term), Index(entry.index), members));
             }
             work.committed.push(entry.into());
         }
@@ -298,12 +314,16 @@ impl Group {
         }
     }
 
+    /// Nobody votes within so long: a tick that was under way counts as none.
+    fn lease_timeout_ns(&self) -> u64 {
+        (self.config.election_ticks as u64 - 1) * self.config.tick_ns
+    }
+
     fn on_confirmed(&mut self, context: &[u8], index: u64, work: &mut Work) {
         let Some((kind, number)) = context.split_first() else { return };
         let Ok(number) = number.try_into().map(u64::from_le_bytes) else { return };
         if *kind == LEASE_ROUND {
-            let ticks = self.config.election_ticks as u64 - 1;
-            self.lease.on_confirmed(number, ticks * self.config.tick_ns);
+            self.lease.on_confirmed(number, self.lease_timeout_ns());
         } else {
             work.reads.push((number, Index(index)));
         }
@@ -351,6 +371,15 @@ impl Group {
     pub fn holds_lease(&self, now_ns: u64) -> bool {
         let held = self.lease.holds(now_ns) || is_planted(Fault::LeaseForEver);
         held && self.role() == Role::Leader && self.raft.raft.commit_to_current_term()
+    }
+
+    /// When the lease ends, as far as is known now; zero where there is none.
+    pub fn leased_until_ns(&self) -> u64 {
+        match self.role() == Role::Leader && self.raft.raft.commit_to_current_term() {
+            true if is_planted(Fault::LeaseForEver) => u64::MAX,
+            true => self.lease.until_ns(),
+            false => 0,
+        }
     }
 
     /// What must be so after each call: a new term or role ends a lease, and chance is ours.
@@ -479,13 +508,6 @@ fn committed_at_least(start: &GroupStart) -> u64 {
     let mut changes = open.filter(|entry| entry.kind == EntryKind::Members);
     let settled = changes.nth(1).map_or(0, |entry| entry.index.0);
     start.applied.0.max(start.committed.0).max(settled)
-}
-
-/// Whether a node asks for a vote that a lease may forbid. Not at the word of a leader that hands
-/// over: it has given its lease up before, and an older one had ended when it was elected.
-fn asks_for_vote(message: &Message) -> bool {
-    matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
-        && message.context != raft::CAMPAIGN_TRANSFER
 }
 
 fn context(kind: u8, number: u64) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! What a group is started with, what it asks its host for, and how it refuses.
 
 use super::{Base, Entry, Members, NodeId, Vote};
-use crate::ids::Index;
+use crate::ids::{Index, Term};
 
 /// How a group keeps time and how much it sends ahead.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +70,9 @@ pub struct Work {
     pub messages: Vec<Envelope>,
     /// To be applied, in order.
     pub committed: Vec<Entry>,
-    /// The members, if they have changed with what was committed.
-    pub members: Option<Members>,
+    /// What the members are as of each of them that changes those. A restart that finds less of the
+    /// log decided needs every one.
+    pub members: Vec<(Term, Index, Members)>,
     /// Reads that were asked for with [`Group::read`]: what they need is applied once `Index` is.
     pub reads: Vec<(u64, Index)>,
 }

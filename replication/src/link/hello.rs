@@ -2,7 +2,7 @@
 //!
 //! | offset | size | what |
 //! | --- | --- | --- |
-//! | 0 | 8 | `QUORLINK` |
+//! | 0 | 8 | `QUORLINK`; `QUORTUNL` where a client's commands follow, and replies |
 //! | 8 | 2 | least version spoken |
 //! | 10 | 2 | most |
 //! | 12 | 2 | core that speaks |
@@ -24,7 +24,30 @@ use crate::fault::{Fault, is_planted};
 
 pub const HELLO_BYTES: usize = 100;
 const CHECKED_BYTES: usize = 96;
-const MAGIC: &[u8; 8] = b"QUORLINK";
+
+/// What follows the hellos.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Frames for groups.
+    #[default]
+    Link,
+    /// Commands of one client of the node that connects, and their replies.
+    Client,
+}
+
+impl Purpose {
+    fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Purpose::Link => b"QUORLINK",
+            Purpose::Client => b"QUORTUNL",
+        }
+    }
+
+    fn of(bytes: &[u8; HELLO_BYTES]) -> Option<Purpose> {
+        let all = [Purpose::Link, Purpose::Client];
+        all.into_iter().find(|purpose| bytes.starts_with(purpose.magic()))
+    }
+}
 
 /// The core that is spoken to, where it is not known yet how many there are.
 pub const CORE_UNKNOWN: u16 = u16::MAX;
@@ -36,6 +59,7 @@ pub struct DirectoryId(pub [u8; 16]);
 /// What one side says of itself, and whom it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
+    pub purpose: Purpose,
     pub versions: (u16, u16),
     pub cluster: [u8; 16],
     pub node: u64,
@@ -83,6 +107,7 @@ impl Hello {
     ) -> Hello {
         let versions = (*VERSIONS.start(), *VERSIONS.end());
         Hello {
+            purpose: Purpose::Link,
             versions,
             cluster,
             node,
@@ -103,7 +128,7 @@ impl Hello {
     pub fn encode(&self) -> [u8; HELLO_BYTES] {
         let mut out = [0; HELLO_BYTES];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, MAGIC);
+        put(0, self.purpose.magic());
         put(8, &self.versions.0.to_le_bytes());
         put(10, &self.versions.1.to_le_bytes());
         put(12, &self.core.to_le_bytes());
@@ -125,9 +150,8 @@ impl Hello {
 
     pub fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, LinkError> {
         let (checked, checksum) = bytes.split_at(CHECKED_BYTES);
-        if &bytes[..8] != MAGIC || crc32c::crc32c(checked).to_le_bytes() != *checksum {
-            return Err(LinkError::NoHello);
-        }
+        let sound = crc32c::crc32c(checked).to_le_bytes() == *checksum;
+        let purpose = Purpose::of(bytes).filter(|_| sound).ok_or(LinkError::NoHello)?;
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let cores = u16_at(56);
         let directory = DirectoryId(bytes_at(bytes, 60));
@@ -135,6 +159,7 @@ impl Hello {
             return Err(LinkError::NoHello);
         }
         Ok(Hello {
+            purpose,
             versions: (u16_at(8), u16_at(10)),
             core: u16_at(12),
             cores,
@@ -156,6 +181,9 @@ impl Hello {
     /// Whether this side, which says `self`, talks to who says `other`; the newest version that
     /// both speak.
     pub fn agree(&self, other: &Hello) -> Result<Agreed, LinkError> {
+        if other.purpose != self.purpose {
+            return Err(LinkError::NoHello);
+        }
         if other.cluster != self.cluster {
             return Err(LinkError::OtherCluster);
         }

@@ -22,7 +22,7 @@ pub mod takeover;
 mod tests;
 pub mod transaction;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::fault::{Fault, is_planted};
@@ -30,7 +30,7 @@ use crate::ids::{Index, ShardId, TransactionId};
 pub use transaction::{Participant, Transaction};
 
 /// "My part of this transaction is committed, and so is what it rests on", one shard to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     pub transaction: TransactionId,
     pub from: ShardId,
@@ -40,6 +40,7 @@ pub struct Report {
 }
 
 /// A transaction in a shard's log whose fate is open.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Undecided {
     index: Index,
     transaction: Arc<Transaction>,
@@ -49,7 +50,7 @@ struct Undecided {
     untold: Vec<ShardId>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Shard {
     committed: Index,
     /// Everything up to here is committed and decided.
@@ -65,11 +66,13 @@ struct Shard {
     ended: Option<Index>,
 }
 
-/// The release points of a core's shards.
+/// The release points of a core's shards. A model of a cluster explores its states
+/// (`tests/tests/model_takeover`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
     shards: Vec<Shard>,
     /// Reports that came before the entry they are for, by receiver.
-    early: HashMap<(ShardId, Index), Vec<Report>>,
+    early: BTreeMap<(ShardId, Index), Vec<Report>>,
     early_count: usize,
     /// More of them are not kept: of a shard that lags behind the others' the leader's word comes.
     early_max: usize,
@@ -84,7 +87,7 @@ impl Release {
     pub fn new(shards: usize) -> Release {
         Release {
             shards: (0..shards).map(|_| Shard::default()).collect(),
-            early: HashMap::new(),
+            early: BTreeMap::new(),
             early_count: 0,
             early_max: usize::MAX,
             reports: VecDeque::new(),
@@ -96,6 +99,13 @@ impl Release {
     /// says in the end what is decided.
     pub fn limit_early(&mut self, count_max: usize) {
         self.early_max = count_max;
+    }
+
+    /// All that was reported so far is of transactions that are decided; from now on nothing of
+    /// what comes may be lost.
+    pub fn begin_deciding(&mut self) {
+        self.early.clear();
+        (self.early_count, self.early_max) = (0, usize::MAX);
     }
 
     /// Drops what is kept for entries of a shard that this holds for.

@@ -9,7 +9,7 @@ const ID_BYTES: usize = 26;
 const PARTICIPANT_BYTES: usize = 10;
 
 /// One shard's part: the entry in which it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Participant {
     pub shard: ShardId,
     pub index: Index,
@@ -18,7 +18,7 @@ pub struct Participant {
 /// It takes effect if and only if every participant's entry is committed and none is voided.
 ///
 /// Invariant: at least two participants, ascending by shard, each shard once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transaction {
     pub id: TransactionId,
     pub participants: Box<[Participant]>,

@@ -152,7 +152,7 @@ impl Core {
             self.connections.iter().filter(|c| filter.fits(c, self.now)).map(|c| c.id).collect();
         let mut count = fitting.len() as u64;
         for conn in fitting {
-            self.close_connection(conn);
+            self.kill_connection(conn);
         }
         if let Some(asking) = asking.filter(|asking| filter.fits(asking, self.now)) {
             asking.closing = true;

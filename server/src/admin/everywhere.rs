@@ -25,6 +25,7 @@ use crate::core::io::ConnId;
 use crate::core::message::Message;
 use crate::dispatch::local::write_reply;
 use crate::replica::handover::FailoverOrder;
+use crate::replica::members::MembersOrder;
 
 #[derive(Clone, Debug)]
 pub enum Question {
@@ -43,6 +44,8 @@ pub enum Question {
         at_once: bool,
     },
     Failover(FailoverOrder),
+    /// Who is in the cluster is to change; the first core answers.
+    Members(MembersOrder),
     /// CLIENT PAUSE, until this monotonic time.
     Pause {
         until_ns: u64,
@@ -78,6 +81,7 @@ pub enum Answer {
     Slowlog(Vec<SlowEntry>),
     Events(Vec<(&'static str, Event)>),
     Histograms(Vec<(String, Histogram)>),
+    Members(Result<(), String>),
     /// Comes later.
     Later,
 }
@@ -107,6 +111,8 @@ pub enum Purpose {
     },
     Memory(MemoryView),
     Role,
+    Nodes,
+    Members,
     WaitAof,
     BgSave,
     Save,
@@ -205,6 +211,14 @@ impl Core {
                 let figures = Figures::of(&sum_of(answers), &self.config);
                 write_memory(reply, &figures, *view);
             }
+            Purpose::Nodes => {
+                let text = self.describe_nodes(&sum_of(answers).groups);
+                reply.bulk(text.as_bytes());
+            }
+            Purpose::Members => match refusal_of(answers) {
+                Some(why) => reply.error(&format!("ERR {why}")),
+                None => reply.ok(),
+            },
             Purpose::Role => self.role(reply, &sum_of(answers)),
             Purpose::BgSave => reply.simple("Background saving started"),
             Purpose::Save if count > 0 => reply.error("ERR a checkpoint failed; see the log"),
@@ -246,6 +260,7 @@ impl Core {
             Question::Events => Answer::Events(self.measures.events.all()),
             Question::ResetEvents(names) => Answer::Events(self.measures.events.reset(names)),
             Question::Histograms => Answer::Histograms(self.measures.histograms.all()),
+            Question::Members(order) => self.answer_members(*order),
             Question::Checkpoint { wait } => self.answer_checkpoint(*wait, asker),
             Question::Durable => match self.wait_until_durable(asker) {
                 Some(()) => Answer::Later,
@@ -325,6 +340,7 @@ impl Core {
             turns: self.turn_meter.times.clone(),
             calls: self.measures.calls.all(),
             unfreed,
+            groups: self.see_groups(),
         }
     }
 
@@ -337,6 +353,13 @@ impl Core {
             shard.stats = ShardStats::default();
         }
     }
+}
+
+fn refusal_of(answers: &[Answer]) -> Option<&str> {
+    answers.iter().find_map(|answer| match answer {
+        Answer::Members(Err(why)) => Some(why.as_str()),
+        _ => None,
+    })
 }
 
 /// The snapshots of all cores together.

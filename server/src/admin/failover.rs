@@ -37,13 +37,13 @@ impl Core {
 
     fn failover_order(&self, args: Args<'_>) -> Result<FailoverOrder, CommandError> {
         if args.len() == 2 && args.is(1, "abort") {
-            return match self.handover.is_under_way() {
+            return match self.hands_over() {
                 true => Ok(FailoverOrder::Abort),
                 false => Err(CommandError::new("ERR No failover in progress.")),
             };
         }
         let asked = parse(args)?;
-        if !self.handover.is_idle() {
+        if self.hands_over() {
             return Err(CommandError::new("ERR FAILOVER already in progress."));
         }
         if matches!(self.replicas.serving, Serving::AsReplica(_)) {
@@ -69,6 +69,13 @@ impl Core {
         }
         let sync_ns_max = asked.timeout_ms.map(|ms| ms.saturating_mul(1_000_000));
         Ok(FailoverOrder::Begin { to, sync_ns_max })
+    }
+
+    fn hands_over(&self) -> bool {
+        match self.is_coordinator() {
+            true => !self.handover.is_idle(),
+            false => self.replicas.lead.is_handing_over,
+        }
     }
 
     /// The other node at that address.

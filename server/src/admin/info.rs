@@ -54,7 +54,7 @@ impl Core {
                 "persistence" => self.info_persistence(sum),
                 "stats" => info_stats(sum),
                 "turns" => sum.turns.info(),
-                "replication" => self.info_replication(),
+                "replication" => self.info_replication(&sum.groups),
                 "cpu" => info_cpu(),
                 "commandstats" => info_commandstats(&sum.calls),
                 _ => info_keyspace(sum),
@@ -111,7 +111,8 @@ fn info_stats(sum: &Snapshot) -> String {
         "# Stats\r\ntotal_connections_received:{}\r\ntotal_commands_processed:{}\r\n\
          total_net_input_bytes:{}\r\ntotal_net_output_bytes:{}\r\nrejected_connections:{}\r\n\
          expired_keys:{}\r\nevicted_keys:{}\r\nkeyspace_hits:{}\r\nkeyspace_misses:{}\r\n\
-         total_error_replies:{}\r\nturns:{}\r\nforwarded_commands:{}\r\ngathered_operations:{}\r\n",
+         total_error_replies:{}\r\nturns:{}\r\nforwarded_commands:{}\r\ngathered_operations:{}\r\n\
+         quoring_tunnelled_commands:{}\r\n",
         stats.connections_received,
         stats.commands,
         stats.bytes_in,
@@ -125,6 +126,7 @@ fn info_stats(sum: &Snapshot) -> String {
         stats.turns,
         stats.forwarded,
         stats.gathered,
+        stats.tunnelled_commands,
     )
 }
 

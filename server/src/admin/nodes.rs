@@ -5,8 +5,10 @@ use engine::args::Args;
 use engine::number::parse_i64;
 use replication::group::NodeId;
 use replication::group::roster::Duty;
-use replication::link::meeting::{Answer, Question, Welcome};
+use replication::link::meeting::{self, Welcome};
 
+use super::everywhere::{Answer, Purpose, Question};
+use super::replication::GroupsSeen;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::replica::members::MembersOrder;
@@ -15,31 +17,25 @@ impl Core {
     /// NODES [REMOVE node | DRAIN node | UNDRAIN node]
     pub(crate) fn nodes_command(&mut self, connection: &mut Connection, args: Args<'_>) {
         if args.len() == 1 {
-            let text = self.describe_nodes();
-            return self.reply_with(connection, |reply| reply.bulk(text.as_bytes()));
+            return self.ask_everywhere(connection, Question::Snapshot, Purpose::Nodes);
         }
-        let result = match order_of(args) {
-            Some(order) => self.obey_members(order).map(drop),
-            None if args.is(1, "init") => Err("this node is of a cluster, or alone".into()),
-            None => Err("NODES takes REMOVE, DRAIN or UNDRAIN, and the number of a node".into()),
+        if let Some(order) = order_of(args) {
+            return self.ask_everywhere(connection, Question::Members(order), Purpose::Members);
+        }
+        let why = match args.is(1, "init") {
+            true => "ERR this node is of a cluster, or alone",
+            false => "ERR NODES takes REMOVE, DRAIN or UNDRAIN, and the number of a node",
         };
-        self.reply_with(connection, |reply| match result {
-            Ok(()) => reply.ok(),
-            Err(why) => reply.error(format!("ERR {why}")),
-        });
+        self.reply_with(connection, |reply| reply.error(why));
     }
 
     /// A line a node.
-    fn describe_nodes(&self) -> String {
-        let Some((_, first)) = self.replicas.iter().next() else { return String::new() };
-        let (own, leader) = (NodeId(self.node.node), first.group.leader());
+    pub(super) fn describe_nodes(&self, groups: &GroupsSeen) -> String {
+        let (own, leader) = (NodeId(self.node.node), self.leader());
         let mut text = String::new();
         for known in &self.roster().nodes {
             let node = known.node;
-            let votes = |voters: &[NodeId]| voters.contains(&node);
-            let mut groups = self.replicas.iter().map(|(_, replica)| replica.group.members());
-            let role =
-                if groups.all(|members| votes(&members.voters)) { "voter" } else { "learner" };
+            let role = if groups.votes_in_all(node) { "voter" } else { "learner" };
             let duty = match known.duty {
                 Duty::Full => "full",
                 Duty::Drained => "drained",
@@ -47,8 +43,8 @@ impl Core {
             };
             let link = if node == own || self.links.is_linked(node) { "up" } else { "down" };
             let leads = if leader == Some(node) { "yes" } else { "no" };
-            let lag = self.replicas.iter().map(|(_, replica)| replica.group.lag_of_member(node));
-            let lag = lag.sum::<Option<u64>>().map_or("unknown".into(), |lag| lag.to_string());
+            let lag = groups.lag_of(node).filter(|_| leader == Some(own));
+            let lag = lag.map_or("unknown".into(), |lag| lag.to_string());
             text += &format!(
                 "node={} address={} role={role} duty={duty} leads={leads} link={link} lag={lag}\r\n",
                 node.0, known.address
@@ -57,15 +53,23 @@ impl Core {
         text
     }
 
+    /// The first core has the word, the others have none.
+    pub(super) fn answer_members(&mut self, order: MembersOrder) -> Answer {
+        match self.is_coordinator() {
+            true => Answer::Members(self.obey_members(order).map(drop)),
+            false => Answer::Done,
+        }
+    }
+
     /// A machine without a number asks at the port for nodes.
-    pub(crate) fn answer_meeting(&mut self, question: &Question) -> Answer {
+    pub(crate) fn answer_meeting(&mut self, question: &meeting::Question) -> meeting::Answer {
         let shards = self.homes.len() as u16;
         if question.shards != 0 && question.shards != shards {
             let asked = question.shards;
-            return Answer::Wait(format!("the cluster has {shards} shards, not {asked}"));
+            return meeting::Answer::Wait(format!("the cluster has {shards} shards, not {asked}"));
         }
         if let Some(of) = self.welcome(question.directory) {
-            return Answer::Welcome(Welcome {
+            return meeting::Answer::Welcome(Welcome {
                 node: of.node,
                 epoch: of.epoch,
                 shards,
@@ -76,8 +80,8 @@ impl Core {
         }
         let (address, directory) = (question.address, question.directory);
         match self.obey_members(MembersOrder::Add { address, directory }) {
-            Ok(NodeId(node)) => Answer::Wait(format!("it becomes node {node}")),
-            Err(why) => Answer::Wait(format!("node {}: {why}", self.node.node)),
+            Ok(NodeId(node)) => meeting::Answer::Wait(format!("it becomes node {node}")),
+            Err(why) => meeting::Answer::Wait(format!("node {}: {why}", self.node.node)),
         }
     }
 }

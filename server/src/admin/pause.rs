@@ -12,6 +12,7 @@ use crate::connection::{Connection, Waiting};
 use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::dispatch::local::{find_command, unknown_or_arity};
+use crate::replica::serving::Serving;
 
 #[derive(Default)]
 pub struct Pause {
@@ -100,16 +101,16 @@ impl Core {
         self.pause.waiting.push(connection.id);
     }
 
-    /// A command that had to wait runs, unless another node has come to lead meanwhile.
+    /// A command that had to wait runs, or goes to the node that has come to lead meanwhile.
     fn admit_late(
         &mut self,
         connection: &mut Connection,
         spec: &'static CommandSpec,
         args: Args<'_>,
     ) {
-        match self.refuse_as_replica(connection, spec) {
-            Some(refusal) => self.reply_with(connection, |reply| reply.error(&refusal)),
-            None => self.admit(connection, spec, args),
+        match self.replicas.serving {
+            Serving::AsReplica(_) => self.run_as_replica(connection, spec, args),
+            _ => self.admit(connection, spec, args),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What INFO and ROLE say of replication: which node leads, and how far the others are.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use engine::reply::Reply;
@@ -20,33 +21,75 @@ struct Other {
     matched: u64,
 }
 
-/// How far all shards are together, in entries.
-#[derive(Clone, Copy, Default)]
-struct Progress {
+/// The groups of a core, or of all.
+#[derive(Clone, Debug, Default)]
+pub struct GroupsSeen {
+    /// How far they are together, in entries.
     last: u64,
     committed: u64,
     applied: u64,
+    /// By node: how many entries it is known to have.
+    matched: BTreeMap<u64, u64>,
+    /// By node: in how many it votes.
+    votes: BTreeMap<u64, usize>,
+    /// A line each.
+    shards: BTreeMap<u16, String>,
+    /// How far a planned hand-over is, and how the last one went, as the first core sees it.
+    failover: Option<(&'static str, &'static str)>,
+}
+
+impl GroupsSeen {
+    pub fn add(&mut self, other: &GroupsSeen) {
+        self.last += other.last;
+        self.committed += other.committed;
+        self.applied += other.applied;
+        for (node, matched) in &other.matched {
+            *self.matched.entry(*node).or_default() += matched;
+        }
+        for (node, votes) in &other.votes {
+            *self.votes.entry(*node).or_default() += votes;
+        }
+        self.shards.extend(other.shards.iter().map(|(shard, line)| (*shard, line.clone())));
+        self.failover = self.failover.or(other.failover);
+    }
+
+    pub(super) fn votes_in_all(&self, node: NodeId) -> bool {
+        self.votes.get(&node.0) == Some(&self.shards.len())
+    }
+
+    /// How many entries a node lacks, by what the leader of all knows.
+    pub(super) fn lag_of(&self, node: NodeId) -> Option<u64> {
+        let matched = self.matched.get(&node.0)?;
+        Some(self.last.saturating_sub(*matched))
+    }
 }
 
 impl Core {
-    /// Of the first shard: who leads it leads all, or will soon.
-    fn first_replica(&self) -> Option<&Replica> {
-        self.replicas.iter().next().map(|(_, replica)| replica)
+    pub(super) fn see_groups(&self) -> GroupsSeen {
+        let mut seen = GroupsSeen::default();
+        if !self.replicas.is_grouped() {
+            return seen;
+        }
+        for (shard, replica) in self.replicas.iter() {
+            seen.last += replica.group.last().0;
+            seen.committed += replica.group.committed().0;
+            seen.applied += replica.applied.0;
+            for (node, matched) in replica.group.progress() {
+                *seen.matched.entry(node.0).or_default() += matched.0;
+            }
+            for node in &replica.group.members().voters {
+                *seen.votes.entry(node.0).or_default() += 1;
+            }
+            seen.shards.insert(shard, info_shard(shard, replica));
+        }
+        if self.is_coordinator() {
+            seen.failover = Some((self.handover.state(), self.handover.last()));
+        }
+        seen
     }
 
-    fn progress(&self) -> Progress {
-        self.replicas.iter().fold(Progress::default(), |sum, (_, replica)| Progress {
-            last: sum.last + replica.group.last().0,
-            committed: sum.committed + replica.group.committed().0,
-            applied: sum.applied + replica.applied.0,
-        })
-    }
-
-    fn others(&self) -> Vec<Other> {
-        let matched = |node| {
-            let progress = self.replicas.iter().flat_map(|(_, replica)| replica.group.progress());
-            progress.filter(|(id, _)| *id == node).map(|(_, index)| index.0).sum()
-        };
+    fn others(&self, groups: &GroupsSeen) -> Vec<Other> {
+        let matched = |node: NodeId| groups.matched.get(&node.0).copied().unwrap_or_default();
         let other = |(node, address)| {
             let linked = self.links.is_linked(node);
             Other { node, address, linked, matched: matched(node) }
@@ -58,39 +101,45 @@ impl Core {
         !matches!(self.replicas.serving, Serving::AsReplica(_))
     }
 
-    pub(super) fn info_replication(&self) -> String {
-        let Some(first) = self.first_replica() else {
+    /// Who leads, if that is known.
+    pub(super) fn leader(&self) -> Option<NodeId> {
+        match self.replicas.serving {
+            Serving::AsReplica(leader) => leader,
+            Serving::Everything => Some(NodeId(self.node.node)),
+            Serving::Waits => self.replicas.lead.leader,
+        }
+    }
+
+    pub(super) fn info_replication(&self, groups: &GroupsSeen) -> String {
+        if !self.replicas.is_grouped() {
             // No stream of changes goes to anybody, so nothing is at any offset of it.
             return "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\
                     master_failover_state:no-failover\r\nmaster_repl_offset:0\r\n"
                 .into();
-        };
-        let (others, progress) = (self.others(), self.progress());
+        }
+        let (others, leader) = (self.others(groups), self.leader());
         let mut text = match self.leads() {
             true => info_leader(&others),
-            false => info_follower(&others, first.group.leader(), progress.applied),
+            false => info_follower(&others, leader, groups.applied),
         };
+        let (state, last) = groups.failover.unwrap_or_default();
         text += &format!(
-            "master_failover_state:{}\r\nquoring_last_failover:{}\r\nmaster_repl_offset:{}\r\n\
-             quoring_node:{}\r\nquoring_leader:{}\r\nquoring_last_entry:{}\r\n\
-             quoring_committed:{}\r\nquoring_applied:{}\r\n",
-            self.handover.state(),
-            self.handover.last(),
-            progress.committed,
+            "master_failover_state:{state}\r\nquoring_last_failover:{last}\r\n\
+             master_repl_offset:{}\r\nquoring_node:{}\r\nquoring_leader:{}\r\n\
+             quoring_last_entry:{}\r\nquoring_committed:{}\r\nquoring_applied:{}\r\n",
+            groups.committed,
             self.node.node,
-            first.group.leader().map_or(0, |node| node.0),
-            progress.last,
-            progress.committed,
-            progress.applied,
+            leader.map_or(0, |node| node.0),
+            groups.last,
+            groups.committed,
+            groups.applied,
         );
-        for (shard, replica) in self.replicas.iter() {
-            text += &info_shard(shard, replica);
-        }
+        text.extend(groups.shards.values().map(String::as_str));
         for (place, other) in others.iter().enumerate() {
             let link = if other.linked { "up" } else { "down" };
             text += &format!("quoring_peer{place}:node={},link={link}", other.node.0);
             if self.leads() {
-                let behind = progress.last.saturating_sub(other.matched);
+                let behind = groups.last.saturating_sub(other.matched);
                 text += &format!(",matched={},behind={behind}", other.matched);
             }
             text += "\r\n";
@@ -100,17 +149,17 @@ impl Core {
 
     /// ROLE.
     pub(super) fn role(&self, reply: &mut Reply<'_>, sum: &Snapshot) {
-        let Some(first) = self.first_replica() else {
+        if !self.replicas.is_grouped() {
             reply.array(3);
             reply.bulk(b"master");
             reply.integer(sum.log_records as i64);
             return reply.array(0);
-        };
-        let (others, progress) = (self.others(), self.progress());
+        }
+        let others = self.others(&sum.groups);
         if self.leads() {
             reply.array(3);
             reply.bulk(b"master");
-            reply.integer(progress.committed as i64);
+            reply.integer(sum.groups.committed as i64);
             let linked: Vec<&Other> = others.iter().filter(|other| other.linked).collect();
             reply.array(linked.len());
             for other in linked {
@@ -121,14 +170,14 @@ impl Core {
             }
             return;
         }
-        let leader = others.iter().find(|other| Some(other.node) == first.group.leader());
+        let leader = others.iter().find(|other| Some(other.node) == self.leader());
         reply.array(5);
         reply.bulk(b"slave");
         reply.bulk(leader.map_or(String::new(), |o| o.address.ip().to_string()).as_bytes());
         reply.integer(leader.map_or(0, |other| i64::from(other.address.port())));
         let state = if leader.is_some() { "connected" } else { "connect" };
         reply.bulk(state.as_bytes());
-        reply.integer(progress.applied as i64);
+        reply.integer(sum.groups.applied as i64);
     }
 }
 
@@ -138,6 +187,7 @@ fn info_shard(shard: u16, replica: &Replica) -> String {
         Standing::Following => "following",
         Standing::Elected { .. } => "elected",
         Standing::Serving { .. } => "serving",
+        Standing::Away => "away",
         Standing::Rebuilding { .. } => "rebuilding",
     };
     format!(

@@ -6,6 +6,7 @@ use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 
 use super::calls::CallCounts;
+use super::replication::GroupsSeen;
 use super::turns::TurnTimes;
 use crate::checkpoint::CheckpointStats;
 
@@ -23,6 +24,8 @@ pub struct CoreStats {
     pub gathered: u64,
     /// Messages of other nodes for shards that have no group here.
     pub group_messages_unknown: u64,
+    /// Clients' commands that were passed on to the primary.
+    pub tunnelled_commands: u64,
 }
 
 /// A core's state at one moment, as INFO shows the sum of.
@@ -54,6 +57,7 @@ pub struct Snapshot {
     pub calls: BTreeMap<String, CallCounts>,
     /// Values and databases deleted and not yet freed.
     pub unfreed: usize,
+    pub groups: GroupsSeen,
 }
 
 impl Snapshot {
@@ -69,6 +73,7 @@ impl Snapshot {
         a.forwarded += b.forwarded;
         a.gathered += b.gathered;
         a.group_messages_unknown += b.group_messages_unknown;
+        a.tunnelled_commands += b.tunnelled_commands;
         let (a, b) = (&mut self.shards, &other.shards);
         a.hits += b.hits;
         a.misses += b.misses;
@@ -92,6 +97,7 @@ impl Snapshot {
         self.empty_bytes += other.empty_bytes;
         self.log_bytes += other.log_bytes;
         self.unfreed += other.unfreed;
+        self.groups.add(&other.groups);
         for (sum, more) in self.table_bytes.iter_mut().zip(&other.table_bytes) {
             *sum += more;
         }

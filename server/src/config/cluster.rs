@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use engine::rng::Rng;
 use replication::group::roster::{Duty, Known, Roster};
 use replication::group::{Members, NodeId};
 use replication::link::hello::DirectoryId;
@@ -73,6 +74,12 @@ impl Cluster {
         let roster = Roster { nodes, last_node: last_node.unwrap_or(0) };
         let voters = self.founders.clone();
         Members { voters, roster, ..Members::default() }.without(&self.lost)
+    }
+
+    /// For the hash of keys: a secret of the nodes, as the token is.
+    pub fn hash_seeds(&self) -> [u64; 4] {
+        let mut rng = Rng::new(self.id as u64 ^ (self.id >> 64) as u64);
+        std::array::from_fn(|_| rng.next_u64())
     }
 
     /// The port for nodes of this one.

@@ -327,9 +327,6 @@ impl Config {
 /// What a node of a cluster cannot have yet.
 fn check_member(config: &Config) -> Result<(), ConfigError> {
     let refuse = |text: &str| Err(ConfigError(text.into()));
-    if config.cores != 1 {
-        return refuse("a node of a cluster has one core for now: say --cores 1");
-    }
     if config.durability != Durability::Sync {
         return refuse("a node of a cluster acknowledges with --durability sync only, for now");
     }
@@ -378,12 +375,11 @@ mod tests {
     }
 
     #[test]
-    fn a_node_of_a_cluster_has_one_core_and_waits_for_stable_storage() {
+    fn a_node_of_a_cluster_waits_for_stable_storage() {
         let nodes = ["--cluster-token", "a secret", "--nodes", "1=127.0.0.1:7,2=127.0.0.1:8"];
         let with = |more: &[&str]| from_flags(&[&nodes[..], &["--node", "2"], more].concat());
         let config = with(&["--cores", "1"]).unwrap();
         assert!(config.is_member() && config.peer_port == 8);
-        assert!(with(&["--cores", "2"]).unwrap_err().contains("one core"));
         for durability in ["interval", "none"] {
             let error = with(&["--cores", "1", "--durability", durability]).unwrap_err();
             assert!(error.contains("--durability sync"), "{error}");

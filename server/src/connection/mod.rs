@@ -13,6 +13,7 @@ use engine::reply::Protocol;
 
 use crate::core::io::{ConnId, Now};
 use crate::resp::parser::Parser;
+use crate::tunnel::{Tunnel, Until};
 use replies::Replies;
 
 /// What CLIENT REPLY asked for.
@@ -38,6 +39,8 @@ pub enum Waiting {
     Key(BlockedCommand),
     /// Its command waits until CLIENT PAUSE is over.
     Pause { command: OwnedArgs },
+    /// Its command, if there is one, waits for something between this node and the primary.
+    Tunnel { command: Option<OwnedArgs>, until: Until },
     /// An answer of another core must arrive before anything else may run.
     Answer,
 }
@@ -99,6 +102,16 @@ pub struct Connection {
     pub no_touch: bool,
     /// READONLY: reads are answered here where another node leads.
     pub reads_replica: bool,
+    /// What it has with the primary, on a node that follows.
+    pub tunnel: Option<Box<Tunnel>>,
+    /// Another node's client: that node speaks for it.
+    pub tunnelled: bool,
+    /// What that node is told at the end.
+    pub farewell: Option<&'static [u8]>,
+    /// `query` begins with what this node has noted of it.
+    pub replays: bool,
+    /// The node where it watched keys leads no more: they count as changed.
+    pub watch_lost: bool,
     /// Send what is there, then close.
     pub closing: bool,
     /// No more bytes come.
@@ -152,6 +165,11 @@ impl Connection {
             no_evict: false,
             no_touch: false,
             reads_replica: false,
+            tunnel: None,
+            tunnelled: false,
+            farewell: None,
+            replays: false,
+            watch_lost: false,
             closing: false,
             ended: false,
             needs_bytes: false,
@@ -193,10 +211,25 @@ impl Connection {
         self.replies.expect_answer(ticket, soon, silent);
     }
 
+    /// Whether the primary has something of it to answer, or will.
+    pub fn is_tunnel_busy(&self) -> bool {
+        self.tunnel.as_ref().is_some_and(|tunnel| !tunnel.queue.is_empty())
+    }
+
+    /// It waits for a key at the primary.
+    pub fn blocks_upstream(&self) -> bool {
+        self.tunnel.as_ref().is_some_and(|tunnel| tunnel.queue.has_blocking())
+    }
+
     /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, |t| t.bytes);
-        self.query.capacity() + queued + self.replies.unsent_bytes() + size_of::<Connection>()
+        let passed = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.queue.memory_bytes());
+        self.query.capacity()
+            + passed
+            + queued
+            + self.replies.unsent_bytes()
+            + size_of::<Connection>()
     }
 
     /// What one client can make this core hold, for limits and CLIENT LIST.

@@ -289,6 +289,11 @@ impl Replies {
         self.ready.is_empty() && self.held.is_empty() && self.sending_bytes == 0
     }
 
+    /// Takes the reply that `begin` started, which nothing holds.
+    pub fn take_from(&mut self, start: usize) -> Vec<u8> {
+        self.last_buffer().split_off(start)
+    }
+
     /// Takes back the reply that `begin` started: CLIENT REPLY OFF and SKIP.
     pub fn discard_from(&mut self, start: usize) {
         self.last_buffer().truncate(start);

@@ -10,6 +10,10 @@ use engine::reply::Protocol;
 use replication::release::{Report, Transaction};
 
 use super::io::ConnId;
+use crate::replica::handover::Drained;
+use crate::replica::members::Followed;
+use crate::replica::peers::GroupsHave;
+use crate::replica::period::{Period, Stand, Word};
 
 pub enum Message {
     /// Run commands on the receiver's shards and answer each under its ticket.
@@ -30,10 +34,14 @@ pub enum Message {
     Started,
     /// Messages of other nodes for groups of the receiver's shards.
     GroupMessages(Box<crate::links::batch::GroupMessages>),
+    /// How the sender stands, for the first core; what that one says is next.
+    Stand(Box<Stand>),
+    Word(Box<Word>),
+    /// Whom the sender's groups have, and how far they are with what is planned for them.
+    GroupsHave(Box<GroupsHave>),
+    Followed(Box<Followed>),
     /// The sender has nothing under way that would keep this node from handing over the lead.
-    Drained {
-        from: u16,
-    },
+    Drained(Box<Drained>),
     /// The sender's parts of transactions are committed.
     Reports(Vec<Report>),
     /// What a gathering left in the sender's shards is released.
@@ -98,6 +106,10 @@ pub struct ForwardedHead {
     pub protocol: Protocol,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// READONLY.
+    pub reads_replica: bool,
+    /// In which it was sent.
+    pub period: Period,
     /// Its words in the batch: number of the command and how many they are.
     pub words: (u32, u32),
 }
@@ -148,4 +160,8 @@ pub struct Gather {
     /// Shards still to be collected, ascending.
     pub wanted: Vec<u16>,
     pub collected: Vec<Box<Shard>>,
+    /// In which it set out.
+    pub period: Period,
+    /// It could not go on: what it has goes home, and it sets out again.
+    pub is_turned_back: bool,
 }

@@ -15,7 +15,7 @@ pub mod message;
 pub mod storage;
 pub mod turn;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use engine::command::call::Block;
 use engine::hash::Hasher64;
@@ -46,7 +46,7 @@ use crate::links::batch::Batches;
 use crate::links::{Links, Place};
 use crate::replica::Replicas;
 use crate::replica::handover::Handover;
-use crate::replica::members::Membership;
+use crate::replica::peers::Membership;
 use account::Account;
 use budget::Budget;
 use host::Host;
@@ -89,7 +89,7 @@ pub struct Core {
     /// Per shard: what waits for it while it is away.
     pub(crate) parked: Vec<VecDeque<Parked>>,
     /// Blocked connections by ticket.
-    pub(crate) blocked: std::collections::HashMap<u64, ConnId>,
+    pub(crate) blocked: HashMap<u64, ConnId>,
     /// Own or gathered shards with keys that waiting clients may be served from.
     pub(crate) to_serve: VecDeque<u16>,
     /// They are being served.
@@ -141,6 +141,7 @@ pub struct Core {
     /// Links with other nodes, and what they brought for other cores in this turn.
     pub(crate) links: Links,
     pub(crate) batches: Batches,
+    pub(crate) tunnels: crate::tunnel::Tunnels,
     /// A blocking command's wish, passed from the engine to dispatch.
     pub(crate) block: Option<Block>,
 }
@@ -196,7 +197,7 @@ impl Core {
             touched: Vec::new(),
             gatherings: Gatherings::default(),
             parked: (0..start.shard_count).map(|_| VecDeque::new()).collect(),
-            blocked: std::collections::HashMap::new(),
+            blocked: HashMap::new(),
             to_serve: VecDeque::new(),
             serving: false,
             asked: Default::default(),
@@ -230,15 +231,19 @@ impl Core {
             forwards: crate::dispatch::forward::Forwards::new(cores),
             links,
             batches: Batches::new(cores),
+            tunnels: Default::default(),
             block: None,
             shards,
         };
-        core.note_members();
-        core.use_peers();
-        core.refresh_serving();
-        core.release_segments();
-        core.note_logged_before();
+        core.begin();
         core
+    }
+
+    fn begin(&mut self) {
+        self.begin_membership();
+        self.refresh_serving();
+        self.release_segments();
+        self.note_logged_before();
     }
 
     pub(crate) fn next_ticket(&mut self) -> u64 {
@@ -246,10 +251,15 @@ impl Core {
         self.last_ticket
     }
 
-    /// CLIENT ID: unique over all cores, as each counts on its own residue.
+    /// CLIENT ID: unique over all cores, as each counts on its own residue, and over all nodes,
+    /// which begin a million million apart: a client keeps it wherever its commands run.
     pub(crate) fn next_client_id(&mut self) -> u64 {
         self.last_client += 1;
-        (self.last_client - 1) * self.config.cores as u64 + u64::from(self.id) + 1
+        let node = if self.replicas.is_grouped() { self.node.node & NODES_MASK } else { 0 };
+        (node << NODE_SHIFT)
+            + (self.last_client - 1) * self.config.cores as u64
+            + u64::from(self.id)
+            + 1
     }
 
     pub(crate) fn is_home(&self, shard: usize) -> bool {
@@ -281,6 +291,10 @@ impl Core {
     }
 }
 
+/// 2^53 is the first whole number that a double cannot tell from the next.
+const NODE_SHIFT: u32 = 40;
+const NODES_MASK: u64 = (1 << 13) - 1;
+
 fn hold(shard_count: usize, hasher: Hasher64, own: Vec<Box<Shard>>) -> Shards {
     let mut shards = Shards::new(shard_count, hasher);
     own.into_iter().for_each(|shard| shards.put(shard));
@@ -308,9 +322,12 @@ fn released_of(shards: &Shards) -> Vec<u64> {
 }
 
 fn replicas_of(start: &mut CoreStart) -> Replicas {
+    let Some(cluster) = &start.config.cluster else { return Replicas::default() };
+    let nodes = cluster.nodes.len();
     let (node, groups) = (NodeId(start.node.node), std::mem::take(&mut start.groups));
+    let counts = (start.shard_count, start.config.cores, nodes);
     // The parts of a start were checked by recovery.
-    Replicas::new(node, start.shard_count, groups, start.seed)
+    Replicas::new(node, counts, groups, start.seed)
         .expect("a group starts from what recovery made of the logs")
 }
 

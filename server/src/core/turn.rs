@@ -35,6 +35,9 @@ impl Machine for Core {
             Input::Accepted { conn, port: Port::Peer, peer, .. } => {
                 self.links.on_accepted(conn, peer);
             }
+            Input::Connected { attempt, result } if attempt >= crate::tunnel::ATTEMPTS_FROM => {
+                self.on_tunnel_connected(attempt, result);
+            }
             Input::Connected { attempt, result } => self.links.on_connected(attempt, result),
             Input::Received { conn, bytes } if self.links.has(conn) => {
                 self.on_link_received(conn, bytes);
@@ -73,6 +76,7 @@ impl Machine for Core {
         self.flush_reports();
         self.report_memory();
         self.flush_links();
+        self.drive_tunnels();
         // Before any reply: whoever reads one may act on it anywhere.
         self.flush_mesh();
         self.send_replies();
@@ -130,7 +134,13 @@ impl Core {
             self.connections.note(conn);
             self.outputs.push(Output::Send { conn, bytes, await_sent });
         } else if connection.closing && connection.replies.is_empty() {
-            self.close_connection(conn);
+            match connection.farewell.take() {
+                Some(text) => {
+                    connection.replies.begin().0.extend_from_slice(text);
+                    self.send_reply(conn);
+                }
+                None => self.close_connection(conn),
+            }
         }
     }
 }

@@ -192,6 +192,20 @@ impl Core {
         }
     }
 
+    /// Ends a wait for what comes elsewhere: its command.
+    pub(crate) fn take_waiting(&mut self, connection: &mut Connection) -> Option<OwnedArgs> {
+        match std::mem::take(&mut connection.waiting) {
+            Waiting::Key(blocked) => {
+                self.forget(connection.db, &blocked);
+                Some(blocked.command)
+            }
+            other => {
+                connection.waiting = other;
+                None
+            }
+        }
+    }
+
     /// Takes a client out of every line that it stands in.
     fn forget(&mut self, db: u16, blocked: &BlockedCommand) {
         self.blocked.remove(&blocked.ticket);

@@ -16,6 +16,7 @@ use crate::limits::{
     WAITING_QUERY_BYTES_MAX,
 };
 use crate::resp::parser::{ParseLimits, ProtocolError};
+use crate::tunnel::Until;
 
 impl Core {
     pub(crate) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, local: SocketAddr) {
@@ -43,7 +44,9 @@ impl Core {
     }
 
     pub(crate) fn on_received(&mut self, conn: ConnId, bytes: &[u8]) {
-        let Some(mut connection) = self.connections.take(conn) else { return };
+        let Some(mut connection) = self.connections.take(conn) else {
+            return self.on_upstream_received(conn, bytes);
+        };
         self.stats.bytes_in += bytes.len() as u64;
         connection.bytes_in += bytes.len() as u64;
         connection.last_active_ns = self.now.mono_ns;
@@ -182,6 +185,10 @@ impl Core {
                     break;
                 }
                 _ if !self.may_go_on(connection) => connection.parser.reset(),
+                Next::Broken(_) if connection.is_tunnel_busy() => {
+                    connection.parser.reset();
+                    self.wait_beside_tunnel(connection, None, Until::Empty);
+                }
                 Next::Inline { consumed } => {
                     self.run_inline(connection);
                     used += consumed;
@@ -260,8 +267,13 @@ impl Core {
     }
 
     pub(crate) fn on_receive_ended(&mut self, conn: ConnId) {
-        let Some(mut connection) = self.connections.take(conn) else { return };
+        let Some(mut connection) = self.connections.take(conn) else {
+            return self.on_upstream_ended(conn);
+        };
         connection.ended = true;
+        if connection.is_tunnel_busy() && matches!(connection.waiting, Waiting::Nothing) {
+            self.wait_beside_tunnel(&mut connection, None, Until::Empty);
+        }
         match connection.waiting {
             // As in Redis, a client that goes away stops waiting; what runs is run to its end.
             Waiting::Key(_) => {
@@ -272,6 +284,8 @@ impl Core {
                 connection.waiting = Waiting::Nothing;
                 connection.closing = true;
             }
+            // It waits for a key at the primary, which hears of it so.
+            Waiting::Tunnel { .. } if connection.blocks_upstream() => connection.closing = true,
             Waiting::Nothing if !connection.runnable => connection.closing = true,
             _ => {}
         }
@@ -279,7 +293,9 @@ impl Core {
     }
 
     pub(crate) fn on_sent(&mut self, conn: ConnId, buffer: Vec<u8>) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(connection) = self.connections.get_mut(conn) else {
+            return self.on_upstream_sent(conn);
+        };
         connection.replies.on_sent(buffer);
         let waits = !connection.query.is_empty();
         self.connections.note(conn);
@@ -290,7 +306,10 @@ impl Core {
     }
 
     pub(crate) fn close_connection(&mut self, conn: ConnId) {
-        let Some(mut connection) = self.connections.take(conn) else { return };
+        let Some(mut connection) = self.connections.take(conn) else {
+            return self.on_upstream_ended(conn);
+        };
+        self.end_tunnel(&mut connection);
         self.stop_waiting(&mut connection);
         self.unwatch_all(&mut connection);
         self.connections.on_closed(&connection);

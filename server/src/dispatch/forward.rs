@@ -13,6 +13,7 @@ use crate::connection::replies::Hold;
 use crate::core::Core;
 use crate::core::message::{Answers, ForwardedCommands, ForwardedHead, Message};
 use crate::limits::{COMMANDS_AHEAD_MAX, FORWARDED_BYTES_MAX};
+use crate::replica::serving::READ_ONLY;
 
 /// What this core collects in a turn for the others.
 pub struct Forwards {
@@ -94,6 +95,8 @@ impl Core {
             db: connection.db,
             protocol: connection.protocol,
             no_touch: connection.no_touch,
+            reads_replica: connection.reads_replica,
+            period: self.replicas.period,
             words: (0, 0),
         };
         self.stats.forwarded += 1;
@@ -144,6 +147,11 @@ impl Core {
 
     /// Runs one command of another core's client: its shard is in hand.
     pub(crate) fn run_forwarded(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
+        if self.must_refuse(head) {
+            let mut text = Vec::new();
+            Reply::new(&mut text, head.protocol).error(READ_ONLY);
+            return self.forwards.add_answer(from, head, &text);
+        }
         self.stats.commands += 1;
         let timing = self.start_timing(head.spec, args);
         self.make_room(head.spec);
@@ -206,7 +214,11 @@ impl Core {
             }
             Message::GroupMessages(messages) => self.on_group_messages(&messages),
             Message::Started => self.on_core_started(),
-            Message::Drained { from } => self.note_drained(from),
+            Message::Stand(stand) => self.on_stand(*stand),
+            Message::Word(word) => self.on_word(*word),
+            Message::GroupsHave(have) => self.on_groups_have(*have),
+            Message::Followed(followed) => self.on_followed(*followed),
+            Message::Drained(drained) => self.note_drained(*drained),
             Message::Reports(reports) => self.on_reports(&reports),
             Message::Released { gathering } => self.on_gathering_released(gathering),
             Message::Wake { ticket } => self.on_wake(ticket),

@@ -20,7 +20,7 @@ use crate::connection::{Connection, Waiting};
 use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::core::message::{Gather, Message};
-use crate::limits::GATHERED_OPERATIONS_MAX;
+use crate::limits::{GATHERED_OPERATIONS_MAX, GROUP_TICK_NS};
 
 /// The gatherings that this core started.
 #[derive(Default)]
@@ -36,6 +36,8 @@ pub struct Gatherings {
     /// have not answered.
     unreleased: HashMap<u64, Unreleased>,
     last_id: u64,
+    /// The last one was turned back: no other sets out before this time.
+    not_before_ns: u64,
 }
 
 /// The trip under way.
@@ -57,8 +59,8 @@ impl Gatherings {
     }
 
     /// Operations wait and no trip is under way.
-    pub fn can_start(&self) -> bool {
-        self.collecting.is_none() && !self.queue.is_empty()
+    pub fn can_start(&self, now_ns: u64) -> bool {
+        self.collecting.is_none() && !self.queue.is_empty() && now_ns >= self.not_before_ns
     }
 
     /// Nothing is under way or waiting.
@@ -83,7 +85,7 @@ impl Core {
     /// Sets out for the shards of all queued operations, if no trip is under way. Called once a
     /// turn, so that the operations of a turn share it.
     pub(crate) fn start_gathering(&mut self) {
-        if !self.gatherings.can_start() {
+        if !self.gatherings.can_start(self.now.mono_ns) {
             return;
         }
         let mut needed = ShardSet::new();
@@ -95,7 +97,14 @@ impl Core {
         let id = self.gatherings.last_id;
         let wanted = needed.to_vec();
         self.gatherings.collecting = Some(Trip { needed, departed_with });
-        self.on_gather(Box::new(Gather { origin: self.id, id, wanted, collected: Vec::new() }));
+        self.on_gather(Box::new(Gather {
+            origin: self.id,
+            id,
+            wanted,
+            collected: Vec::new(),
+            period: self.replicas.period,
+            is_turned_back: false,
+        }));
     }
 
     /// A gathering is here: takes our shards that it wants, and goes on to the next owner, by way
@@ -116,6 +125,11 @@ impl Core {
                 let next = if gather.origin == self.id { home } else { gather.origin };
                 return self.send_message(next, Message::Gather(gather));
             }
+            if gather.period != self.replicas.period || self.replicas.lacks_memory(shard) {
+                gather.is_turned_back = true;
+                gather.wanted.clear();
+                break;
+            }
             let first = turn == Some(shard)
                 || self.parked[usize::from(shard)].is_empty()
                 || is_planted(Fault::LineJumped);
@@ -127,6 +141,7 @@ impl Core {
             self.close_entry(shard);
             if let Some(held) = self.shards.take(usize::from(shard)) {
                 gather.collected.push(held);
+                self.replicas.note_out(shard, true);
             }
             gather.wanted.remove(0);
         }
@@ -145,7 +160,12 @@ impl Core {
         let Some(Trip { needed: held, departed_with }) = self.gatherings.collecting.take() else {
             return;
         };
+        let counts = gather.collected.iter().all(|shard| self.is_of_this_period(shard));
+        if gather.is_turned_back || gather.period != self.replicas.period || !counts {
+            return self.give_back(gather);
+        }
         for shard in gather.collected {
+            self.replicas.note_out(shard.id(), false);
             self.shards.put(shard);
         }
         let queue = std::mem::take(&mut self.gatherings.queue);
@@ -160,6 +180,49 @@ impl Core {
             self.run_gathered_operation(conn);
         }
         self.send_home(gather.id, &held);
+    }
+
+    /// A trip came to nothing: nothing was done with what it has.
+    fn give_back(&mut self, gather: Gather) {
+        self.gatherings.not_before_ns = self.now.mono_ns + GROUP_TICK_NS;
+        for shard in gather.collected {
+            let home = self.homes[usize::from(shard.id())];
+            if home == self.id {
+                self.on_home(vec![shard], self.id, None, None);
+            } else {
+                let (shards, origin) = (vec![shard], self.id);
+                let message = Message::Home { shards, origin, gathering: None, transaction: None };
+                self.send_message(home, message);
+            }
+        }
+    }
+
+    /// Gatherings that wait for a shard of this core go back: it may not come in a while, and what
+    /// they have is needed at home.
+    pub(crate) fn turn_back_parked(&mut self, shard: u16) {
+        for parked in std::mem::take(&mut self.parked[usize::from(shard)]) {
+            match parked {
+                Parked::Gather(mut gather) => {
+                    gather.is_turned_back = true;
+                    gather.wanted.clear();
+                    self.collect(gather, None);
+                }
+                other => self.parked[usize::from(shard)].push_back(other),
+            }
+        }
+    }
+
+    /// The period has ended: the clients of what is under way are gone. A trip comes back by
+    /// itself, and is given back.
+    pub(crate) fn forget_gatherings(&mut self) {
+        let own = &mut self.gatherings;
+        own.queue.clear();
+        own.foreign.clear();
+        own.replies.clear();
+        own.unreleased.clear();
+        for shard in 0..self.parked.len() {
+            self.turn_back_parked(shard as u16);
+        }
     }
 
     fn awaits_answers(&mut self, conn: ConnId) -> bool {
@@ -235,6 +298,14 @@ impl Core {
         gathering: Option<u64>,
         transaction: Option<&Arc<Transaction>>,
     ) {
+        let (mut shards, all) = (Vec::new(), shards);
+        for shard in all {
+            self.replicas.note_out(shard.id(), false);
+            match self.is_of_this_period(&shard) {
+                true => shards.push(shard),
+                false => self.receive_shard(shard),
+            }
+        }
         let ids: Vec<u16> = shards.iter().map(|shard| shard.id()).collect();
         let mut open = false;
         let mut fences = SmallVec::<[(u16, u64); 4]>::new();

@@ -103,7 +103,10 @@ impl Core {
         let idle: Vec<_> = self
             .connections
             .iter()
-            .filter(|c| matches!(c.waiting, Waiting::Nothing))
+            // Of other nodes' clients that is up to those.
+            .filter(|c| {
+                matches!(c.waiting, Waiting::Nothing) && !c.tunnelled && !c.is_tunnel_busy()
+            })
             .filter(|c| now_ns.saturating_sub(c.last_active_ns) > limit_ns)
             .map(|c| c.id)
             .collect();
@@ -128,7 +131,7 @@ impl Core {
         let left = !waits && !self.runnable.is_empty()
             || !self.dirty.is_empty() && !self.withholds_replies()
             || !self.touched.is_empty()
-            || self.gatherings.can_start();
+            || self.gatherings.can_start(self.now.mono_ns);
         if left || self.more_housekeeping || self.handover.wants_turn {
             return Some(self.now.mono_ns);
         }
@@ -141,7 +144,11 @@ impl Core {
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
         let (pause, checkpoint) = (self.pause.ends_ns(), self.checkpoint_wake_ns());
         let (links, groups) = (self.links.next_wake_ns(), self.replicas.next_wake_ns());
-        [next_deadline, housekeeping, pause, checkpoint, links, groups].into_iter().flatten().min()
+        let tunnels = self.tunnels.next_wake_ns();
+        [next_deadline, housekeeping, pause, checkpoint, links, groups, tunnels]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// After SIGTERM: once every acknowledged write is durable and every reply out, the core stops.
@@ -152,7 +159,7 @@ impl Core {
         let busy = !self.gate.is_idle()
             || !self.gatherings.is_idle()
             || self.connections.iter().any(|c| c.replies.has_ready() || c.replies.is_sending());
-        if busy || !self.finish_checkpoints() {
+        if busy || self.awaits_upstream() || !self.finish_checkpoints() {
             return;
         }
         if let Some(log) = &mut self.log

@@ -18,7 +18,7 @@ impl Core {
             let answer = self.answer_meeting(&question);
             self.links.answer(conn, answer.encode());
         }
-        let Some(mut incoming) = incoming else { return };
+        let Some(mut incoming) = incoming else { return self.admit_tunnelled() };
         while let Some((from, shard, message)) = incoming.next_frame() {
             self.route_group_message(from, shard, message);
         }

@@ -20,6 +20,8 @@ use crate::connection::replies::{Hold, Part};
 use crate::connection::{Connection, ReplyMode};
 use crate::core::Core;
 use crate::core::io::ConnId;
+use crate::replica::serving::Serving;
+use crate::tunnel::words;
 
 /// Longest part of an unknown command's arguments that its error repeats, as in Redis.
 const ECHOED_ARGUMENTS_BYTES_MAX: usize = 128;
@@ -33,20 +35,36 @@ impl Core {
             connection.reply_mode = ReplyMode::On;
         }
         connection.commands_total += 1;
+        self.run_words(connection, args);
+    }
+
+    /// The same, once what CLIENT REPLY says of it is known.
+    #[inline]
+    pub(crate) fn run_words(&mut self, connection: &mut Connection, args: Args<'_>) {
         let spec = match self.check(connection, args) {
             Ok(spec) => spec,
+            Err(_) if words::is_inner(connection, args) => {
+                // What is replayed may be on its way to the next primary already.
+                let now = self.now;
+                return self.behind(connection, |_, c| words::obey(c, args, now));
+            }
             Err(CommandError(text)) => {
                 if let Ok(spec) = find_command(args) {
                     self.measures.calls.reject(spec);
                 }
                 let text = self.fail_transaction(connection, args, text);
                 self.stats.errors += 1;
-                return self.reply_with(connection, |reply| reply.error(&text));
+                return self.behind(connection, |core, connection| {
+                    core.reply_with(connection, |reply| reply.error(&text));
+                });
             }
         };
         connection.last_command = Some(spec);
         if self.pause.is_on() && self.is_paused(connection, spec) {
             return self.postpone(connection, args);
+        }
+        if let Serving::AsReplica(_) = self.replicas.serving {
+            return self.run_as_replica(connection, spec, args);
         }
         self.admit(connection, spec, args);
     }
@@ -328,9 +346,6 @@ impl Core {
         if spec.has(NO_MULTI) && connection.transaction.is_some() {
             return Err(CommandError::new("ERR Command not allowed inside a transaction"));
         }
-        if let Some(text) = self.refuse_as_replica(connection, spec) {
-            return Err(CommandError::from_text(text.into_bytes()));
-        }
         Ok(spec)
     }
 }
@@ -357,7 +372,7 @@ pub fn unknown_or_arity(args: Args<'_>) -> CommandError {
     CommandError::from_text([before, sub, b"'. Try ", &name, b" HELP."].concat())
 }
 
-fn runs_inside_multi(spec: &CommandSpec) -> bool {
+pub(crate) fn runs_inside_multi(spec: &CommandSpec) -> bool {
     matches!(
         spec.run,
         Run::Server(

@@ -51,10 +51,10 @@ impl Core {
         if needed.iter().all(|shard| self.shards.holds(usize::from(*shard))) {
             return Route::Here;
         }
-        // None of them is on another core, and a checkpoint may come for those that are here.
-        let missing = |shard: &&u16| !self.shards.holds(usize::from(**shard));
+        // Memory that is read again may take a while: what is in hand elsewhere would wait for it.
         if self.replicas.is_grouped()
-            && let Some(shard) = needed.iter().find(missing)
+            && needed.iter().all(|shard| self.is_home(usize::from(*shard)))
+            && let Some(shard) = needed.iter().find(|shard| self.replicas.lacks_memory(**shard))
         {
             return Route::Away(*shard);
         }

@@ -131,6 +131,7 @@ impl Core {
                 self.send_message(self.homes[shard], Message::Unwatch(vec![watched]));
             }
         }
+        self.unwatch_upstream(connection);
     }
 
     pub(crate) fn on_unwatch(&mut self, keys: Vec<UnwatchedKey>) {
@@ -147,7 +148,7 @@ impl Core {
 
     /// Whether every watched key is as it was; the watches end. Their shards are in hand.
     fn watched_keys_hold(&mut self, connection: &mut Connection) -> bool {
-        let mut hold = true;
+        let mut hold = !std::mem::take(&mut connection.watch_lost);
         for watched in std::mem::take(&mut connection.watched) {
             let unix_ms = self.now.unix_ms;
             Space::new(&mut self.shards, &self.settings, watched.db, unix_ms)

@@ -32,7 +32,7 @@ use replication::group::NodeId;
 use replication::ids::{Incarnation, ShardId};
 use replication::link::LinkError;
 use replication::link::frame::{Frame, FrameReader};
-use replication::link::hello::{DirectoryId, HELLO_BYTES, Hello};
+use replication::link::hello::{DirectoryId, HELLO_BYTES, Hello, Purpose};
 use replication::link::meeting::Question;
 
 use crate::core::io::{ConnId, OsError, Output};
@@ -79,6 +79,8 @@ pub struct Links {
     /// Connections with something to send, or to hand over; and those given up in this turn.
     dirty: Vec<ConnId>,
     closes: Vec<ConnId>,
+    /// A node speaks for a client of its own.
+    arrival: Option<Arrival>,
     pub stats: LinkStats,
 }
 
@@ -88,6 +90,16 @@ pub struct Incoming {
     from: NodeId,
     reader: FrameReader,
     frames: u64,
+}
+
+/// A connection that came by the peers' port and is a client's of the node that speaks.
+pub struct Arrival {
+    pub conn: ConnId,
+    pub address: SocketAddr,
+    /// What it is to be told first.
+    pub answer: [u8; HELLO_BYTES],
+    /// What has come behind its hello.
+    pub rest: Vec<u8>,
 }
 
 impl Incoming {
@@ -124,6 +136,7 @@ impl Links {
             changed: false,
             dirty: Vec::new(),
             closes: Vec::new(),
+            arrival: None,
             stats: LinkStats::default(),
         }
     }
@@ -257,7 +270,9 @@ impl Links {
         let hello = *connection.received.first_chunk::<HELLO_BYTES>()?;
         if let Some(question) = Question::decode(&hello) {
             match question.cluster == self.place.cluster && self.table.is_accepted(conn) {
-                true => self.meeting = Some((conn, question)),
+                true if self.place.core == 0 => self.meeting = Some((conn, question)),
+                // The first core answers.
+                true => self.leave(conn, 0),
                 false => self.give_up(conn),
             }
             return None;
@@ -407,6 +422,12 @@ impl Links {
         self.changed = false;
     }
 
+    /// A connection is another core's.
+    fn leave(&mut self, conn: ConnId, to: u16) {
+        self.table.leave(conn, to);
+        self.mark_dirty(conn);
+    }
+
     /// The other side has said who it is: the connection is a link from now on, or leaves for the
     /// core that it is for.
     fn on_hello(&mut self, conn: ConnId, hello: &[u8; HELLO_BYTES]) -> Result<(), LinkError> {
@@ -418,11 +439,22 @@ impl Links {
         };
         let own = match dialled {
             Some(own) => own,
-            None => self.hello((other.node, other.core), other.link),
+            None => {
+                let own = self.hello((other.node, other.core), other.link);
+                Hello { purpose: other.purpose, ..own }
+            }
         };
         let agreed = own.agree(&other)?;
         let node = NodeId(other.node);
+        if own.purpose == Purpose::Client {
+            return self.on_client_hello(conn, own, &other);
+        }
         if dialled.is_none() {
+            let to = peer::core_of(other.link, Some(self.place.cores));
+            if to != self.place.core {
+                self.leave(conn, to);
+                return Ok(());
+            }
             match (self.peers.contains_key(&node), node.0 <= self.last_node) {
                 (true, _) => {}
                 (false, true) => return Err(LinkError::RemovedNode { node: other.node }),
@@ -430,12 +462,6 @@ impl Links {
             }
             if node > self.place.node {
                 return Err(LinkError::WrongWay { node: other.node });
-            }
-            let to = peer::core_of(other.link, Some(self.place.cores));
-            if to != self.place.core {
-                self.table.leave(conn, to);
-                self.mark_dirty(conn);
-                return Ok(());
             }
         }
         // It was only asked what it has to say of this node.
@@ -457,6 +483,45 @@ impl Links {
             self.closes.push(before);
         }
         Ok(())
+    }
+
+    /// A node that is known speaks for one of its clients: the connection is no link.
+    fn on_client_hello(
+        &mut self,
+        conn: ConnId,
+        own: Hello,
+        other: &Hello,
+    ) -> Result<(), LinkError> {
+        let node = other.node;
+        if !self.peers.contains_key(&NodeId(node)) {
+            return Err(LinkError::UnknownNode { node });
+        }
+        let unknown = self.acquaintances.known(node) != Some(other.directory);
+        if unknown && !is_planted(Fault::DirectoriesUnchecked) {
+            return Err(LinkError::OtherDirectory { node });
+        }
+        self.changed = true;
+        if let Some(connection) = self.table.remove(conn) {
+            let rest = connection.received[HELLO_BYTES..].to_vec();
+            let (address, answer) = (connection.address, own.encode());
+            self.arrival = Some(Arrival { conn, address, answer, rest });
+        }
+        Ok(())
+    }
+
+    pub fn take_arrival(&mut self) -> Option<Arrival> {
+        self.arrival.take()
+    }
+
+    /// Where a node listens to others.
+    pub fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
+        self.peers.get(&node).map(|peer| peer.address)
+    }
+
+    /// What this node says to another one before it speaks for a client.
+    pub fn client_hello(&mut self, node: NodeId) -> Hello {
+        let cores = self.peers.get(&node).and_then(|peer| peer.cores);
+        Hello { purpose: Purpose::Client, ..self.hello((node.0, peer::core_of(0, cores)), 0) }
     }
 
     /// Whether a node comes with the directory that it had when it was first met. If that is now,

@@ -227,3 +227,32 @@ fn every_core_has_its_links_through_cuts_and_restarts() {
     assert!(sum.broken > 100 && sum.unreachable > 100 && sum.handed_over > 100, "{sum:?}");
     assert!(sum.frames_received > 10_000 && sum.replaced > 0, "{sum:?}");
 }
+
+/// A node that is known speaks for one of its clients; the higher id may, which begins no links.
+#[test]
+fn a_connection_of_a_client_is_no_link() {
+    let mut links = links(2, 0, 1);
+    let for_client = |node: u64| Hello { purpose: Purpose::Client, ..hello_of(node) };
+    greeted(&mut links, 0, &for_client(3));
+    assert!(links.take_arrival().is_none(), "a node that was never met");
+    let acquaintances = links.acquaintances.clone();
+    acquaintances.meet(3, directory_of(3)).unwrap();
+    let strangers = [
+        Hello { cluster: [8; 16], ..for_client(3) },
+        Hello { directory: DirectoryId([9; 16]), ..for_client(3) },
+        Hello { known_by: Some(DirectoryId([8; 16])), ..for_client(3) },
+        Hello { to_node: 5, ..for_client(3) },
+    ];
+    for (index, stranger) in (1..).zip(strangers) {
+        greeted(&mut links, index, &stranger);
+        assert!(links.take_arrival().is_none(), "{stranger:?}");
+    }
+    links.on_accepted(conn(9), address_of(3));
+    let bytes = [&for_client(3).encode()[..], b"more"].concat();
+    assert!(links.on_received(conn(9), &bytes).is_none());
+    let arrival = links.take_arrival().unwrap();
+    assert_eq!((arrival.conn, &arrival.rest[..]), (conn(9), &b"more"[..]));
+    let answer = Hello::decode(&arrival.answer).unwrap();
+    assert!(for_client(3).agree(&answer).is_ok());
+    assert!(!links.has(conn(9)) && !links.is_linked(NodeId(3)) && links.take_arrival().is_none());
+}

@@ -9,14 +9,18 @@
 //!              └ not in time → TakingBack: this node gets itself elected, and goes on
 //! ```
 //!
-//! All groups of the node go to one node, at once: a core hands over its own when every core that
-//! has groups has nothing under way any more. Until the word to stand for election is given the
-//! lease holds, and giving up costs nothing; from then on there is none in this term
-//! (`Group::hand_over`).
+//! The first core decides, the others do as it says ([`Step`]): all groups of the node go to one
+//! node, at once, when every core has nothing under way any more. Until then the leases hold, and
+//! giving up costs nothing; once the word to stand for election is given there is none in this term
+//! (`Group::hand_over`). A core that has said that it is drained begins nothing until the first one
+//! lets it.
+
+use std::collections::VecDeque;
 
 use replication::group::{NodeId, Role};
 
-use super::standing::Standing;
+use super::coordinator::COORDINATOR;
+use super::period::Word;
 use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::core::message::Message;
@@ -35,7 +39,7 @@ enum Stage {
     Idle,
     /// Clients are served; a follower is to have nearly everything.
     Approaching { until_ns: u64 },
-    /// Clients' commands wait.
+    /// Clients' commands wait; the first core looks at the time.
     Draining { until_ns: u64 },
     /// A node was told to stand for election.
     Transferring { to: NodeId, until_ns: u64 },
@@ -55,13 +59,41 @@ pub struct Handover {
     stops: bool,
     /// Since when clients wait.
     held_since_ns: u64,
-    /// Cores that have said that they have nothing under way, this one included.
-    drained: Vec<u16>,
+    /// Counts the times that commands were made to wait.
+    hold: u32,
+    /// What this core has said of itself in this one.
+    said: Option<Vec<NodeId>>,
+    /// What the first core has heard of all.
+    drained: Vec<Drained>,
     /// How the last one went, and how many went well.
     last: Option<&'static str>,
     pub(crate) done_count: u64,
+    /// The first core has nothing to hand over.
+    lets_stop: bool,
     /// The stage has changed at the end of a turn: what follows from it wants one.
     pub(crate) wants_turn: bool,
+}
+
+/// What the first core says to the others.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Clients' commands wait from now on.
+    Hold { hold: u32 },
+    /// The lead is this node's still: they go on.
+    Resume { why: &'static str },
+    /// All cores are drained.
+    Transfer { to: NodeId },
+    /// There is nothing to hand over: whoever was told to stop does.
+    Stop,
+}
+
+/// A core has nothing under way that would keep this node from handing over.
+#[derive(Clone, Debug)]
+pub struct Drained {
+    from: u16,
+    hold: u32,
+    /// Nodes that lack nothing of its shards.
+    ready: Vec<NodeId>,
 }
 
 /// What FAILOVER asks of every core.
@@ -82,6 +114,11 @@ impl Handover {
         matches!(self.stage, Stage::Draining { .. })
     }
 
+    /// Nothing that was executed on this core is in doubt.
+    pub fn has_drained(&self) -> bool {
+        self.awaits_leader() || self.holds_commands() && self.said.is_some()
+    }
+
     /// Who leads is being settled: not to know it is no reason to refuse a client.
     pub fn awaits_leader(&self) -> bool {
         matches!(self.stage, Stage::Transferring { .. } | Stage::TakingBack { .. })
@@ -100,6 +137,11 @@ impl Handover {
         self.last.unwrap_or("none")
     }
 
+    /// The node stops once it is over.
+    pub fn stops(&self) -> bool {
+        self.stops
+    }
+
     pub fn is_idle(&self) -> bool {
         self.stage == Stage::Idle
     }
@@ -110,10 +152,8 @@ impl Handover {
     }
 
     fn begin(&mut self, target: Option<NodeId>, until_ns: u64) {
-        self.stage = Stage::Approaching { until_ns };
         self.target = target;
-        self.drained.clear();
-        self.wants_turn = true;
+        self.enter(Stage::Approaching { until_ns });
     }
 
     fn enter(&mut self, stage: Stage) {
@@ -127,8 +167,13 @@ impl Core {
     /// must stop at once or was told so before.
     pub(crate) fn begin_stop(&mut self, at_once: bool) {
         let again = std::mem::replace(&mut self.handover.stops, true);
-        if at_once || again || !self.leads_groups() || self.candidates().next().is_none() {
+        if at_once || again || !self.replicas.is_grouped() {
             self.draining = true;
+        } else if !self.is_coordinator() {
+            // The first core was told too, and says what comes of it.
+            self.stop_if_let();
+        } else if !self.leads_groups() || self.candidates().next().is_none() {
+            self.step_all(&Step::Stop);
         } else if self.handover.is_idle() {
             self.handover.begin(None, self.now.mono_ns + HANDOVER_SYNC_NS_MAX);
         }
@@ -141,6 +186,9 @@ impl Core {
 
     /// What FAILOVER asks for.
     pub fn obey_failover(&mut self, order: FailoverOrder) {
+        if !self.is_coordinator() {
+            return;
+        }
         match order {
             FailoverOrder::Begin { to, sync_ns_max } if self.handover.is_idle() => {
                 let most_ns = sync_ns_max.unwrap_or(HANDOVER_SYNC_NS_MAX);
@@ -154,12 +202,38 @@ impl Core {
         }
     }
 
-    /// Whether this core serves clients as leader of its groups.
+    /// What the first core says of a hand-over.
+    pub(super) fn on_handover_step(&mut self, step: Step) {
+        match step {
+            Step::Hold { hold } => {
+                self.handover.hold = hold;
+                self.handover.said = None;
+                self.handover.held_since_ns = self.now.mono_ns;
+                let until_ns = self.now.mono_ns + HANDOVER_DRAIN_NS_MAX;
+                self.handover.enter(Stage::Draining { until_ns });
+            }
+            Step::Resume { why } => self.end_handover(why),
+            Step::Transfer { to } => self.transfer(to),
+            Step::Stop => {
+                self.handover.lets_stop = true;
+                self.stop_if_let();
+            }
+        }
+    }
+
+    fn stop_if_let(&mut self) {
+        let lets = self.handover.lets_stop && self.handover.is_idle();
+        self.draining |= self.handover.stops && lets;
+    }
+
+    fn step_all(&mut self, step: &Step) {
+        self.tell_others(&Word::HandOver(step.clone()));
+        self.on_handover_step(step.clone());
+    }
+
+    /// Whether this node serves clients as leader of all groups.
     fn leads_groups(&self) -> bool {
-        let serves = |standing| matches!(standing, Standing::Serving { .. });
-        let mut groups = self.replicas.iter().map(|(_, replica)| replica).peekable();
-        groups.peek().is_some()
-            && groups.all(|r| serves(r.standing) && r.group.role() == Role::Leader)
+        self.replicas.is_open
     }
 
     /// Other nodes that are there and may lead.
@@ -168,17 +242,20 @@ impl Core {
         others.filter(|node| self.links.is_linked(*node) && self.may_lead(*node))
     }
 
-    /// Which node can take over soonest, and how many entries it lacks of the group of which it
-    /// lacks most.
-    fn closest_follower(&self) -> Option<(u64, NodeId)> {
-        let lag = |node: NodeId| {
-            let of_groups = self.replicas.iter().map(|(_, replica)| replica.group.lag_of(node));
-            let most = of_groups.collect::<Option<Vec<u64>>>()?.into_iter().max();
-            Some((most.unwrap_or(0), node))
-        };
-        let target = self.handover.target;
-        let wanted = self.candidates().filter(|node| target.is_none_or(|target| target == *node));
-        wanted.filter_map(lag).min()
+    fn is_wanted(&self, node: NodeId) -> bool {
+        self.handover.target.is_none_or(|target| target == node)
+    }
+
+    /// How many entries a node lacks of that of this core's groups of which it lacks most.
+    fn lag_of(&self, node: NodeId) -> Option<u64> {
+        let of_groups = self.replicas.iter().map(|(_, replica)| replica.group.lag_of(node));
+        Some(of_groups.collect::<Option<Vec<u64>>>()?.into_iter().max().unwrap_or(0))
+    }
+
+    /// How many entries the node lacks that can take over soonest.
+    fn closest_follower(&self) -> Option<u64> {
+        let wanted = self.candidates().filter(|node| self.is_wanted(*node));
+        wanted.filter_map(|node| self.lag_of(node)).min()
     }
 
     /// Ends the turn of a hand-over, once the turn's replies are out.
@@ -187,21 +264,19 @@ impl Core {
         self.handover.wants_turn = false;
         match self.handover.stage {
             Stage::Idle => {}
-            Stage::Approaching { .. } | Stage::Draining { .. } if !self.leads_groups() => {
-                self.end_handover("the lead was lost before");
-            }
             Stage::Approaching { until_ns } => match self.closest_follower() {
-                Some((lag, _)) if lag <= HANDOVER_CLOSE_ENTRIES => {
-                    let until_ns = now_ns + HANDOVER_DRAIN_NS_MAX;
-                    self.handover.held_since_ns = now_ns;
-                    self.handover.enter(Stage::Draining { until_ns });
+                Some(lag) if lag <= HANDOVER_CLOSE_ENTRIES => {
+                    self.handover.drained.clear();
+                    self.step_all(&Step::Hold { hold: self.handover.hold + 1 });
                 }
                 _ if now_ns >= until_ns => self.end_handover("no node came close enough in time"),
                 _ => {}
             },
             Stage::Draining { until_ns } => {
-                if !self.transfer_if_drained() && now_ns >= until_ns {
-                    self.end_handover("what was under way did not end in time");
+                self.say_if_drained();
+                if self.is_coordinator() && !self.transfer_if_drained() && now_ns >= until_ns {
+                    let why = "what was under way did not end in time";
+                    self.step_all(&Step::Resume { why });
                 }
             }
             Stage::Transferring { to, until_ns } => {
@@ -215,7 +290,7 @@ impl Core {
             Stage::TakingBack { until_ns } => {
                 if self.follows_other() {
                     self.on_handed_over();
-                } else if self.holds_leases() || now_ns >= until_ns {
+                } else if self.leads_groups() && self.holds_all_leases() || now_ns >= until_ns {
                     self.end_handover("the other node did not take the lead in time");
                 }
             }
@@ -247,59 +322,95 @@ impl Core {
             && self.touched.is_empty()
             && self.gate.is_idle()
             && self.gatherings.is_idle()
+            && self.parked.iter().all(VecDeque::is_empty)
             && !self.connections.iter().any(|connection| waits(&connection.replies))
+    }
+
+    /// Tells the first core once this one has nothing under way, and which nodes lack nothing.
+    fn say_if_drained(&mut self) {
+        // Replies of this turn may rest on a lease that is over.
+        if !self.dirty.is_empty() || !self.is_drained() {
+            return;
+        }
+        let ready: Vec<NodeId> =
+            self.candidates().filter(|node| self.lag_of(*node) == Some(0)).collect();
+        if self.handover.said.as_ref() == Some(&ready) {
+            return;
+        }
+        self.handover.said = Some(ready.clone());
+        let drained = Drained { from: self.id, hold: self.handover.hold, ready };
+        match self.is_coordinator() {
+            true => self.note_drained(drained),
+            false => self.send_message(COORDINATOR, Message::Drained(Box::new(drained))),
+        }
+    }
+
+    /// A core has nothing under way, and begins nothing.
+    pub(crate) fn note_drained(&mut self, drained: Drained) {
+        if drained.hold == self.handover.hold {
+            self.handover.drained.retain(|other| other.from != drained.from);
+            self.handover.drained.push(drained);
+        }
     }
 
     /// Gives the word to the node that is to lead, if it lacks nothing and nothing is under way on
     /// any core.
     fn transfer_if_drained(&mut self) -> bool {
-        // Replies of this turn may rest on a lease that is over.
-        if !self.dirty.is_empty() || !self.is_drained() {
-            return false;
-        }
-        if !self.handover.drained.contains(&self.id) {
-            self.note_drained(self.id);
-            for core in self.cores_with_groups().filter(|core| *core != self.id).collect::<Vec<_>>()
-            {
-                self.send_message(core, Message::Drained { from: self.id });
-            }
-        }
-        let all = self.cores_with_groups().all(|core| self.handover.drained.contains(&core));
-        let Some((0, to)) = self.closest_follower().filter(|_| all) else { return false };
+        let drained = &self.handover.drained;
+        let is_ready = |node: &NodeId| drained.iter().all(|core| core.ready.contains(node));
+        let to = match drained.len() == self.config.cores {
+            true => drained[0].ready.iter().find(|node| self.is_wanted(**node) && is_ready(node)),
+            false => None,
+        };
+        let Some(&to) = to else { return false };
+        self.step_all(&Step::Transfer { to });
+        true
+    }
+
+    fn transfer(&mut self, to: NodeId) {
+        self.replicas.handed_over = true;
         let shards: Vec<u16> = self.replicas.iter().map(|(shard, _)| shard).collect();
         for shard in shards {
-            if let Some(replica) = self.replicas.get_mut(shard) {
+            if let Some(replica) = self.replicas.get_mut(shard)
+                && replica.group.role() == Role::Leader
+            {
                 replica.group.hand_over(to);
             }
         }
         let until_ns = self.now.mono_ns + HANDOVER_TRANSFER_NS_MAX;
         self.handover.enter(Stage::Transferring { to, until_ns });
+        // The turn may go on with what clients want.
+        self.refresh_serving();
         let waited_us = (self.now.mono_ns - self.handover.held_since_ns) / 1000;
         tracing::info!(core = self.id, node = to.0, waited_us, "the lead is handed over");
-        true
     }
 
-    /// A core has nothing under way, and begins nothing.
-    pub(crate) fn note_drained(&mut self, core: u16) {
-        if !self.handover.drained.contains(&core) {
-            self.handover.drained.push(core);
+    /// This node is not the primary any more, in the middle of it.
+    pub(super) fn leave_handover(&mut self) {
+        match self.handover.stage {
+            // What the first core says of those that were drained comes yet.
+            Stage::Draining { .. } if self.handover.said.is_some() && !self.is_coordinator() => {}
+            Stage::Approaching { .. } | Stage::Draining { .. } => {
+                let why = "the lead was lost before";
+                match self.is_coordinator() {
+                    true => self.step_all(&Step::Resume { why }),
+                    false => self.end_handover(why),
+                }
+            }
+            _ => {}
         }
-    }
-
-    fn cores_with_groups(&self) -> impl Iterator<Item = u16> {
-        (0..self.config.cores as u16).filter(|core| self.homes.contains(core))
     }
 
     /// Whether another node is known to lead each group.
     fn follows_other(&self) -> bool {
-        self.replicas.iter().all(|(_, replica)| {
-            replica.group.role() == Role::Follower && replica.group.leader().is_some()
-        })
-    }
-
-    fn holds_leases(&self) -> bool {
-        let now_ns = self.now.mono_ns;
-        self.leads_groups() && self.replicas.iter().all(|(_, r)| r.group.holds_lease(now_ns))
+        let lead = match self.is_coordinator() {
+            true => self.first_lead(),
+            false => self.replicas.lead,
+        };
+        lead.leader.is_some_and(|leader| leader.0 != self.node.node)
+            && self.replicas.iter().all(|(_, replica)| {
+                replica.group.role() == Role::Follower && replica.group.leader().is_some()
+            })
     }
 
     fn take_back(&mut self) {
@@ -329,6 +440,9 @@ impl Core {
             bytes_in: self.stats.bytes_in,
         };
         self.handover.enter(if self.handover.stops { lingering } else { Stage::Idle });
+        if self.handover.stops && self.is_coordinator() {
+            self.tell_others(&Word::HandOver(Step::Stop));
+        }
         // Those whose commands have waited.
         self.was_pressed = true;
     }
@@ -344,15 +458,19 @@ impl Core {
         self.handover.last = Some(why);
         self.handover.target = None;
         self.handover.enter(Stage::Idle);
-        self.draining |= self.handover.stops;
         self.was_pressed = true;
+        match self.handover.stops && self.is_coordinator() {
+            true => self.step_all(&Step::Stop),
+            false => self.stop_if_let(),
+        }
     }
 
-    /// This node follows since it has handed over: nothing is in doubt. Clients stay, but those
-    /// that wait for a key, who must go where it is written, and those that watch keys.
+    /// This node follows since it has handed over, and stops: nothing is in doubt. Clients stay for
+    /// the moment, but those that wait for a key, who must go where it is written, and those that
+    /// watch keys.
     pub(super) fn end_waits_of_leader(&mut self) {
         let (mut blocked, mut watching): (Vec<ConnId>, Vec<ConnId>) = Default::default();
-        for connection in self.connections.iter() {
+        for connection in self.connections.iter().filter(|connection| !connection.tunnelled) {
             match &connection.waiting {
                 crate::connection::Waiting::Key(_) => blocked.push(connection.id),
                 _ if !connection.watched.is_empty() => watching.push(connection.id),

@@ -9,7 +9,6 @@
 //!
 //! Invariant: who votes in the first group votes in all. Its leader must be able to lead all.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use replication::fault::{Fault, is_planted};
@@ -19,11 +18,13 @@ use replication::ids::ShardId;
 use replication::link::hello::DirectoryId;
 
 use super::Replica;
+use super::coordinator::COORDINATOR;
+use super::period::{Period, Word};
 use super::serving::Serving;
-use super::transfer::{REMOVED, ROSTER};
 use crate::config::cluster::{Cluster, NODES_MAX};
 use crate::core::Core;
-use crate::limits::{DRAIN_RETRY_NS, GOSSIP_NS, HANDOVER_CLOSE_ENTRIES, LEADERLESS_NS_MAX};
+use crate::core::message::Message;
+use crate::limits::{DRAIN_RETRY_NS, HANDOVER_CLOSE_ENTRIES};
 
 /// What an operator, or a node that joins, asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,188 +35,122 @@ pub enum MembersOrder {
     Undrain(NodeId),
 }
 
-/// What this core knows of the nodes of its cluster.
-#[derive(Default)]
-pub struct Membership {
-    /// As the first group has it, or this start was told.
-    pub(crate) roster: Roster,
-    /// The other nodes that any group has.
-    peers: BTreeMap<NodeId, SocketAddr>,
-    /// Members have changed since that was looked at.
-    pub(super) changed: bool,
-    /// Links with who has gone are to end, once what was said last is out.
-    peers_changed: bool,
-    /// This node is none of them any more.
-    pub(crate) removed: bool,
-    next_drain_ns: u64,
-    /// What others have said: nodes that came while this one was away may lead by now.
-    pub(super) hearsay: Roster,
-    /// When others hear from this node, and when it asks why it hears of no leader.
-    next_gossip_ns: u64,
-    leaderless_ns: u64,
+/// What is to become of the members of all groups but the first, whose these are already. It holds
+/// in one period of the primary only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    period: Period,
+    number: u64,
+    members: Members,
+    /// A learner of the first group that is to vote in all others before it does there.
+    voting: Option<NodeId>,
+}
+
+/// How far a core is with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    pub from: u16,
+    period: Period,
+    /// Of the last plan that all its groups are like.
+    number: u64,
+    /// Nodes that lack little of any of its groups.
+    near: Vec<NodeId>,
 }
 
 impl Core {
-    /// The other nodes, and where they are.
-    pub(crate) fn other_nodes(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> {
-        self.membership.peers.iter().map(|(node, address)| (*node, *address))
-    }
-
-    /// Whether a node may lead: it votes, and nobody wants otherwise.
-    pub(crate) fn may_lead(&self, node: NodeId) -> bool {
-        if node.0 == self.node.node && self.membership.hearsay.has_removed(node) {
-            return false;
-        }
-        self.membership.roster.get(node).is_none_or(|known| known.duty == Duty::Full)
-    }
-
-    /// Members are other ones than they were, or this core starts.
-    pub(crate) fn note_members(&mut self) {
-        self.membership.changed = false;
-        let own = NodeId(self.node.node);
-        let rosters: Vec<Roster> = self.replicas.iter().map(|(_, r)| self.roster_of(r)).collect();
-        // A node without replicas has nodes to talk to all the same: in tests.
-        let told = || self.config.cluster.as_ref().map(|cluster| cluster.members().roster);
-        let Some(first) = rosters.first().cloned().or_else(told) else { return };
-        self.membership.roster = first.clone();
-        let mut peers = BTreeMap::new();
-        let told_nodes = told().unwrap_or_default().nodes;
-        let later = told_nodes.iter().chain(&self.membership.hearsay.nodes);
-        let later = later.filter(|known| known.node.0 > first.last_node);
-        let known = rosters.iter().chain([&first]).flat_map(|roster| &roster.nodes);
-        for known in known.chain(later) {
-            let told = self.config.cluster.as_ref().and_then(|of| of.told_address(known.node));
-            peers.insert(known.node, told.unwrap_or(known.address));
-            if known.directory != DirectoryId::default()
-                && let Err(error) = self.links.note_directory(known.node, known.directory)
-            {
-                tracing::error!(core = self.id, node = known.node.0, "node.toml: {error}");
-            }
-        }
-        peers.remove(&own);
-        let before = std::mem::replace(&mut self.membership.peers, peers);
-        self.membership.peers_changed = true;
-        let gone = before.keys().filter(|node| !self.membership.peers.contains_key(node));
-        let gone = gone.filter(|node| first.has_removed(**node));
-        for node in gone.copied().collect::<Vec<_>>() {
-            tracing::info!(core = self.id, node = node.0, "the node is removed");
-            self.links.send(node, ShardId(0), &[REMOVED]);
-        }
-        let reluctant = !self.may_lead(own);
-        self.for_each_replica(|_, _, replica| replica.group.set_reluctant(reluctant));
-        if rosters.iter().all(|roster| roster.has_removed(own)) && !rosters.is_empty() {
-            self.on_removed();
-        }
-    }
-
-    /// Also where a cluster that older programs began has none yet.
-    fn roster_of(&self, replica: &Replica) -> Roster {
-        let roster = &replica.group.members().roster;
-        match (&self.config.cluster, roster.nodes.is_empty()) {
-            (Some(cluster), true) => cluster.members().roster,
-            _ => roster.clone(),
-        }
-    }
-
-    /// This node takes no part any more.
-    pub(crate) fn on_removed(&mut self) {
-        if !std::mem::replace(&mut self.membership.removed, true) {
-            tracing::error!(
-                core = self.id,
-                node = self.node.node,
-                "this node was removed from the cluster: it takes no part and answers nobody. \
-                 Stop it. To use the machine again, start it with an empty directory and --join"
-            );
-        }
-    }
-
-    /// Once a tick.
+    /// Once a tick, on every core: as long as this node is the primary, its groups' members become
+    /// what they are to be.
     pub(super) fn drive_members(&mut self) {
-        if self.membership.changed {
-            self.note_members();
-        } else if std::mem::take(&mut self.membership.peers_changed) {
-            self.use_peers();
+        self.drive_peers();
+        if self.replicas.serving != Serving::Everything || !self.handover.is_idle() {
+            return;
         }
-        self.gossip();
-        if self.links.is_told_removed() {
-            self.on_removed();
+        if self.is_coordinator() {
+            self.make_plan(None);
         }
-        if self.replicas.serving == Serving::Everything
-            && self.handover.is_idle()
-            && self.bring_groups_along()
-        {
+        self.follow_plan();
+        if self.is_coordinator() && self.is_followed() {
             self.take_next_step();
         }
     }
 
-    pub(crate) fn use_peers(&mut self) {
-        let peers: Vec<_> = self.other_nodes().collect();
-        self.links.set_peers(&peers);
-        self.links.set_last_node(self.membership.roster.last_node);
-    }
-
-    /// Now and then the others hear who is in the cluster; and who hears of no leader asks.
-    fn gossip(&mut self) {
-        let now_ns = self.now.mono_ns;
-        let Some((first, replica)) = self.replicas.iter().next() else { return };
-        if replica.group.leader().is_some() || self.membership.leaderless_ns == 0 {
-            self.membership.leaderless_ns = now_ns;
-        } else if now_ns > self.membership.leaderless_ns + LEADERLESS_NS_MAX {
-            self.membership.leaderless_ns = now_ns;
-            self.links.ask_around();
-        }
-        if now_ns < self.membership.next_gossip_ns || self.membership.removed {
+    /// The first core's word on what is to be, if it is another than before.
+    fn make_plan(&mut self, voting: Option<NodeId>) {
+        let Some(members) = self.first_members().cloned() else { return };
+        let (period, before) = (self.replicas.period, self.membership.plan.as_ref());
+        let of_period = before.filter(|plan| plan.period == period);
+        let voting = voting.or(of_period.and_then(|plan| plan.voting));
+        let voting = voting.filter(|node| members.learners.contains(node));
+        if of_period.is_some_and(|plan| plan.members == members && plan.voting == voting) {
             return;
         }
-        self.membership.next_gossip_ns = now_ns + GOSSIP_NS;
-        let mut message = Vec::new();
-        self.membership.roster.encode(&mut message);
-        message.push(ROSTER);
-        for (node, _) in self.other_nodes().collect::<Vec<_>>() {
-            if self.links.is_linked(node) {
-                self.links.send(node, ShardId(first), &message);
+        let number = before.map_or(0, |plan| plan.number) + 1;
+        let plan = Plan { period, number, members, voting };
+        self.tell_others(&Word::Plan(Box::new(plan.clone())));
+        self.membership.plan = Some(plan);
+    }
+
+    pub(super) fn on_plan(&mut self, plan: Plan) {
+        self.membership.plan = Some(plan);
+    }
+
+    /// Brings this core's groups a step nearer to what is planned, and tells how far they are.
+    fn follow_plan(&mut self) {
+        let Some(plan) = self.membership.plan.take() else { return };
+        if plan.period == self.replicas.period {
+            let mut along = true;
+            self.for_each_replica(|core, shard, replica| {
+                let goal = plan.goal_of_other(replica.group.members());
+                if shard != FIRST && !replica.group.members().is_as(&goal) {
+                    along = false;
+                    core.change_members(shard, replica, &goal);
+                }
+            });
+            let nodes = plan.members.voters.iter().chain(&plan.members.learners);
+            let near = nodes.copied().filter(|node| self.is_near_here(*node)).collect();
+            let place = usize::from(self.id);
+            let before = self.membership.followed[place].as_ref().map_or(0, |own| own.number);
+            let number = if along { plan.number } else { before };
+            let followed = Followed { from: self.id, period: plan.period, number, near };
+            if self.membership.followed[place].as_ref() != Some(&followed) {
+                if !self.is_coordinator() {
+                    let message = Message::Followed(Box::new(followed.clone()));
+                    self.send_message(COORDINATOR, message);
+                }
+                self.membership.followed[place] = Some(followed);
             }
         }
+        self.membership.plan = Some(plan);
     }
 
-    pub(super) fn on_hearsay(&mut self, message: &[u8]) {
-        let Some(roster) = Roster::decode(message) else { return };
-        let known = self.membership.roster.last_node.max(self.membership.hearsay.last_node);
-        let own = NodeId(self.node.node);
-        if roster.last_node > known || roster.has_removed(own) {
-            self.membership.hearsay = roster;
-            self.membership.changed = true;
-        }
+    pub(crate) fn on_followed(&mut self, followed: Followed) {
+        let place = usize::from(followed.from);
+        self.membership.followed[place] = Some(followed);
     }
 
-    /// The members of all groups become those of the first. Returns whether they are.
-    fn bring_groups_along(&mut self) -> bool {
-        let Some((first, replica)) = self.replicas.iter().next() else { return false };
-        let goal = replica.group.members().clone();
-        let mut along = true;
-        self.for_each_replica(|core, shard, replica| {
-            let goal = goal_of_other(replica.group.members(), &goal);
-            if shard.0 != first && !replica.group.members().is_as(&goal) {
-                along = false;
-                core.change_members(shard, replica, &goal);
-            }
-        });
-        along
+    /// Whether all groups of all cores are as the first one, and as it is now.
+    fn is_followed(&self) -> bool {
+        let Some(plan) = &self.membership.plan else { return false };
+        let follows =
+            |own: &Followed| own.period == self.replicas.period && own.number == plan.number;
+        let all = self.membership.followed.iter();
+        plan.period == self.replicas.period
+            && self.first_members() == Some(&plan.members)
+            && all.into_iter().all(|own| own.as_ref().is_some_and(follows))
     }
 
-    /// A learner becomes a voter of all groups but the first. Returns whether it is one.
-    fn let_vote(&mut self, node: NodeId) -> bool {
-        let Some((first, _)) = self.replicas.iter().next() else { return false };
-        let mut votes = true;
-        self.for_each_replica(|core, shard, replica| {
-            let members = replica.group.members();
-            if shard.0 != first && !members.voters.contains(&node) {
-                votes = false;
-                let goal = with_voter(members, node);
-                core.change_members(shard, replica, &goal);
-            }
-        });
-        votes
+    /// Whether a node lacks little of any group.
+    fn is_near(&self, node: NodeId) -> bool {
+        let near =
+            |own: &Followed| own.period == self.replicas.period && own.near.contains(&node);
+        self.membership.followed.iter().all(|own| own.as_ref().is_some_and(near))
+    }
+
+    fn is_near_here(&self, node: NodeId) -> bool {
+        let mut groups = self.replicas.iter().map(|(_, replica)| &replica.group);
+        node.0 == self.node.node
+            || self.links.is_linked(node)
+                && groups.all(|group| group.is_close(node, HANDOVER_CLOSE_ENTRIES))
     }
 
     /// Proposes the next step towards these members, if it would be taken now. Returns whether it
@@ -235,13 +170,13 @@ impl Core {
 
     /// The first group's members change by what is due, if anything is.
     fn take_next_step(&mut self) {
-        let Some(members) = self.plan() else { return };
+        let Some(members) = self.members_of_first() else { return };
         let own = NodeId(self.node.node);
         let leaving = members.roster.nodes.iter().find(|known| known.duty == Duty::Leaving);
         if let Some(known) = leaving.filter(|known| known.node != own) {
             let without = without(&members, known.node);
             if self.has_majority(&without) {
-                self.change_plan(&without);
+                self.change_first(&without);
             }
             return;
         }
@@ -252,17 +187,28 @@ impl Core {
             }
             return;
         }
-        let ready = members.learners.iter().find(|node| self.is_near(**node));
-        if let Some(node) = ready.copied()
-            && self.let_vote(node)
-        {
-            self.change_plan(&with_voter(&members, node));
+        match self.membership.plan.as_ref().and_then(|plan| plan.voting) {
+            Some(node) if self.is_near(node) => {
+                self.change_first(&with_voter(&members, node));
+            }
+            Some(_) => {}
+            None => {
+                let ready = members.learners.iter().copied().find(|node| self.is_near(*node));
+                if ready.is_some() {
+                    self.make_plan(ready);
+                }
+            }
         }
     }
 
-    /// The members of the first group, with the roster that holds.
-    fn plan(&self) -> Option<Members> {
-        let (_, first) = self.replicas.iter().next()?;
+    fn first_members(&self) -> Option<&Members> {
+        self.replicas.get(FIRST.0).map(|first| first.group.members())
+    }
+
+    /// The members of the first group, with the roster that holds and all that is known of it: what
+    /// a change begins with.
+    fn members_of_first(&self) -> Option<Members> {
+        let first = self.replicas.get(FIRST.0)?;
         let mut members = first.group.members().clone();
         members.roster = self.roster_of(first);
         for known in &mut members.roster.nodes {
@@ -273,20 +219,11 @@ impl Core {
         Some(members)
     }
 
-    fn change_plan(&mut self, goal: &Members) -> bool {
-        let Some((shard, _)) = self.replicas.iter().next() else { return false };
-        let Some(mut replica) = self.replicas.take(shard) else { return false };
-        let changed = self.change_members(ShardId(shard), &mut replica, goal);
-        self.replicas.put(shard, replica);
+    fn change_first(&mut self, goal: &Members) -> bool {
+        let Some(mut replica) = self.replicas.take(FIRST.0) else { return false };
+        let changed = self.change_members(FIRST, &mut replica, goal);
+        self.replicas.put(FIRST.0, replica);
         changed
-    }
-
-    /// Whether a node is there and lacks little of any group.
-    fn is_near(&self, node: NodeId) -> bool {
-        let mut groups = self.replicas.iter().map(|(_, replica)| &replica.group);
-        node.0 == self.node.node
-            || self.links.is_linked(node)
-                && groups.all(|group| group.is_close(node, HANDOVER_CLOSE_ENTRIES))
     }
 
     /// Whether those of these voters that lack little are a majority of them. One that would have
@@ -300,7 +237,7 @@ impl Core {
     /// Begins what was asked for; the rest follows by itself. Returns the node that it is about.
     pub fn obey_members(&mut self, order: MembersOrder) -> Result<NodeId, String> {
         self.check_primary()?;
-        let members = self.plan().ok_or("this node has no cluster")?;
+        let members = self.members_of_first().ok_or("this node has no cluster")?;
         let mut goal = members.clone();
         let node = match order {
             MembersOrder::Add { address, directory } => {
@@ -348,12 +285,7 @@ impl Core {
         {
             return Err(format!("node {} is being removed; one at a time", known.node.0));
         }
-        let first = self.replicas.iter().next().map(|(_, replica)| replica.group.members());
-        let along = |goal: &Members| {
-            let mut groups = self.replicas.iter().map(|(_, replica)| replica.group.members());
-            groups.all(|own| own.is_as(goal) || own.is_as(&goal_of_other(own, goal)))
-        };
-        if !first.is_some_and(along) || !self.change_plan(&goal) {
+        if !self.is_followed() || !self.change_first(&goal) {
             return Err("another change is under way; ask again in a moment".into());
         }
         tracing::info!(core = self.id, ?order, node = node.0, "the members change");
@@ -406,7 +338,7 @@ impl Core {
 
     /// The number that a directory has in this cluster.
     pub fn number_of(&self, directory: DirectoryId) -> Option<NodeId> {
-        let nodes = &self.membership.roster.nodes;
+        let nodes = &self.roster().nodes;
         let known = nodes.iter().find(|known| match known.directory == DirectoryId::default() {
             true => self.links.directory_of(known.node) == Some(directory),
             false => known.directory == directory,
@@ -417,21 +349,23 @@ impl Core {
     /// What a node with this directory starts with, if it has a number in this cluster.
     pub fn welcome(&self, directory: DirectoryId) -> Option<Cluster> {
         let (node, of) = (self.number_of(directory)?, self.config.cluster.as_ref()?);
-        let nodes = self.membership.roster.nodes.iter();
+        let nodes = self.roster().nodes.iter();
         let nodes = nodes.map(|known| (known.node, known.address)).collect();
         let (founders, lost) = (of.founders.clone(), of.lost.clone());
         Some(Cluster { founders, epoch: of.epoch, lost, ..Cluster::of(of.id, node, nodes) })
     }
-
-    pub fn roster(&self) -> &Roster {
-        &self.membership.roster
-    }
 }
 
-/// What the members of another group than the first are to be: a learner may vote there already.
-fn goal_of_other(own: &Members, first: &Members) -> Members {
-    let ahead = first.learners.iter().filter(|node| own.voters.contains(node));
-    ahead.fold(first.clone(), |goal, node| with_voter(&goal, *node))
+/// The plan is what its members are.
+const FIRST: ShardId = ShardId(0);
+
+impl Plan {
+    /// What the members of another group than the first are to be: a learner may vote there already.
+    fn goal_of_other(&self, own: &Members) -> Members {
+        let voting = |node: &&NodeId| own.voters.contains(node) || self.voting == Some(**node);
+        let ahead = self.members.learners.iter().filter(voting);
+        ahead.fold(self.members.clone(), |goal, node| with_voter(&goal, *node))
+    }
 }
 
 fn with_voter(members: &Members, node: NodeId) -> Members {

@@ -7,17 +7,21 @@
 //! away and read again from its checkpoint and the log.
 //!
 //! - [`work`]: what a group asks for: writes, messages, entries to apply.
-//! - [`primary`]: one node leads all shards, and settles what the one before left open.
+//! - [`primary`]: one node leads all shards, and settles what the one before left open, all its
+//!   cores together: [`coordinator`], [`period`].
 //! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
 //! - [`serving`]: what clients may do here meanwhile.
-//! - [`members`]: nodes come and go.
+//! - [`members`]: nodes come and go. [`peers`]: who they are.
 //! - [`handover`]: the lead goes to another node because this one wants that.
 //! - [`rebuild`]: memory from what is on the disk.
 //! - [`transfer`]: checkpoints that go to another node, and come from one.
 //! - [`seen`]: what a simulation compares.
 
+pub mod coordinator;
 pub mod handover;
 pub mod members;
+pub mod peers;
+pub mod period;
 pub mod primary;
 pub mod rebuild;
 pub mod seen;
@@ -54,6 +58,9 @@ pub struct Replica {
     pending_bytes: usize,
     /// An entry that was executed could not be appended.
     refused: bool,
+    /// An operation has the shard's memory in hand. Whatever becomes of the replica meanwhile, it
+    /// comes back, and until then there is no other.
+    is_out: bool,
     /// The newest checkpoint that was made since the start.
     offered: Option<Base>,
     /// Checkpoints on their way to other nodes.
@@ -83,15 +90,36 @@ impl Replica {
     }
 }
 
-/// The replicas of a core. None where the node has no peers.
+/// The replicas of a core.
 #[derive(Default)]
 pub struct Replicas {
+    /// The node has peers. A core of it may have no shard.
+    is_grouped: bool,
+    /// How many nodes there are, for a core without a shard.
+    nodes: usize,
     /// By shard; of other cores' none.
     by_shard: Vec<Option<Box<Replica>>>,
     /// By shard: whether memory is ahead of what is committed. Kept beside the replicas, each of
     /// which is taken out while its group is driven.
     executing: Vec<bool>,
     next_tick_ns: u64,
+    /// Whether the node is the primary, and whether all its cores are.
+    pub(crate) period: period::Period,
+    is_open: bool,
+    /// The leads were handed over in this period: what was said of leases is void.
+    handed_over: bool,
+    /// A core has told that this one, or what was before it, is over.
+    ended: period::Period,
+    /// All cores hold their leases until then, as the first one says.
+    others_leased_until_ns: u64,
+    /// Which node leads, as the first core says.
+    pub(crate) lead: period::Lead,
+    /// What the first one was told.
+    told: primary::Told,
+    /// What the first one knows of all.
+    pub(crate) coordinator: coordinator::Coordinator,
+    /// Shards whose memory was thrown away in this turn.
+    thrown_away: Vec<u16>,
     /// Ticks since it was last tried to bring all leads to one node.
     ticks_apart: usize,
     /// A checkpoint that comes from another node.
@@ -103,18 +131,15 @@ pub struct Replicas {
 impl Replicas {
     pub fn new(
         node: NodeId,
-        shard_count: usize,
+        (shard_count, cores, nodes): (usize, usize, usize),
         groups: Vec<(u16, GroupStart)>,
         seed: u64,
     ) -> Result<Replicas, GroupError> {
         let mut by_shard: Vec<Option<Box<Replica>>> = Vec::new();
-        if !groups.is_empty() {
-            by_shard.resize_with(shard_count, || None);
-        }
-        let first = groups.first().map_or(0, |(shard, _)| *shard);
+        by_shard.resize_with(shard_count, || None);
         for (shard, start) in groups {
             let applied = start.applied;
-            let patience_ticks = if shard == first { 0 } else { GROUP_ELECTION_TICKS };
+            let patience_ticks = if shard == 0 { 0 } else { GROUP_ELECTION_TICKS };
             let config = GroupConfig { patience_ticks, ..CONFIG };
             let group = Group::new(node, config, start, seed ^ u64::from(shard) << 32)?;
             by_shard[usize::from(shard)] = Some(Box::new(Replica {
@@ -125,24 +150,40 @@ impl Replicas {
                 pending: VecDeque::new(),
                 pending_bytes: 0,
                 refused: false,
+                is_out: false,
                 offered: None,
                 sending: Vec::new(),
                 voids: 0,
             }));
         }
         let executing = vec![false; by_shard.len()];
-        Ok(Replicas { by_shard, executing, ..Replicas::default() })
+        let coordinator = coordinator::Coordinator::new(cores);
+        Ok(Replicas {
+            is_grouped: true,
+            nodes,
+            by_shard,
+            executing,
+            coordinator,
+            ..Replicas::default()
+        })
     }
 
-    /// Whether this core's shards have replicas on other nodes.
+    /// Whether the shards have replicas on other nodes.
     #[inline]
     pub fn is_grouped(&self) -> bool {
-        !self.by_shard.is_empty()
+        self.is_grouped
     }
 
     /// Whether a shard's memory has what clients' commands did, ahead of what is committed.
     pub(crate) fn executes(&self, shard: u16) -> bool {
         self.executing.get(usize::from(shard)).is_none_or(|executing| *executing)
+    }
+
+    /// An operation takes a shard's memory along, or brings it back.
+    pub(crate) fn note_out(&mut self, shard: u16, is_out: bool) {
+        if let Some(replica) = self.get_mut(shard) {
+            replica.is_out = is_out;
+        }
     }
 
     fn set_executing(&mut self, shard: u16, executing: bool) {
@@ -175,7 +216,7 @@ impl Replicas {
     /// majority if this node is one of it.
     pub fn certain_acknowledgements(&self) -> usize {
         let voters = self.iter().map(|(_, replica)| replica.group.members().voters.len());
-        voters.min().map_or(0, |voters| voters / 2)
+        voters.min().unwrap_or(self.nodes) / 2
     }
 
     /// When the groups want their next tick.
@@ -186,6 +227,12 @@ impl Replicas {
     /// Whether checkpoints are on their way to other nodes.
     pub fn is_sending(&self) -> bool {
         self.iter().any(|(_, replica)| !replica.sending.is_empty())
+    }
+
+    /// Whether a shard's memory is being read again.
+    pub(crate) fn lacks_memory(&self, shard: u16) -> bool {
+        let standing = self.get(shard).map(|replica| replica.standing);
+        matches!(standing, Some(Standing::Rebuilding { .. }))
     }
 
     /// Whether memory is being read again, so that nothing on the disk may go.
@@ -282,6 +329,9 @@ impl Core {
         while self.failure.is_none() && self.change_primary() {
             self.for_each_replica(Core::drive_group);
         }
+        for shard in std::mem::take(&mut self.replicas.thrown_away) {
+            self.turn_back_parked(shard);
+        }
         // What one shard has committed may have decided what another has.
         self.for_each_replica(|core, shard, replica| {
             if replica.executes() {
@@ -289,6 +339,13 @@ impl Core {
             }
         });
         self.refresh_serving();
+    }
+
+    fn with_replica(&mut self, shard: u16, act: impl FnOnce(&mut Core, &mut Replica)) {
+        let place = usize::from(shard);
+        let Some(mut replica) = self.replicas.by_shard[place].take() else { return };
+        act(self, &mut replica);
+        self.replicas.by_shard[place] = Some(replica);
     }
 
     /// Each replica in turn, taken out meanwhile.

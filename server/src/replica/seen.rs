@@ -20,12 +20,15 @@ pub struct Seen {
     pub standing: Standing,
     /// Its leaders have voided entries so far, as this node has heard.
     pub voids: u64,
-    /// Checkpoints that came from other nodes since the start.
-    pub checkpoints_received: u64,
-    /// Hand-overs of the lead that went well since the start, and whether one is under way that has
-    /// ended the lease.
-    pub hand_overs: u64,
-    pub hands_over: bool,
+}
+
+/// Planned hand-overs of a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandoverSeen {
+    /// That went well since the start.
+    pub done: u64,
+    /// One is under way that has ended the lease.
+    pub is_under_way: bool,
 }
 
 impl Core {
@@ -41,15 +44,22 @@ impl Core {
             applied: replica.applied,
             standing: replica.standing,
             voids: replica.voids,
-            checkpoints_received: self.checkpoints.stats.received,
-            hand_overs: self.handover.done_count,
-            hands_over: self.handover.awaits_leader(),
         })
     }
 
     /// Members of a shard's group, as far as this node has heard.
     pub fn see_members(&self, shard: u16) -> Option<&Members> {
         self.replicas.get(shard).map(|replica| replica.group.members())
+    }
+
+    pub fn see_handover(&self) -> HandoverSeen {
+        let is_under_way = self.handover.awaits_leader();
+        HandoverSeen { done: self.handover.done_count, is_under_way }
+    }
+
+    /// Checkpoints that came from other nodes since the start.
+    pub fn see_checkpoints_received(&self) -> u64 {
+        self.checkpoints.stats.received
     }
 
     /// The digest of a shard's first database, and the entry that it is as of; nothing while memory

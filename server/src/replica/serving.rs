@@ -8,9 +8,11 @@ use replication::fault::{Fault, is_planted};
 use replication::group::{NodeId, Role};
 
 use super::Replica;
+use super::period::Lead;
 use super::standing::Standing;
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::core::message::ForwardedHead;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
 
 /// Why a write is refused where another node leads.
@@ -31,27 +33,54 @@ impl Core {
     /// What holds at the time that this turn began at.
     pub(crate) fn refresh_serving(&mut self) {
         if self.replicas.is_grouped() {
-            self.replicas.serving = self.serving_at(self.now.mono_ns);
+            let now = self.serving_at(self.now.mono_ns);
+            if std::mem::replace(&mut self.replicas.serving, now) != now {
+                self.on_serving_changed();
+            }
         }
     }
 
     fn serving_at(&self, now_ns: u64) -> Serving {
-        let Some((_, first)) = self.replicas.iter().next() else { return Serving::Everything };
-        let leads = |replica: &Replica| {
-            replica.executes()
-                && replica.group.role() == Role::Leader
-                && replica.group.holds_lease(now_ns)
-        };
-        if self.replicas.iter().all(|(_, replica)| leads(replica)) {
-            return Serving::Everything;
+        if self.replicas.period.is_primary() {
+            let leads = |replica: &Replica| {
+                replica.executes()
+                    && replica.group.role() == Role::Leader
+                    && replica.group.holds_lease(now_ns)
+            };
+            let holds = self.replicas.is_open
+                && !self.replicas.handed_over
+                && now_ns < self.others_leased_until_ns()
+                && self.replicas.iter().all(|(_, replica)| leads(replica));
+            return if holds { Serving::Everything } else { Serving::Waits };
         }
-        // Whose lead of the first shard is the lead of all, if not now then soon.
-        match (first.standing, first.group.role()) {
-            (Standing::Serving { .. } | Standing::Elected { .. }, _) | (_, Role::Leader) => {
-                Serving::Waits
-            }
-            _ if first.group.leader().is_none() && self.handover.awaits_leader() => Serving::Waits,
-            _ => Serving::AsReplica(first.group.leader()),
+        let lead = match self.is_coordinator() {
+            true => self.first_lead(),
+            false => self.replicas.lead,
+        };
+        match lead.leader {
+            _ if lead.is_own => Serving::Waits,
+            None if self.handover.awaits_leader() => Serving::Waits,
+            leader => Serving::AsReplica(leader),
+        }
+    }
+
+    /// Until when the other cores hold their leases.
+    fn others_leased_until_ns(&self) -> u64 {
+        match self.is_coordinator() {
+            true => self.replicas.coordinator.others_leased_until_ns(self.replicas.period),
+            false => self.replicas.others_leased_until_ns,
+        }
+    }
+
+    /// Of the first shard, whose core this is: whose lead of it is the lead of all, if not now then
+    /// soon.
+    pub(super) fn first_lead(&self) -> Lead {
+        let Some((_, first)) = self.replicas.iter().next() else { return Lead::default() };
+        let elected = matches!(first.standing, Standing::Elected { .. });
+        Lead {
+            leader: first.group.leader(),
+            is_own: elected || first.group.role() == Role::Leader,
+            ..Lead::default()
         }
     }
 
@@ -80,7 +109,19 @@ impl Core {
         self.replicas.serving == Serving::Everything && !self.handover.holds_commands()
     }
 
-    /// Why a command cannot run where another node leads.
+    /// Whether a command that another core has sent must not run here: this core's shards are not
+    /// the primary's, or not in the period in which it was sent.
+    #[inline]
+    pub(crate) fn must_refuse(&self, head: &ForwardedHead) -> bool {
+        self.replicas.is_grouped() && {
+            let same = head.period == self.replicas.period && self.replicas.period.is_primary();
+            let reads = head.reads_replica && head.spec.has(READONLY) && !head.spec.has(WRITE);
+            !same && !reads && !is_planted(Fault::FollowerAnswers)
+        }
+    }
+
+    /// Why a command cannot run where another node leads and this one stops: its clients have to
+    /// go elsewhere.
     pub(crate) fn refuse_as_replica(
         &self,
         connection: &Connection,

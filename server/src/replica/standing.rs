@@ -4,7 +4,8 @@
 //! Following ─ elected → Elected ─ all shards are, and everything is applied → Serving
 //! Elected   ─ term lost → Following
 //! Serving   ─ a term lost, all committed → Following
-//!           └ otherwise → Rebuilding ─ memory read again → Following
+//!           ├ otherwise → Rebuilding ─ memory read again → Following
+//!           └ another core has the shard in hand → Away ─ it is back → one of these
 //! ```
 //!
 //! [`super::primary`] has the steps that all shards take together.
@@ -30,6 +31,8 @@ pub enum Standing {
     Elected { term: Term },
     /// It leads and executes: memory is ahead of what is committed.
     Serving { term: Term },
+    /// It serves no more. Memory is with an operation of another core.
+    Away,
     /// Memory was thrown away. Once the log is durable up to `after` it is read again.
     Rebuilding { after: Lsn, ordered: bool },
 }
@@ -53,14 +56,20 @@ impl Core {
                 self.follow_index(shard, replica);
                 false
             }
-            Standing::Rebuilding { after, ordered: false } if self.is_durable(after) => {
+            Standing::Rebuilding { after, ordered: false }
+                if !replica.is_out && self.is_durable(after) =>
+            {
                 replica.standing = Standing::Rebuilding { after, ordered: true };
                 let through = replica.applied;
                 let order = Box::new(self.rebuild_order(shard, through));
                 self.outputs.push(Output::Log(StorageOperation::Rebuild(order)));
                 false
             }
-            _ => false,
+            Standing::Following
+            | Standing::Elected { .. }
+            | Standing::Serving { .. }
+            | Standing::Away
+            | Standing::Rebuilding { .. } => false,
         }
     }
 
@@ -104,7 +113,18 @@ impl Core {
         self.replicas.set_executing(shard.0, false);
         self.touched.retain(|touched| *touched != shard.0);
         self.release.reset(shard, point);
-        let dirty = self.is_ahead(shard);
+        match self.shards.holds(usize::from(shard.0)) {
+            true => self.check_memory(shard, replica),
+            false => replica.standing = Standing::Away,
+        }
+    }
+
+    /// Memory that has served is here: as of what is applied, or it goes.
+    fn check_memory(&mut self, shard: ShardId, replica: &mut Replica) {
+        let point = replica.applied;
+        let held = self.shards.get(usize::from(shard.0));
+        let dirty =
+            held.is_none_or(|held| held.open_index() > point.0 + 1 || !held.effects.is_empty());
         let (core, term) = (self.id, replica.group.term().0);
         tracing::info!(core, shard = shard.0, term, dirty, "this node leads no more");
         if !dirty || is_planted(Fault::EffectsKept) {
@@ -114,6 +134,24 @@ impl Core {
         self.throw_away(shard, point);
         let after = self.log.as_ref().map_or(Lsn(0), |log| log.appended());
         replica.standing = Standing::Rebuilding { after, ordered: false };
+    }
+
+    /// Whether what an operation of another core did with a shard that it had in hand counts.
+    pub(crate) fn is_of_this_period(&self, shard: &Shard) -> bool {
+        let standing = self.replicas.get(shard.id()).map(|replica| replica.standing);
+        !matches!(standing, Some(Standing::Away | Standing::Rebuilding { .. }))
+    }
+
+    /// A shard is back for which that is not so.
+    pub(crate) fn receive_shard(&mut self, shard: Box<Shard>) {
+        let id = shard.id();
+        if self.replicas.lacks_memory(id) {
+            // Another node's checkpoint has come for it.
+            return self.bury(shard);
+        }
+        self.shards.put(shard);
+        self.with_replica(id, |core, replica| core.check_memory(ShardId(id), replica));
+        self.run_parked(id);
     }
 
     /// The shard's state becomes that of a checkpoint that another node has sent: memory is read
@@ -141,10 +179,15 @@ impl Core {
         }
         let place = usize::from(shard.0);
         self.released[place] = point.0;
-        if let Some(mut held) = self.shards.take(place) {
-            held.bury(&self.settings.encoding);
-            self.graves.push(held);
+        self.replicas.thrown_away.push(shard.0);
+        if let Some(held) = self.shards.take(place) {
+            self.bury(held);
         }
+    }
+
+    fn bury(&mut self, mut shard: Box<Shard>) {
+        shard.bury(&self.settings.encoding);
+        self.graves.push(shard);
     }
 
     /// The memory of a shard has been read again, as of this entry.

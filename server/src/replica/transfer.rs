@@ -224,14 +224,17 @@ impl Core {
             kept.push(sending);
         }
         replica.sending = kept;
+        let leader = replica.group.leader();
         if let Some(receiving) = &mut self.replicas.receiving
             && receiving.step == Step::Between
-            && (now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS
-                // Nobody sends it to who leads now.
-                || receiving.shard == shard && replica.group.role() == Role::Leader)
         {
-            receiving.step = Step::Remove;
-            self.push_receiving();
+            // Who leads no more sends no more, and this node may be the one that others wait for.
+            let abandoned =
+                receiving.shard == shard && leader.is_some_and(|leader| leader != receiving.from);
+            if abandoned || now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS {
+                receiving.step = Step::Remove;
+                self.push_receiving();
+            }
         }
     }
 

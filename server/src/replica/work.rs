@@ -19,7 +19,7 @@ impl Core {
         if let Some(base) = &work.install {
             self.install(shard, replica, base);
         }
-        self.membership.changed |= work.members.is_some() || work.install.is_some();
+        self.membership.changed |= !work.members.is_empty() || work.install.is_some();
         self.write_work(shard, replica, &work);
         for Envelope { to, mut bytes, checkpoint } in work.messages.drain(..) {
             match checkpoint {
@@ -31,11 +31,10 @@ impl Core {
             }
         }
         // Records that call an entry decided stand behind what its members are then.
-        if let Some(members) = &work.members
-            && let Some(change) = work.committed.iter().rfind(|e| e.kind == EntryKind::Members)
-            && let Some(log) = &mut self.log
-        {
-            log.append_members(shard, (change.term, change.index), members, false);
+        for (term, index, members) in &work.members {
+            if let Some(log) = &mut self.log {
+                log.append_members(shard, (*term, *index), members, false);
+            }
         }
         if is_planted(Fault::AppliesUncommitted) {
             self.take_committed(shard, replica, work.entries);

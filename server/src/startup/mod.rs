@@ -48,19 +48,18 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the server until it is told to stop. `on_ready` is called once every core takes clients.
 pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(), StartError> {
-    let seeds = random_seeds()?;
-    let hasher = Hasher64::new(seeds);
+    let chance = random_seeds()?;
     // Held until the process ends.
     let mut lock = None;
     let prepared = if config.durability == Durability::None {
         let shards = config.shards.unwrap_or(config.cores);
-        Prepared::empty(shards, hasher)
+        Prepared::empty(shards, Hasher64::new(chance))
     } else {
         lock = Some(DataLock::acquire(&config.dir)?);
         if let Some(join) = &config.join {
             joining::await_cluster(&config, join)?;
         }
-        Prepared::from_directory(&mut config, hasher)?
+        Prepared::from_directory(&mut config, chance)?
     };
     let banner = Banner {
         cores: config.cores,
@@ -72,7 +71,7 @@ pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Resu
         entries_cut: prepared.recovered.replayed.entries_cut(),
     };
     let runtime_config = runtime_config(&config);
-    let starts = prepared.into_starts(&config, seeds[0]);
+    let starts = prepared.into_starts(&config, chance[0]);
     let starts = Mutex::new(starts.into_iter().map(Some).collect::<Vec<_>>());
     let make = move |core: runtime::CoreId| {
         let mut starts = starts.lock().map_err(|_| "another core's start failed")?;
@@ -111,7 +110,7 @@ impl Prepared {
         Prepared { recovered, identity: None }
     }
 
-    fn from_directory(config: &mut Config, hasher: Hasher64) -> Result<Prepared, StartError> {
+    fn from_directory(config: &mut Config, chance: [u64; 4]) -> Result<Prepared, StartError> {
         let wanted = config.shards.unwrap_or(config.cores);
         let identity = Identity::load_or_create(&config.dir, wanted, config.cluster.as_ref())?;
         if let Some(asked) = config.shards.filter(|asked| *asked != identity.shards) {
@@ -128,7 +127,9 @@ impl Prepared {
             let (node, epoch, lost) = (identity.node, identity.epoch, &identity.lost);
             tracing::warn!(node, epoch, ?lost, "went on without a majority once: these are lost");
         }
-        let settings = config.engine_settings();
+        // Nodes of a cluster order keys alike: a SCAN goes on where another one has come to lead.
+        let seeds = config.cluster.as_ref().map_or(chance, |cluster| cluster.hash_seeds());
+        let (settings, hasher) = (config.engine_settings(), Hasher64::new(seeds));
         let mut recovered = recovery::recover_directory(&config.dir, &identity, &settings, hasher)?;
         retire_logs(config, &recovered)?;
         make_first_segments(config, &identity, &mut recovered.tails)?;

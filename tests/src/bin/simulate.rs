@@ -27,6 +27,9 @@ struct Options {
     /// Shards of a cluster; the seed decides, up to 5, if left out.
     #[arg(long)]
     shards: Option<u16>,
+    /// Cores of a node of a cluster, at most; the seed decides, up to 3, if left out.
+    #[arg(long)]
+    cores: Option<u16>,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
@@ -44,11 +47,15 @@ fn main() -> Result<ExitCode> {
             &options,
             |seed| {
                 let shards = options.shards.unwrap_or(1 + (seed % 3) as u16 * 2);
-                cluster_sim::plan::Plan { seed, nodes, shards, clients, operations, only: None }
+                let cores = options.cores.unwrap_or(1 + (seed / 3 % 3) as u16);
+                let only = None;
+                cluster_sim::plan::Plan { seed, nodes, shards, cores, clients, operations, only }
             },
             cluster_sim::world::run,
             cluster_sim::plan::Outcome::add,
-            |plan| format!("--nodes {} --shards {}", plan.nodes, plan.shards),
+            |plan| {
+                format!("--nodes {} --shards {} --cores {}", plan.nodes, plan.shards, plan.cores)
+            },
         )?,
         None => go(
             &options,

@@ -11,11 +11,15 @@ pub struct Asked {
     pub record: Option<usize>,
     pub operation: Option<Operation>,
     pub replies: Vec<Reply>,
+    /// The second of two steps was taken.
+    pub second: bool,
 }
 
 impl Asked {
-    fn reply_count(&self) -> usize {
-        self.operation.map_or(1, |operation| operation.reply_count())
+    fn is_over(&self) -> bool {
+        let count = self.operation.map_or(1, |operation| operation.reply_count());
+        let refused = self.operation.is_some_and(|operation| operation.is_over(&self.replies));
+        self.replies.len() == count || refused
     }
 }
 
@@ -49,13 +53,21 @@ impl Client {
             used += len;
             let asked = self.asked.front_mut().ok_or_else(|| format!("unasked: {reply:?}"))?;
             asked.replies.push(reply);
-            if asked.replies.len() == asked.reply_count() {
+            if asked.is_over() {
                 done.extend(self.asked.pop_front());
             }
         }
         self.received.drain(..used);
         self.answers += done.len() as u64;
         Ok(done)
+    }
+
+    /// The next step of what takes two, once.
+    pub fn second_step(&mut self) -> Option<Vec<u8>> {
+        let asked = self.asked.front_mut().filter(|asked| !asked.second)?;
+        let bytes = asked.operation?.encode_second(&asked.replies)?;
+        asked.second = true;
+        Some(bytes)
     }
 
     /// The connection is no more: what was asked may or may not have been done.

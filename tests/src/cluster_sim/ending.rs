@@ -41,8 +41,9 @@ impl World {
         self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
         self.audit()?;
         for machine in &self.machines {
-            let seen = machine.node().and_then(|node| node.core(0).see_replica(0));
-            self.outcome.received += seen.map_or(0, |seen| seen.checkpoints_received);
+            let Some(node) = machine.node() else { continue };
+            let seen = (0..node.cores()).map(|core| node.core(core).see_checkpoints_received());
+            self.outcome.received += seen.sum::<u64>();
         }
         self.history.note(self.now_ns, || "all start again".into());
         for machine in 0..self.machines.len() {
@@ -68,8 +69,9 @@ impl World {
     fn are_equal(&self) -> bool {
         let members = self.members();
         let mut seen = members.iter().map(|machine| &self.machines[*machine]).map(|machine| {
-            let core = machine.node()?.core(0);
+            let node = machine.node()?;
             let shards = self.shards().map(|shard| {
+                let core = node.core(machine.home_of(shard));
                 let (replica, memory) = (core.see_replica(shard)?, core.see_memory(shard)?);
                 let settled = replica.applied == replica.last && replica.committed == replica.last;
                 settled.then_some((replica.term, memory))

@@ -56,15 +56,15 @@ impl World {
             Trouble::Disk => self.hurt_disk(machine),
             Trouble::Connections => self.hurt_wires(),
             Trouble::Isolation => self.isolate(machine),
-            Trouble::Stop => self.add(machine, Waiting::Shutdown),
-            Trouble::Failover => self.add(machine, Waiting::Failover),
+            Trouble::Stop => self.add_to_all(machine, || Waiting::Shutdown),
+            Trouble::Failover => self.add_to_all(machine, || Waiting::Failover),
             Trouble::Wipe => self.wipe(machine),
             Trouble::Join => self.begin_join(),
             Trouble::Remove => self.remove_member(machine),
             Trouble::Drain => self.drain_member(machine),
             Trouble::FailoverDeaf => {
                 self.machines[machine].deaf_when_handing_over = true;
-                self.add(machine, Waiting::Failover);
+                self.add_to_all(machine, || Waiting::Failover);
             }
         }
         Ok(())

@@ -139,7 +139,9 @@ impl History {
 fn key_of(operation: &Operation) -> Key {
     match *operation {
         Operation::Set { key, .. } | Operation::Get { key } => Key::Register(key),
-        Operation::Increment { key } | Operation::Count { key } => Key::Counter(key),
+        Operation::Increment { key }
+        | Operation::WatchIncrement { key }
+        | Operation::Count { key } => Key::Counter(key),
         Operation::Push { key, .. } | Operation::Range { key } => Key::List(key),
         Operation::SetPair { key, .. } | Operation::GetPair { key, .. } => Key::Pair(key),
     }

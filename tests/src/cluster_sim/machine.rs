@@ -10,6 +10,7 @@ use replication::link::hello::DirectoryId;
 use replication::log::limits::SEGMENT_BYTES_MIN;
 use server::config::Config;
 use server::config::cluster::Cluster;
+use server::core::home_of;
 use server::core::io::ConnId;
 use server::links::identity::{Acquaintances, Remembered};
 
@@ -36,6 +37,7 @@ pub enum State {
 struct Slot {
     generation: u32,
     wire: Option<u64>,
+    core: u16,
 }
 
 pub struct Machine {
@@ -44,13 +46,14 @@ pub struct Machine {
     pub state: State,
     /// Starts so far: what was meant for one before is not for this one.
     pub start: u32,
-    /// When its next turn is.
-    pub turn: Option<(u64, u64)>,
+    /// By core: when its next turn is.
+    pub turns: Vec<Option<(u64, u64)>>,
     /// The process stands still.
     pub paused_until_ns: u64,
-    /// Its next turn stops for so long, after it has read the clock.
+    /// The next turn, of whichever core, stops for so long, after it has read the clock.
     pub stops_in_turn_ns: u64,
-    pub in_turn: bool,
+    /// By core.
+    pub in_turn: Vec<bool>,
     /// By shard: memory as of this entry, in this start, was compared with the others'.
     pub compared: Vec<(u32, u64)>,
     /// By shard: how often entries of it were voided.
@@ -95,10 +98,10 @@ impl Machine {
             config,
             state: State::Down(Box::default()),
             start: 0,
-            turn: None,
+            turns: Vec::new(),
             paused_until_ns: 0,
             stops_in_turn_ns: 0,
-            in_turn: false,
+            in_turn: Vec::new(),
             compared: vec![(0, 0); shards],
             voids: vec![0; shards],
             deaf_when_handing_over: false,
@@ -151,9 +154,12 @@ impl Machine {
         self.clock.store(self.local_ns(true_ns), Ordering::Relaxed);
     }
 
-    /// Starts the node from what is on the disk.
-    pub fn boot(&mut self, rng: &mut Rng) -> Result<(), String> {
+    /// Starts the node from what is on the disk, with some number of cores.
+    pub fn boot(&mut self, cores_max: u16, rng: &mut Rng) -> Result<(), String> {
         let State::Down(disk) = &mut self.state else { return Ok(()) };
+        if cores_max > 1 {
+            self.config.cores = 1 + rng.below(u64::from(cores_max)) as usize;
+        }
         let disk = std::mem::take(&mut **disk);
         let started = Node::start_among_peers(
             &self.config,
@@ -169,8 +175,8 @@ impl Machine {
         self.state = State::Up(Box::new(node));
         self.start += 1;
         self.slots.clear();
-        self.turn = None;
-        self.in_turn = false;
+        self.turns = vec![None; self.config.cores];
+        self.in_turn = vec![false; self.config.cores];
         Ok(())
     }
 
@@ -218,8 +224,17 @@ impl Machine {
         }
     }
 
-    /// A name for a connection, the lowest place that is free.
-    pub fn take_slot(&mut self) -> ConnId {
+    pub fn cores(&self) -> u16 {
+        self.config.cores as u16
+    }
+
+    /// The core that a shard is at home on.
+    pub fn home_of(&self, shard: u16) -> u16 {
+        home_of(usize::from(shard), self.config.shards.unwrap_or(1), self.config.cores)
+    }
+
+    /// A name for a connection of a core, the lowest place that is free.
+    pub fn take_slot(&mut self, core: u16) -> ConnId {
         let free = self.slots.iter().position(|slot| slot.wire.is_none());
         let place = free.unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -228,7 +243,12 @@ impl Machine {
         let slot = &mut self.slots[place];
         slot.generation += 1;
         slot.wire = Some(0);
+        slot.core = core;
         ConnId { index: place as u32, generation: slot.generation }
+    }
+
+    pub fn core_of(&self, conn: ConnId) -> u16 {
+        self.slots.get(conn.index as usize).map_or(0, |slot| slot.core)
     }
 
     pub fn set_wire(&mut self, conn: ConnId, wire: u64) {

@@ -88,7 +88,7 @@ impl World {
                 }
                 order => format!("node {} is told: {order:?}", leader + 1),
             });
-            self.add(leader, Waiting::Members(order));
+            self.add(leader, 0, Waiting::Members(order));
         }
     }
 
@@ -106,7 +106,8 @@ impl World {
         settled
             && members.iter().all(|machine| {
                 let Some(node) = self.machines[*machine].node() else { return false };
-                let of_group = |shard| node.core(0).see_members(shard);
+                let home = &self.machines[*machine];
+                let of_group = |shard| node.core(home.home_of(shard)).see_members(shard);
                 self.shards().all(|shard| of_group(shard).is_some_and(|own| own.is_as(goal)))
             })
     }

@@ -24,41 +24,63 @@ impl World {
         Some((wire, end))
     }
 
-    /// A connection of a machine, under a name of its own.
-    pub fn new_end(&mut self, machine: usize) -> (ConnId, End) {
-        let conn = self.machines[machine].take_slot();
+    /// A connection of a machine's core, under a name of its own.
+    pub fn new_end(&mut self, (machine, core): (usize, u16)) -> (ConnId, End) {
+        let conn = self.machines[machine].take_slot(core);
         (conn, End::Node { machine, start: self.machines[machine].start, conn })
     }
 
-    pub fn on_dial(&mut self, machine: usize, start: u32, attempt: u64, to: usize) {
+    /// Some core of a machine: whose listener takes a connection is chance.
+    pub fn any_core(&mut self, machine: usize) -> u16 {
+        match self.machines[machine].cores() {
+            1 => 0,
+            cores => self.rng.below(u64::from(cores)) as u16,
+        }
+    }
+
+    /// A core has accepted a connection that is for another one.
+    pub fn hand_on(&mut self, machine: usize, conn: ConnId, to: u16, bytes: Vec<u8>) {
+        let Some((wire, end)) = self.find_wire(machine, conn) else { return };
+        self.machines[machine].free_slot(conn);
+        let (conn, other) = self.new_end((machine, to));
+        self.machines[machine].set_wire(conn, wire);
+        if let Some(own) = self.wires.get_mut(wire) {
+            own.ends[end] = other;
+        }
+        self.add(machine, to, Waiting::AcceptedPeer(conn));
+        self.add(machine, to, Waiting::Received(conn, bytes));
+    }
+
+    pub fn on_dial(&mut self, (machine, core): (usize, u16), start: u32, attempt: u64, to: usize) {
         if self.machines[machine].start != start || !self.machines[machine].is_up() {
             return;
         }
         let cut = &self.wires.cut;
         if cut.contains(&(machine, to)) || cut.contains(&(to, machine)) {
             let delay_ns = 500_000_000 + self.rng.below(2_000_000_000);
-            return self.after(delay_ns, Event::DialFailed { machine, start, attempt });
+            return self.after(delay_ns, Event::DialFailed { machine, core, start, attempt });
         }
         if !self.machines[to].is_up() {
-            return self.fail_dial(machine, attempt, ECONNREFUSED);
+            return self.fail_dial((machine, core), attempt, ECONNREFUSED);
         }
-        let (conn, end) = self.new_end(machine);
-        let (there, other) = self.new_end(to);
+        let by = self.any_core(to);
+        let (conn, end) = self.new_end((machine, core));
+        let (there, other) = self.new_end((to, by));
         let wire = self.wires.join([end, other]);
         self.machines[machine].set_wire(conn, wire);
         self.machines[to].set_wire(there, wire);
-        self.add(to, Waiting::AcceptedPeer(there));
-        self.add(machine, Waiting::Connected(attempt, Ok(conn)));
+        self.add(to, by, Waiting::AcceptedPeer(there));
+        self.add(machine, core, Waiting::Connected(attempt, Ok(conn)));
     }
 
-    pub fn on_dial_failed(&mut self, machine: usize, start: u32, attempt: u64) {
-        if self.machines[machine].start == start {
-            self.fail_dial(machine, attempt, ETIMEDOUT);
+    pub fn on_dial_failed(&mut self, caller: (usize, u16), start: u32, attempt: u64) {
+        if self.machines[caller.0].start == start {
+            self.fail_dial(caller, attempt, ETIMEDOUT);
         }
     }
 
-    fn fail_dial(&mut self, machine: usize, attempt: u64, errno: i32) {
-        self.add(machine, Waiting::Connected(attempt, Err(OsError(errno))));
+    fn fail_dial(&mut self, (machine, core): (usize, u16), attempt: u64, errno: i32) {
+        self.add(machine, core, Waiting::Connected(attempt, Err(OsError(errno))));
     }
 
     /// An end sends: in pieces that may break anywhere.
@@ -117,10 +139,10 @@ impl World {
             }
             (End::Client(client), Parcel::Gone) => self.on_client_dropped(client, wire),
             (End::Node { machine, conn, .. }, Parcel::Bytes(bytes)) => {
-                self.add(machine, Waiting::Received(conn, bytes));
+                self.add_for(machine, conn, Waiting::Received(conn, bytes));
             }
             (End::Node { machine, conn, .. }, Parcel::Gone) => {
-                self.add(machine, Waiting::Ended(conn));
+                self.add_for(machine, conn, Waiting::Ended(conn));
             }
         }
         Ok(())
@@ -136,7 +158,8 @@ impl World {
         let broken = own.broken;
         if let End::Node { machine, conn, .. } = own.ends[end] {
             let failed = Waiting::SendFailed(conn);
-            self.add(machine, if broken { failed } else { Waiting::Sent(conn, bytes) });
+            let input = if broken { failed } else { Waiting::Sent(conn, bytes) };
+            self.add_for(machine, conn, input);
         }
     }
 
@@ -167,7 +190,7 @@ impl World {
             End::Node { machine, conn, .. } => {
                 let failed = sending && self.rng.below(2) == 0;
                 let input = if failed { Waiting::SendFailed(conn) } else { Waiting::Ended(conn) };
-                self.add(machine, input);
+                self.add_for(machine, conn, input);
             }
         }
     }

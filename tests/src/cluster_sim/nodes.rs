@@ -3,6 +3,7 @@
 
 use engine::rng::Rng;
 use replication::group::Role;
+use server::core::io::ConnId;
 use server::replica::seen::Seen;
 use server::replica::standing::Standing;
 
@@ -16,9 +17,11 @@ const ENOSPC: i32 = 28;
 
 impl World {
     pub fn boot(&mut self, machine: usize) -> Result<(), String> {
-        self.machines[machine].boot(&mut self.rng)?;
+        self.machines[machine].boot(self.plan.cores, &mut self.rng)?;
         self.history.note(self.now_ns, || format!("node {} starts", machine + 1));
-        self.schedule_turn(machine, self.now_ns);
+        for core in 0..self.machines[machine].cores() {
+            self.schedule_turn(machine, core, self.now_ns);
+        }
         Ok(())
     }
 
@@ -43,85 +46,112 @@ impl World {
         self.after(back_after_ns, Event::Boot { machine, start });
     }
 
-    pub fn schedule_turn(&mut self, machine: usize, at_ns: u64) {
+    pub fn schedule_turn(&mut self, machine: usize, core: u16, at_ns: u64) {
         let at_ns = at_ns.max(self.now_ns);
         let own = &self.machines[machine];
-        if own.turn.is_some_and(|(other_ns, _)| other_ns <= at_ns) {
+        if own.turns[usize::from(core)].is_some_and(|(other_ns, _)| other_ns <= at_ns) {
             return;
         }
         let start = own.start;
-        let place = self.at(at_ns, Event::Turn { machine, start });
-        self.machines[machine].turn = Some(place);
+        let place = self.at(at_ns, Event::Turn { machine, core, start });
+        self.machines[machine].turns[usize::from(core)] = Some(place);
     }
 
-    /// A node has something to do and gets to it soon.
-    pub fn schedule_soon(&mut self, machine: usize) {
+    /// A core has something to do and gets to it soon.
+    pub fn schedule_soon(&mut self, machine: usize, core: u16) {
         let delay_ns = self.rng.below(20_000);
-        self.schedule_turn(machine, self.now_ns + delay_ns);
+        self.schedule_turn(machine, core, self.now_ns + delay_ns);
     }
 
-    pub fn add(&mut self, machine: usize, input: Waiting) {
+    pub fn add(&mut self, machine: usize, core: u16, input: Waiting) {
         if let Some(node) = self.machines[machine].node_mut() {
-            node.add(0, input);
-            self.schedule_soon(machine);
+            node.add(core, input);
+            self.schedule_soon(machine, core);
         }
     }
 
-    pub fn on_turn(&mut self, machine: usize, start: u32, place: (u64, u64)) -> Result<(), String> {
+    /// To the core whose connection it is.
+    pub fn add_for(&mut self, machine: usize, conn: ConnId, input: Waiting) {
+        let core = self.machines[machine].core_of(conn);
+        self.add(machine, core, input);
+    }
+
+    /// To all cores.
+    pub fn add_to_all(&mut self, machine: usize, input: impl Fn() -> Waiting) {
+        if self.machines[machine].is_up() {
+            (0..self.machines[machine].cores()).for_each(|core| self.add(machine, core, input()));
+        }
+    }
+
+    pub fn on_turn(
+        &mut self,
+        (machine, core): (usize, u16),
+        start: u32,
+        place: (u64, u64),
+    ) -> Result<(), String> {
         let own = &mut self.machines[machine];
-        if own.start != start || own.turn != Some(place) {
+        let seat = usize::from(core);
+        if own.start != start || own.turns.get(seat) != Some(&Some(place)) {
             return Ok(());
         }
-        own.turn = None;
-        if !own.is_up() || own.in_turn {
+        own.turns[seat] = None;
+        if !own.is_up() || own.in_turn[seat] {
             return Ok(());
         }
         if own.paused_until_ns > self.now_ns {
             let until_ns = own.paused_until_ns;
-            self.schedule_turn(machine, until_ns);
+            self.schedule_turn(machine, core, until_ns);
             return Ok(());
         }
         let began_ns = own.local_ns(self.now_ns);
         let stop_ns = std::mem::take(&mut own.stops_in_turn_ns);
         if stop_ns > 0 {
-            own.in_turn = true;
-            self.after(stop_ns, Event::Rest { machine, start, began_ns });
+            own.in_turn[seat] = true;
+            self.after(stop_ns, Event::Rest { machine, core, start, began_ns });
             return Ok(());
         }
-        self.turn(machine, began_ns)
+        self.turn((machine, core), began_ns)
     }
 
-    pub fn on_rest(&mut self, machine: usize, start: u32, began_ns: u64) -> Result<(), String> {
+    pub fn on_rest(
+        &mut self,
+        (machine, core): (usize, u16),
+        start: u32,
+        began_ns: u64,
+    ) -> Result<(), String> {
         let own = &mut self.machines[machine];
         if own.start != start || !own.is_up() {
             return Ok(());
         }
-        own.in_turn = false;
-        self.turn(machine, began_ns)?;
-        self.schedule_soon(machine);
+        own.in_turn[usize::from(core)] = false;
+        self.turn((machine, core), began_ns)?;
+        self.schedule_soon(machine, core);
         Ok(())
     }
 
-    fn turn(&mut self, machine: usize, began_ns: u64) -> Result<(), String> {
+    fn turn(&mut self, (machine, core): (usize, u16), began_ns: u64) -> Result<(), String> {
         let own = &mut self.machines[machine];
         own.set_clock(self.now_ns);
-        let Some(node) = own.node_mut() else { return Ok(()) };
         let shards = self.plan.shards;
+        let Some(node) = own.node_mut() else { return Ok(()) };
         let rebuilding = |node: &Node| {
-            (0..shards).filter(|shard| is_rebuilding(node.core(0).see_replica(*shard))).count()
+            (0..shards).filter(|shard| is_rebuilding(node.core(core).see_replica(*shard))).count()
         };
         let rebuilding_before = rebuilding(node);
-        let Some(before) = node.core(0).see_replica(0) else { return Ok(()) };
-        let effects = node.turn(0, began_ns);
-        let Some(after) = node.core(0).see_replica(0) else { return Ok(()) };
+        let before = node.core(core).see_handover();
+        let effects = node.turn(core, began_ns);
+        let after = node.core(core).see_handover();
         self.outcome.rebuilds += rebuilding(node).saturating_sub(rebuilding_before);
-        self.outcome.hand_overs += after.hand_overs - before.hand_overs;
+        if core == 0 {
+            self.outcome.hand_overs += after.done - before.done;
+        }
         let stopped = node.has_stopped();
         let took_ns = 1_000 + self.rng.below(10_000);
         for effect in effects {
-            self.carry_out(machine, effect, took_ns);
+            self.carry_out((machine, core), effect, took_ns);
         }
-        if after.hands_over && std::mem::take(&mut self.machines[machine].deaf_when_handing_over) {
+        if after.is_under_way && std::mem::take(&mut self.machines[machine].deaf_when_handing_over)
+        {
             self.deafen(machine);
         }
         self.look_at(machine)?;
@@ -134,7 +164,7 @@ impl World {
         Ok(())
     }
 
-    fn carry_out(&mut self, machine: usize, effect: Effect, took_ns: u64) {
+    fn carry_out(&mut self, (machine, core): (usize, u16), effect: Effect, took_ns: u64) {
         let start = self.machines[machine].start;
         match effect {
             Effect::Send { conn, bytes } => {
@@ -151,10 +181,11 @@ impl World {
             Effect::Connect { attempt, address } => {
                 let delay_ns = took_ns + self.delay_ns();
                 let to = Machine::at(address);
-                self.after(delay_ns, Event::Dial { machine, start, attempt, to });
+                self.after(delay_ns, Event::Dial { machine, core, start, attempt, to });
             }
             Effect::Pause(_) | Effect::Resume(_) => {}
-            Effect::Mesh(_) => unreachable!("a node of a cluster has one core"),
+            Effect::HandOver { conn, to, bytes } => self.hand_on(machine, conn, to, bytes),
+            Effect::Mesh(to) => self.schedule_soon(machine, to),
             Effect::Disk(operation) => {
                 let slow = self.machines[machine].disk_slow_until_ns > self.now_ns;
                 let most_ns = match (slow, self.rng.below(20)) {
@@ -163,11 +194,11 @@ impl World {
                     _ => 300_000,
                 };
                 let delay_ns = took_ns + 20_000 + self.rng.below(most_ns);
-                self.after(delay_ns, Event::Disk { machine, start, operation });
+                self.after(delay_ns, Event::Disk { machine, core, start, operation });
             }
             Effect::Wake(local_ns) => {
                 let at_ns = self.machines[machine].true_ns(local_ns);
-                self.schedule_turn(machine, at_ns.max(self.now_ns + took_ns));
+                self.schedule_turn(machine, core, at_ns.max(self.now_ns + took_ns));
             }
             Effect::Fail(message) => {
                 self.history.note(self.now_ns, || format!("node {}: {message}", machine + 1));
@@ -181,7 +212,7 @@ impl World {
         }
     }
 
-    pub fn on_disk(&mut self, machine: usize, start: u32, operation: u64) {
+    pub fn on_disk(&mut self, (machine, core): (usize, u16), start: u32, operation: u64) {
         let full = self.machines[machine].disk_full_until_ns > self.now_ns;
         let own = &mut self.machines[machine];
         if own.start != start {
@@ -190,15 +221,15 @@ impl World {
         let fails = own.disk_fails;
         let State::Up(node) = &mut own.state else { return };
         let rng: &mut Rng = &mut self.rng;
-        if fails && node.disk.is_log_write(0, operation) {
+        if fails && node.disk.is_log_write(core, operation) {
             own.disk_fails = false;
-            node.fail_disk(0, operation, EIO, rng);
-        } else if full && node.disk.is_preparation(0, operation) {
-            node.fail_disk(0, operation, ENOSPC, rng);
+            node.fail_disk(core, operation, EIO, rng);
+        } else if full && node.disk.is_preparation(core, operation) {
+            node.fail_disk(core, operation, ENOSPC, rng);
         } else {
-            node.finish_disk(0, operation);
+            node.finish_disk(core, operation);
         }
-        self.schedule_soon(machine);
+        self.schedule_soon(machine, core);
     }
 
     /// What must hold of a replica and the others' at any time.
@@ -215,7 +246,7 @@ impl World {
     fn look_at_replica(&mut self, machine: usize, shard: u16) -> Result<(), String> {
         let own = &mut self.machines[machine];
         let State::Up(node) = &own.state else { return Ok(()) };
-        let core = node.core(0);
+        let core = node.core(own.home_of(shard));
         let Some(seen) = core.see_replica(shard) else {
             return Err("a node of a cluster without a replica".into());
         };

@@ -26,6 +26,11 @@ pub enum Operation {
     Increment {
         key: u64,
     },
+    /// WATCH and GET, then SET within MULTI of what follows, which is what was read if nobody else
+    /// came between.
+    WatchIncrement {
+        key: u64,
+    },
     Count {
         key: u64,
     },
@@ -55,6 +60,7 @@ impl Operation {
         match (rng.below(8), write) {
             (0..=2, true) => Operation::Set { key: rng.below(REGISTERS), value },
             (0..=2, false) => Operation::Get { key: rng.below(REGISTERS) },
+            (3, true) if transaction => Operation::WatchIncrement { key: rng.below(COUNTERS) },
             (3, true) => Operation::Increment { key: rng.below(COUNTERS) },
             (3, false) => Operation::Count { key: rng.below(COUNTERS) },
             (4 | 5, true) => Operation::Push { key: rng.below(LISTS), value },
@@ -78,6 +84,7 @@ impl Operation {
             self,
             Operation::Set { .. }
                 | Operation::Increment { .. }
+                | Operation::WatchIncrement { .. }
                 | Operation::Push { .. }
                 | Operation::SetPair { .. }
         )
@@ -89,6 +96,7 @@ impl Operation {
             Operation::Set { key, value } => format!("SET r{key} {value}:{filler}"),
             Operation::Get { key } => format!("GET r{key}"),
             Operation::Increment { key } => format!("INCR c{key}"),
+            Operation::WatchIncrement { key } => format!("WATCH c{key};GET c{key}"),
             Operation::Count { key } => format!("GET c{key}"),
             Operation::Push { key, value } => format!("RPUSH l{key} {value}"),
             Operation::Range { key } => format!("LRANGE l{key} 0 -1"),
@@ -111,12 +119,34 @@ impl Operation {
         match self {
             Operation::SetPair { transaction: true, .. }
             | Operation::GetPair { transaction: true, .. } => 4,
+            Operation::WatchIncrement { .. } => 5,
             _ => 1,
         }
     }
 
+    /// What is asked once so much is answered, of one that takes two steps.
+    pub fn encode_second(&self, replies: &[Reply]) -> Option<Vec<u8>> {
+        let (Operation::WatchIncrement { key }, [Reply::Simple(_), read]) = (self, replies) else {
+            return None;
+        };
+        let next = value(read).ok()?.unwrap_or(0) + 1;
+        let (key, next) = (format!("c{key}"), next.to_string());
+        let words: [&[&str]; 3] = [&["MULTI"], &["SET", &key, &next], &["EXEC"]];
+        Some(words.into_iter().flat_map(encode).collect())
+    }
+
+    /// Whether that is all, as what it began with was refused.
+    pub fn is_over(&self, replies: &[Reply]) -> bool {
+        let refused = |reply: &Reply| matches!(reply, Reply::Error(_));
+        matches!(self, Operation::WatchIncrement { .. })
+            && replies.len() == 2
+            && replies.iter().any(refused)
+    }
+
     /// What its last reply says; no reply is an error here.
-    pub fn read(&self, reply: &Reply) -> Result<Seen, String> {
+    pub fn read(&self, replies: &[Reply]) -> Result<Seen, String> {
+        let reply = replies.last().ok_or("no reply")?;
+        let before = replies.get(1).unwrap_or(reply);
         let wrong = || Err(format!("{self:?} was answered {reply:?}"));
         match (self, reply) {
             (Operation::Set { .. }, Reply::Simple(_)) => Ok(Seen::Written),
@@ -128,6 +158,9 @@ impl Operation {
             (Operation::Get { .. }, _) => Ok(Seen::Value(value(reply)?)),
             (Operation::Increment { .. } | Operation::Push { .. }, Reply::Integer(length)) => {
                 Ok(Seen::Length(*length as u64))
+            }
+            (Operation::WatchIncrement { .. }, Reply::Many(parts)) if parts.len() == 1 => {
+                Ok(Seen::Length(value(before)?.unwrap_or(0) + 1))
             }
             (Operation::Count { .. }, _) => Ok(Seen::Length(value(reply)?.unwrap_or(0))),
             (Operation::Range { .. }, Reply::Many(items)) => {
@@ -155,6 +188,9 @@ fn value(reply: &Reply) -> Result<Option<u64>, String> {
     }
 }
 
+/// Why a transaction was not done.
+pub const WATCHED: &str = "a watched key has changed";
+
 /// Why an operation was surely not done, if its replies say so.
 pub fn refusal(replies: &[Reply]) -> Result<Option<&str>, String> {
     let error = |reply: &Reply| matches!(reply, Reply::Error(_));
@@ -166,7 +202,15 @@ pub fn refusal(replies: &[Reply]) -> Result<Option<&str>, String> {
         },
         _ => None,
     });
+    // What was watched has changed, or the node where it was leads no more.
+    if let [.., _, Reply::Null] = replies
+        && replies.len() == 5
+    {
+        return Ok(Some(WATCHED));
+    }
     let Some(first) = within else { return Ok(None) };
-    let known = ["READONLY ", "MISCONF ", "EXECABORT "].iter().any(|word| first.starts_with(word));
+    let known = ["READONLY ", "MISCONF ", "EXECABORT ", "CLUSTERDOWN "]
+        .iter()
+        .any(|word| first.starts_with(word));
     if known { Ok(Some(first)) } else { Err(format!("an error nobody expects: {first}")) }
 }

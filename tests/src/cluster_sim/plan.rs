@@ -8,6 +8,8 @@ pub struct Plan {
     pub seed: u64,
     pub nodes: u64,
     pub shards: u16,
+    /// Each start of a node has so many at most.
+    pub cores: u16,
     pub clients: usize,
     pub operations: usize,
     /// Nothing goes wrong but this, which then is frequent.

@@ -4,7 +4,7 @@ use engine::rng::Rng;
 
 use super::client::Asked;
 use super::history::{Ending, Record, Seen};
-use super::operation::{Operation, refusal};
+use super::operation::{Operation, WATCHED, refusal};
 use super::wires::End;
 use super::world::{Event, World};
 use crate::harness::client::encode;
@@ -51,6 +51,10 @@ impl World {
                 }
             };
             self.ask(client, operation);
+            if matches!(operation, Operation::WatchIncrement { .. }) {
+                // The next ones would come between its steps.
+                break;
+            }
         }
         self.await_answers(client);
     }
@@ -81,6 +85,7 @@ impl World {
             record: Some(record),
             operation: Some(operation),
             replies: Vec::new(),
+            second: false,
         });
         let bytes = operation.encode(&mut self.rng);
         self.send_bytes(wire, 0, bytes, 0);
@@ -100,10 +105,11 @@ impl World {
             self.move_client(client, None);
             return false;
         }
-        let (conn, there) = self.new_end(machine);
+        let core = self.any_core(machine);
+        let (conn, there) = self.new_end((machine, core));
         let wire = self.wires.join([End::Client(client), there]);
         self.machines[machine].set_wire(conn, wire);
-        self.add(machine, Waiting::Accepted(conn));
+        self.add(machine, core, Waiting::Accepted(conn));
         self.last_connection += 1;
         let own = &mut self.clients[client];
         own.wire = Some(wire);
@@ -112,7 +118,12 @@ impl World {
         own.reads_left = 1 + self.rng.below(READS_MAX);
         own.writes_percent = [4, 50, 50][self.rng.below(3) as usize];
         if own.reader {
-            own.asked.push_back(Asked { record: None, operation: None, replies: Vec::new() });
+            own.asked.push_back(Asked {
+                record: None,
+                operation: None,
+                replies: Vec::new(),
+                second: false,
+            });
             self.send_bytes(wire, 0, encode(&["READONLY"]), 0);
         }
         true
@@ -201,6 +212,9 @@ impl World {
                 elsewhere = Some(named_node(&text));
             }
         }
+        if let Some(bytes) = self.clients[client].second_step() {
+            self.send_bytes(wire, 0, bytes, 0);
+        }
         if let Some(to) = elsewhere {
             self.leave_node(client, to);
         } else if self.clients[client].asked.is_empty() {
@@ -226,10 +240,10 @@ impl World {
             self.left += usize::from(!own.scripted && !own.reader);
             self.history.note(self.now_ns, || format!("client {client}: {operation:?}: {text}"));
             self.ask_again(client, operation);
-            return Ok((!text.contains("MISCONF")).then(|| text.to_owned()));
+            let stays = text.contains("MISCONF") || text == WATCHED;
+            return Ok((!stays).then(|| text.to_owned()));
         }
-        let last = asked.replies.last().ok_or("no reply")?;
-        let seen = operation.read(last)?;
+        let seen = operation.read(&asked.replies)?;
         self.history.note(self.now_ns, || {
             let shown = match &seen {
                 Seen::Elements(elements) => format!("{} elements", elements.len()),

@@ -10,7 +10,8 @@ use super::world::run;
 fn plan(seed: u64) -> Plan {
     let nodes = if seed.is_multiple_of(4) { 5 } else { 3 };
     let shards = 1 + (seed % 3) as u16 * 2;
-    Plan { seed, nodes, shards, clients: 6, operations: 250, only: None }
+    let cores = 1 + (seed / 3 % 3) as u16;
+    Plan { seed, nodes, shards, cores, clients: 6, operations: 250, only: None }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.
@@ -18,7 +19,7 @@ fn plan(seed: u64) -> Plan {
 fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     let mut sum = Outcome::default();
     for seed in 0..40 {
-        let plan = plan(seed);
+        let plan = Plan { operations: 400, ..plan(seed) };
         match run(plan) {
             Ok(outcome) => sum.add(&outcome),
             Err(violation) => panic!("{plan:?}: {violation}"),
@@ -28,7 +29,7 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
-    assert!(sum.received > 0 && sum.stops > 10 && sum.hand_overs > 10 && sum.wipes > 5, "{sum}");
+    assert!(sum.received > 0 && sum.stops > 10 && sum.hand_overs > 5 && sum.wipes > 5, "{sum}");
 }
 
 /// Nodes stop in good order and hand over, nothing else goes wrong: who is cut off has asked what
@@ -38,7 +39,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
     for only in [Trouble::Failover, Trouble::Stop] {
         let mut sum = Outcome::default();
         for seed in 0..30 {
-            let plan = Plan { only: Some(only), ..plan(seed) };
+            let plan = Plan { only: Some(only), operations: 400, ..plan(seed) };
             match run(plan) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(violation) => panic!("{plan:?}: {violation}"),
@@ -55,7 +56,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
 #[test]
 fn what_a_lost_primary_left_half_done_is_voided() {
     let voids = |seed| {
-        let plan = Plan { seed, nodes: 3, shards: 3, clients: 6, operations: 250, only: None };
+        let plan = Plan { nodes: 3, shards: 3, cores: 1, ..plan(seed) };
         match run(plan) {
             Ok(outcome) => outcome.voids,
             Err(violation) => panic!("{plan:?}: {violation}"),
@@ -69,24 +70,33 @@ fn what_a_lost_primary_left_half_done_is_voided() {
 /// files have one index, the receiver has come further by itself; a rebuild beside one. With
 /// several shards: a leader's first entry where a part of a transaction had been, a marker that
 /// takes an index, a follower that is full and waits for a marker, a checkpoint that hides where a
-/// shard has ended, a shard whose leader may send no checkpoint, a marker that never comes.
+/// shard has ended, a shard whose leader may send no checkpoint, a marker that never comes, a
+/// checkpoint that stops coming because its receiver leads. With several cores: leases that a core
+/// knows of and a hand-over has ended, a reply that overtakes what a client replays, memory that is
+/// with an operation while another node's checkpoint takes its place.
 #[test]
 fn seeds_that_once_failed_do_not() {
-    for (seed, nodes, shards) in [
-        (1_795_721_701_768_319_593, 3, 1),
-        (1_795_722_040_673_000_958, 3, 1),
-        (1_795_722_332_491_445_031, 3, 1),
-        (1_795_722_695_136_215_134, 3, 1),
-        (1_795_725_671_235_024_682, 3, 1),
-        (1_795_722_704_061_705_589, 5, 1),
-        (1_795_734_547_331_325_277, 3, 3),
-        (1_795_734_831_447_655_343, 3, 3),
-        (1_795_734_978_638_599_780, 3, 3),
-        (1_795_735_154_311_254_837, 3, 3),
-        (1_795_735_155_544_724_684, 3, 5),
-        (1_795_735_896_866_646_710, 3, 5),
+    for (seed, nodes, shards, cores) in [
+        (1_795_721_701_768_319_593, 3, 1, 1),
+        (1_795_722_040_673_000_958, 3, 1, 1),
+        (1_795_722_332_491_445_031, 3, 1, 1),
+        (1_795_722_695_136_215_134, 3, 1, 1),
+        (1_795_725_671_235_024_682, 3, 1, 1),
+        (1_795_722_704_061_705_589, 5, 1, 1),
+        (1_795_734_547_331_325_277, 3, 3, 1),
+        (1_795_734_831_447_655_343, 3, 3, 1),
+        (1_795_734_978_638_599_780, 3, 3, 1),
+        (1_795_735_154_311_254_837, 3, 3, 1),
+        (1_795_735_155_544_724_684, 3, 5, 1),
+        (1_795_735_896_866_646_710, 3, 5, 1),
+        (1_795_748_630_175_207_293, 3, 5, 1),
+        (1_795_751_324_355_841_068, 5, 1, 2),
+        (1_795_751_324_352_676_308, 3, 1, 2),
+        (1_795_755_452_292_127_133, 3, 5, 3),
+        (165, 3, 1, 2),
     ] {
-        let plan = Plan { seed, nodes, shards, clients: 6, operations: 400, only: None };
+        let clients = 6;
+        let plan = Plan { seed, nodes, shards, cores, clients, operations: 400, only: None };
         if let Err(violation) = run(plan) {
             panic!("{plan:?}: {violation}");
         }
@@ -104,12 +114,11 @@ fn a_seed_gives_the_same_run_again() {
 
 /// The first seed that finds something wrong while a rule is switched off.
 fn found(fault: Fault) -> Option<u64> {
-    // These need a turn that stops, on a leader that is replaced meanwhile; and a leader that does
-    // not hear that another one has come after it.
+    // This needs a turn that stops, on a leader that is replaced meanwhile.
     let only = match fault {
         Fault::RepliesUnleased => Some(Trouble::PauseInTurn),
-        Fault::LeaseKept => Some(Trouble::FailoverDeaf),
         Fault::DirectoriesUnchecked => Some(Trouble::Wipe),
+        Fault::WatchForgotten => Some(Trouble::Failover),
         _ => None,
     };
     plant(Some(fault));

@@ -15,16 +15,19 @@ use super::wires::{Parcel, Wires};
 pub enum Event {
     Turn {
         machine: usize,
+        core: u16,
         start: u32,
     },
     /// The rest of a turn that stopped after it had read the clock.
     Rest {
         machine: usize,
+        core: u16,
         start: u32,
         began_ns: u64,
     },
     Disk {
         machine: usize,
+        core: u16,
         start: u32,
         operation: u64,
     },
@@ -35,12 +38,14 @@ pub enum Event {
     /// A connect arrives where it goes to.
     Dial {
         machine: usize,
+        core: u16,
         start: u32,
         attempt: u64,
         to: usize,
     },
     DialFailed {
         machine: usize,
+        core: u16,
         start: u32,
         attempt: u64,
     },
@@ -189,21 +194,23 @@ impl World {
         };
         self.now_ns = place.0;
         match event {
-            Event::Turn { machine, start } => self.on_turn(machine, start, place)?,
-            Event::Rest { machine, start, began_ns } => self.on_rest(machine, start, began_ns)?,
-            Event::Disk { machine, start, operation } => {
-                self.on_disk(machine, start, operation);
+            Event::Turn { machine, core, start } => self.on_turn((machine, core), start, place)?,
+            Event::Rest { machine, core, start, began_ns } => {
+                self.on_rest((machine, core), start, began_ns)?;
+            }
+            Event::Disk { machine, core, start, operation } => {
+                self.on_disk((machine, core), start, operation);
             }
             Event::Boot { machine, start } => {
                 if self.machines[machine].start == start {
                     self.boot(machine)?;
                 }
             }
-            Event::Dial { machine, start, attempt, to } => {
-                self.on_dial(machine, start, attempt, to);
+            Event::Dial { machine, core, start, attempt, to } => {
+                self.on_dial((machine, core), start, attempt, to);
             }
-            Event::DialFailed { machine, start, attempt } => {
-                self.on_dial_failed(machine, start, attempt);
+            Event::DialFailed { machine, core, start, attempt } => {
+                self.on_dial_failed((machine, core), start, attempt);
             }
             Event::Arrive { wire, to, parcel } => self.on_arrive(wire, to, parcel)?,
             Event::Taken { wire, end, bytes } => self.on_taken(wire, end, bytes),
@@ -259,11 +266,11 @@ impl World {
     pub fn sight(&self) -> String {
         let nodes = self.machines.iter().map(|machine| match machine.node() {
             Some(node) => {
-                let core = node.core(0);
+                let home = |shard| node.core(machine.home_of(shard));
                 let seen = self.shards().filter_map(|shard| {
-                    let members = core.see_members(shard)?;
+                    let members = home(shard).see_members(shard)?;
                     let (voters, learners) = (&members.voters, &members.learners);
-                    let seen = core.see_replica(shard)?;
+                    let seen = home(shard).see_replica(shard)?;
                     let duties =
                         members.roster.nodes.iter().map(|known| (known.node.0, known.duty));
                     let duties: Vec<_> = duties.collect();

@@ -17,6 +17,8 @@ pub struct Cluster {
     /// By node; `None` while it is down.
     pub servers: Vec<Option<Server>>,
     nodes: String,
+    /// Of all nodes so far.
+    starts: usize,
 }
 
 impl Cluster {
@@ -31,7 +33,7 @@ impl Cluster {
         drop(listeners);
         let directories = (0..count).map(|_| tempfile::tempdir()).collect::<Result<_, _>>()?;
         let servers = (0..count).map(|_| None).collect();
-        let mut cluster = Cluster { directories, servers, nodes: nodes.join(",") };
+        let mut cluster = Cluster { directories, servers, nodes: nodes.join(","), starts: 0 };
         (0..count).try_for_each(|place| cluster.start_node(place))?;
         Ok(cluster)
     }
@@ -39,9 +41,12 @@ impl Cluster {
     /// Starts a node that is down.
     pub fn start_node(&mut self, place: usize) -> Result<()> {
         let node = (place + 1).to_string();
+        // Nodes differ, and so do the starts of one.
+        self.starts += 1;
+        let cores = (1 + self.starts % 2).to_string();
         let arguments = [
             "--cores",
-            "1",
+            &cores,
             "--shards",
             "4",
             "--cluster-token",
@@ -95,6 +100,8 @@ impl Cluster {
             for (place, server) in self.servers.iter().enumerate() {
                 let Some(server) = server else { continue };
                 if let Ok(mut client) = server.client()
+                    && let Ok(Value::Bulk(info)) = client.run("INFO replication")
+                    && String::from_utf8_lossy(&info).contains("role:master")
                     && client.run("SET leader:probe x").is_ok_and(|reply| reply == Value::ok())
                 {
                     return Ok(place);

@@ -47,12 +47,18 @@ pub fn binary() -> Result<PathBuf> {
 impl Server {
     /// Starts the binary with these further arguments and waits until it takes clients.
     pub fn start(directory: &Path, arguments: &[&str]) -> Result<Server> {
-        Server::start_until(directory, arguments, "ready")
+        Server::start_by(Command::new(binary()?), directory, arguments)
+    }
+
+    /// The same with a command that becomes the binary, and may have changed its surroundings.
+    pub fn start_by(command: Command, directory: &Path, arguments: &[&str]) -> Result<Server> {
+        Server::start_until(command, directory, arguments, "ready")
     }
 
     /// Starts it where it must wait for its cluster; [`Server::await_ready`] waits for that.
     pub fn start_waiting(directory: &Path, arguments: &[&str]) -> Result<Server> {
-        Server::start_until(directory, arguments, "waits for its cluster")
+        let command = Command::new(binary()?);
+        Server::start_until(command, directory, arguments, "waits for its cluster")
     }
 
     pub fn await_ready(&mut self) -> Result<()> {
@@ -61,8 +67,13 @@ impl Server {
         Ok(())
     }
 
-    fn start_until(directory: &Path, arguments: &[&str], word: &str) -> Result<Server> {
-        let mut child = Command::new(binary()?)
+    fn start_until(
+        mut command: Command,
+        directory: &Path,
+        arguments: &[&str],
+        word: &str,
+    ) -> Result<Server> {
+        let mut child = command
             .args(["--port", "0", "--log-segment-bytes", "1048576", "--dir"])
             .arg(directory)
             .args(arguments)

@@ -65,7 +65,7 @@ impl Client {
 }
 
 /// The reply at the start of `bytes` and its length, if it is there whole.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
     let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
     let line = String::from_utf8_lossy(&bytes[1..end]).into_owned();
     let mut used = end + 2;

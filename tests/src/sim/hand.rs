@@ -74,7 +74,9 @@ impl Hand {
                 Effect::Pause(conn) => self.paused.push(conn.index),
                 Effect::Resume(conn) => self.paused.retain(|paused| *paused != conn.index),
                 Effect::Close(conn) => self.closed.push(conn.index),
-                Effect::Connect { .. } => unreachable!("a node without peers connects to none"),
+                Effect::Connect { .. } | Effect::HandOver { .. } => {
+                    unreachable!("a node without peers connects to none")
+                }
                 Effect::Fail(message) => panic!("nothing fails here, but {message}"),
                 Effect::Wake(at_ns) => any |= at_ns <= self.now_ns,
             }

@@ -111,6 +111,12 @@ pub enum Effect {
         attempt: u64,
         address: SocketAddr,
     },
+    /// A connection is for another core, with what was read of it.
+    HandOver {
+        conn: ConnId,
+        to: u16,
+        bytes: Vec<u8>,
+    },
     /// Nothing more is to be read of it, or again.
     Pause(ConnId),
     Resume(ConnId),
@@ -282,7 +288,7 @@ impl Node {
                 self.add(core, Waiting::Connected(attempt, Err(OsError(ECONNREFUSED))));
                 Some(Effect::Mesh(core))
             }
-            Output::HandOver { conn, .. } => Some(Effect::Close(conn)),
+            Output::HandOver { conn, to, bytes } => Some(Effect::HandOver { conn, to, bytes }),
             Output::Mesh { to, message } => {
                 self.seats[usize::from(to)].mesh.push_back((core, message));
                 Some(Effect::Mesh(to))

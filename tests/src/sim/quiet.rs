@@ -120,7 +120,9 @@ impl Quiet {
                 }
                 Effect::Wake(at_ns) => self.wakes[usize::from(core)] = Some(at_ns),
                 Effect::Close(_) | Effect::Pause(_) | Effect::Resume(_) => {}
-                Effect::Connect { .. } => unreachable!("a node without peers connects to none"),
+                Effect::Connect { .. } | Effect::HandOver { .. } => {
+                    unreachable!("a node without peers connects to none")
+                }
                 Effect::Fail(message) => panic!("nothing fails here, but {message}"),
             }
         }

@@ -375,7 +375,9 @@ impl World {
                     self.schedule(at_ns, Event::Disk(core, operation));
                 }
                 Effect::Wake(at_ns) => self.schedule_turn(core, at_ns.max(after_ns)),
-                Effect::Connect { .. } => unreachable!("a node without peers connects to none"),
+                Effect::Connect { .. } | Effect::HandOver { .. } => {
+                    unreachable!("a node without peers connects to none")
+                }
                 Effect::Fail(_) => self.failed = true,
             }
         }

@@ -287,7 +287,7 @@ impl World {
                 ));
             }
         }
-        if let Some(members) = &work.members {
+        if let Some((_, _, members)) = work.members.last() {
             node.applied.members = members.clone();
         }
         for (ticket, index) in &work.reads {
@@ -429,6 +429,13 @@ impl World {
             }
             if group.holds_lease(node.now_ns(self.now_ns)) {
                 self.lease_reads += 1;
+                let last = self.leaders.last_key_value().map_or(0, |(term, _)| *term);
+                if group.term().0 < last {
+                    let term = group.term();
+                    return Err(format!(
+                        "node {id} holds a lease in {term:?}, others lead in {last}"
+                    ));
+                }
                 let committed = group.committed().0;
                 if committed < self.acknowledged {
                     let most = self.acknowledged;
