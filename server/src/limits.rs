@@ -174,16 +174,19 @@ pub const IDLE_RANGES_MAX: usize = IDLE_BUFFER_BYTES_MAX / size_of::<engine::arg
 /// A longer word is not hashed before its command runs: it need not be a key (ECHO).
 pub const HASHED_AHEAD_BYTES_MAX: usize = 4096;
 
-/// Time between ticks of a group, and ticks between heartbeats and without a leader until a node
-/// stands for election (this many to twice as many): a leader that is gone is replaced within 0.3
-/// to 0.7 s. Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed when a third
-/// of it is over.
-pub const GROUP_TICK_NS: u64 = 20_000_000;
-pub const GROUP_HEARTBEAT_TICKS: usize = 2;
-pub const GROUP_ELECTION_TICKS: usize = 15;
+/// `election-timeout-ms`: without a leader for so long to twice as long, a node stands for election;
+/// by default one that is gone is replaced within 0.3 to 0.7 s. At the least a tick is 4 ms: a turn
+/// may take 5, and a heartbeat and a write to a disk must fit into some of them. With more than the
+/// most a cluster that has lost its leader would stand still for half a minute.
+pub const ELECTION_TIMEOUT_MS: u64 = 300;
+pub const ELECTION_TIMEOUT_MS_MIN: u64 = 60;
+pub const ELECTION_TIMEOUT_MS_MAX: u64 = 10_000;
 
-/// The cores of a node tell each other of leases that end so much later than what was told before.
-pub const LEASE_NEWS_NS: u64 = GROUP_TICK_NS;
+/// Ticks of a group in an election timeout, and between heartbeats: by default a tick is 20 ms.
+/// Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed when a third of it is
+/// over.
+pub const GROUP_ELECTION_TICKS: usize = 15;
+pub const GROUP_HEARTBEAT_TICKS: usize = 2;
 
 /// Reports of other shards' parts that a replica keeps for entries that have not come. A shard that
 /// lags far behind the others hears from its leader's entries what is decided.
@@ -197,11 +200,10 @@ pub const HANDOVER_CLOSE_ENTRIES: u64 = 1000;
 /// says otherwise. It serves its clients meanwhile.
 pub const HANDOVER_SYNC_NS_MAX: u64 = 5_000_000_000;
 
-/// How long clients wait until what was executed is committed and its replies are out; and until
-/// another node leads, or this one again: some round trips and writes to disks, at most an election
-/// timeout.
+/// How long clients wait until what was executed is committed and its replies are out. Then they
+/// wait until another node leads, or this one again: some round trips and writes to disks, at most
+/// an election timeout.
 pub const HANDOVER_DRAIN_NS_MAX: u64 = 1_000_000_000;
-pub const HANDOVER_TRANSFER_NS_MAX: u64 = GROUP_TICK_NS * GROUP_ELECTION_TICKS as u64;
 
 /// A node that has handed over in order to stop goes on telling clients that it follows until none
 /// has asked anything for the one time, or for the other at most.
@@ -224,8 +226,8 @@ pub const TUNNEL_COMMANDS_MAX: usize = 8192;
 /// Bytes of commands that go to the primary in one send.
 pub const TUNNEL_SEND_BYTES_MAX: usize = 1 << 20;
 
-/// How long a client's commands wait for a primary before each gets an error: an election takes 0.7
-/// s at most, and a second one may be needed.
+/// How long a client's commands wait for a primary before each gets an error: by default an election
+/// takes 0.7 s at most, and a second one may be needed.
 pub const TUNNEL_PRIMARY_NS_MAX: u64 = 3_000_000_000;
 
 /// How long commands that one node has wait for its answers once another one is known to lead.

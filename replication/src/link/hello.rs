@@ -16,14 +16,28 @@
 //! | 60 | 16 | data directory of the node that speaks |
 //! | 76 | 16 | data directory of the node that is spoken to; zeros: they have not met |
 //! | 92 | 2 | shards of the node that speaks |
-//! | 94 | 2 | 0 |
+//! | 94 | 1 | how often a survivor of the cluster has gone on alone |
+//! | 95 | 1 | 1: the node that is spoken to was removed |
 //! | 96 | 4 | CRC32C of bytes 0..96 |
+//! | 100 | 2 | election timeout in ms |
+//! | 102 | 22 | 0: what later programs may say |
+//! | 124 | 4 | CRC32C of bytes 100..124 |
+//!
+//! Programs of version 2 say the first 100 bytes only, and understand so much of a later one's.
+
+use std::ops::Range;
 
 use super::{CORES_MAX, LinkError, VERSIONS};
 use crate::fault::{Fault, is_planted};
 
-pub const HELLO_BYTES: usize = 100;
-const CHECKED_BYTES: usize = 96;
+pub const HELLO_BYTES: usize = 128;
+/// What every version begins with, so that each can say to another what is wrong.
+pub const FIRST_BYTES: usize = 100;
+/// Its checksum is behind each of these.
+const CHECKED: [Range<usize>; 2] = [0..96, FIRST_BYTES..HELLO_BYTES - 4];
+const LATER_BYTES: usize = 22;
+/// The first version that says more.
+const WHOLE_SINCE: u16 = 3;
 
 /// What follows the hellos.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +57,7 @@ impl Purpose {
         }
     }
 
-    fn of(bytes: &[u8; HELLO_BYTES]) -> Option<Purpose> {
+    fn of(bytes: &[u8; FIRST_BYTES]) -> Option<Purpose> {
         let all = [Purpose::Link, Purpose::Client];
         all.into_iter().find(|purpose| bytes.starts_with(purpose.magic()))
     }
@@ -82,6 +96,11 @@ pub struct Hello {
     pub epoch: u8,
     /// The node that this is said to was removed from the cluster.
     pub says_removed: bool,
+    /// For how long that node votes for nobody else once it has heard of a leader: leases rest on
+    /// it.
+    pub election_timeout_ms: u16,
+    /// What this program does not know of, but the checksums of both sides begin with it.
+    pub later: [u8; LATER_BYTES],
 }
 
 /// What both sides hold to.
@@ -122,6 +141,8 @@ impl Hello {
             known_by,
             epoch: 0,
             says_removed: false,
+            election_timeout_ms: 0,
+            later: Default::default(),
         }
     }
 
@@ -143,14 +164,40 @@ impl Hello {
         put(76, &self.known_by.unwrap_or_default().0);
         put(92, &self.shards.to_le_bytes());
         put(94, &[self.epoch, u8::from(self.says_removed)]);
-        let checksum = crc32c::crc32c(&out[..CHECKED_BYTES]);
-        out[CHECKED_BYTES..].copy_from_slice(&checksum.to_le_bytes());
+        put(100, &self.election_timeout_ms.to_le_bytes());
+        put(102, &self.later);
+        for checked in CHECKED {
+            let checksum = crc32c::crc32c(&out[checked.clone()]);
+            out[checked.end..checked.end + 4].copy_from_slice(&checksum.to_le_bytes());
+        }
         out
     }
 
+    /// Reads what has come of a hello; `None` as long as more of it is to come.
+    pub fn read(bytes: &[u8]) -> Result<Option<Hello>, LinkError> {
+        let Some(first) = bytes.first_chunk() else { return Ok(None) };
+        let hello = Hello::decode_first(first)?;
+        let (least, most) = hello.versions;
+        if most < WHOLE_SINCE {
+            return Err(LinkError::NoCommonVersion { least, most });
+        }
+        bytes.first_chunk().map(Hello::decode).transpose()
+    }
+
     pub fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, LinkError> {
-        let (checked, checksum) = bytes.split_at(CHECKED_BYTES);
-        let sound = crc32c::crc32c(checked).to_le_bytes() == *checksum;
+        if !is_sound(bytes, 1) {
+            return Err(LinkError::NoHello);
+        }
+        let first = bytes.first_chunk().ok_or(LinkError::NoHello)?;
+        let [low, high] = bytes_at(bytes, 100);
+        let election_timeout_ms = u16::from_le_bytes([low, high]);
+        let later = bytes_at(bytes, 102);
+        Ok(Hello { election_timeout_ms, later, ..Hello::decode_first(first)? })
+    }
+
+    /// What all versions say.
+    pub fn decode_first(bytes: &[u8; FIRST_BYTES]) -> Result<Hello, LinkError> {
+        let sound = is_sound(bytes, 0);
         let purpose = Purpose::of(bytes).filter(|_| sound).ok_or(LinkError::NoHello)?;
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let cores = u16_at(56);
@@ -175,6 +222,8 @@ impl Hello {
                 .filter(|known| *known != DirectoryId::default()),
             epoch: bytes[94],
             says_removed: bytes[95] == 1,
+            election_timeout_ms: 0,
+            later: Default::default(),
         })
     }
 
@@ -221,16 +270,30 @@ impl Hello {
             let (least, most) = other.versions;
             return Err(LinkError::NoCommonVersion { least, most });
         }
+        if other.election_timeout_ms != self.election_timeout_ms
+            && !is_planted(Fault::TimeoutsUnchecked)
+        {
+            let (node, own_ms) = (other.node, self.election_timeout_ms);
+            let timeout_ms = other.election_timeout_ms;
+            return Err(LinkError::OtherTimeout { node, timeout_ms, own_ms });
+        }
         let (own, others) = (self.encode(), other.encode());
         Ok(Agreed { version, send_seed: seed(&own, &others), receive_seed: seed(&others, &own) })
     }
 }
 
-fn bytes_at<const N: usize>(bytes: &[u8; HELLO_BYTES], at: usize) -> [u8; N] {
+fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     std::array::from_fn(|place| bytes[at + place])
 }
 
-/// Both hellos without their own checksums, sender's first.
+fn is_sound(bytes: &[u8], part: usize) -> bool {
+    let checked = CHECKED[part].clone();
+    crc32c::crc32c(&bytes[checked.clone()]).to_le_bytes() == bytes_at(bytes, checked.end)
+}
+
+/// Both hellos, sender's first, without their own checksums: behind one the checksum of all before
+/// is the same whatever that says.
 fn seed(from: &[u8; HELLO_BYTES], to: &[u8; HELLO_BYTES]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&from[..CHECKED_BYTES]), &to[..CHECKED_BYTES])
+    let parts = [from, to].into_iter().flat_map(|hello| CHECKED.map(|part| &hello[part]));
+    parts.fold(0, crc32c::crc32c_append)
 }

@@ -4,11 +4,12 @@
 //! | offset | size | question |
 //! | --- | --- | --- |
 //! | 0 | 8 | `QUORMEET` |
-//! | 8 | 2 | version: 1 |
+//! | 8 | 2 | version: 2 |
 //! | 10 | 16 | the cluster |
 //! | 26 | 16 | the asker's data directory |
 //! | 42 | 2 | shards that it would have; 0: as the others |
 //! | 44 | 19 | its address, as in a roster, and zeros |
+//! | 64 | 2 | its election timeout in ms |
 //! | 96 | 4 | CRC32C of all before |
 //!
 //! An answer is `QUORMEET`, its length (u32), the length's bytes and their CRC32C. The first byte
@@ -17,13 +18,15 @@
 
 use std::net::SocketAddr;
 
-use super::hello::{DirectoryId, HELLO_BYTES};
+use super::hello::{DirectoryId, FIRST_BYTES};
 use crate::group::NodeId;
 use crate::group::roster::{Roster, decode_address, encode_address, take};
 
 pub const MAGIC: &[u8; 8] = b"QUORMEET";
-const VERSION: u16 = 1;
-const CHECKED_BYTES: usize = HELLO_BYTES - 4;
+const VERSION: u16 = 2;
+pub const QUESTION_BYTES: usize = FIRST_BYTES;
+const CHECKED_BYTES: usize = QUESTION_BYTES - 4;
+const ADDRESS_END: usize = 64;
 /// Of an answer: more is none.
 pub const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -35,6 +38,8 @@ pub struct Question {
     pub shards: u16,
     /// Where others reach it.
     pub address: SocketAddr,
+    /// What it was started with; 0 if it is of an older program.
+    pub election_timeout_ms: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,28 +61,46 @@ pub struct Welcome {
 }
 
 impl Question {
-    pub fn encode(&self) -> [u8; HELLO_BYTES] {
-        let mut out = Vec::with_capacity(HELLO_BYTES);
+    pub fn encode(&self) -> [u8; QUESTION_BYTES] {
+        let mut out = Vec::with_capacity(QUESTION_BYTES);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&self.cluster);
         out.extend_from_slice(&self.directory.0);
         out.extend_from_slice(&self.shards.to_le_bytes());
         encode_address(&self.address, &mut out);
+        out.resize(ADDRESS_END, 0);
+        out.extend_from_slice(&self.election_timeout_ms.to_le_bytes());
         out.resize(CHECKED_BYTES, 0);
         let checksum = crc32c::crc32c(&out);
         out.extend_from_slice(&checksum.to_le_bytes());
-        out.try_into().expect("a question has the length of a hello")
+        out.try_into().expect("a question has its length")
     }
 
-    pub fn decode(bytes: &[u8; HELLO_BYTES]) -> Option<Question> {
+    pub fn decode(bytes: &[u8; QUESTION_BYTES]) -> Option<Question> {
         let (checked, checksum) = bytes.split_at(CHECKED_BYTES);
         let sound = crc32c::crc32c(checked).to_le_bytes() == *checksum;
         let rest = &mut checked.strip_prefix(MAGIC).filter(|_| sound)?;
         let _version = u16::from_le_bytes(take(rest)?);
         let (cluster, directory) = (take(rest)?, DirectoryId(take(rest)?));
         let shards = u16::from_le_bytes(take(rest)?);
-        Some(Question { cluster, directory, shards, address: decode_address(rest)? })
+        let address = decode_address(rest)?;
+        let rest = &mut &bytes[ADDRESS_END..];
+        let election_timeout_ms = u16::from_le_bytes(take(rest)?);
+        Some(Question { cluster, directory, shards, address, election_timeout_ms })
+    }
+}
+
+impl Question {
+    /// Why who asks cannot be a node beside those that were started with this election timeout.
+    pub fn differs_in_timeout(&self, own_ms: u16) -> Option<String> {
+        let asked_ms = self.election_timeout_ms;
+        (asked_ms != own_ms).then(|| {
+            format!(
+                "the others were started with --election-timeout-ms {own_ms}, this one with \
+                 {asked_ms}: all nodes of a cluster need the same"
+            )
+        })
     }
 }
 
@@ -144,7 +167,9 @@ mod tests {
     fn questions_and_answers_are_read_back_whole_or_not_at_all() {
         let address = SocketAddr::from(([10, 0, 0, 1], 7));
         let directory = DirectoryId([3; 16]);
-        let question = Question { cluster: [1; 16], directory, shards: 4, address };
+        let (shards, election_timeout_ms) = (4, 300);
+        let question =
+            Question { cluster: [1; 16], directory, shards, address, election_timeout_ms };
         let mut bytes = question.encode();
         assert_eq!(Question::decode(&bytes), Some(question));
         bytes[30] ^= 1;

@@ -19,7 +19,7 @@ pub mod outbox;
 mod tests;
 
 /// Versions of the protocol that this program speaks.
-pub const VERSIONS: std::ops::RangeInclusive<u16> = 2..=2;
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 3..=3;
 
 /// Longest payload of a frame: what claims to be longer is damage or no frame. Groups cut what they
 /// send to a fraction of it where they can; an entry that is longer goes in parts.
@@ -78,6 +78,12 @@ pub enum LinkError {
         shards: u16,
         own: u16,
     },
+    /// That node has another election timeout than this one.
+    OtherTimeout {
+        node: u64,
+        timeout_ms: u16,
+        own_ms: u16,
+    },
     /// That node says that this one was removed from the cluster.
     Removed {
         node: u64,
@@ -113,11 +119,14 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// One of the two has not the directory that it should have: an operator has to do something.
-    pub fn is_of_directory(&self) -> bool {
+    /// One of the two has not the directory, the settings or the program that it should have: an
+    /// operator has to do something.
+    pub fn needs_operator(&self) -> bool {
         matches!(
             self,
             LinkError::OtherDirectory { .. }
+                | LinkError::NoCommonVersion { .. }
+                | LinkError::OtherTimeout { .. }
                 | LinkError::KnownByOther { .. }
                 | LinkError::OtherShards { .. }
                 | LinkError::RemovedNode { .. }
@@ -159,6 +168,13 @@ impl std::fmt::Display for LinkError {
                 "the directory of node {node} has {shards} shards, this node's has {own}: all \
                  nodes of a cluster need the same number. Stop the one that is wrong, and start \
                  it with an empty directory and --shards of the others, if it never took part"
+            ),
+            LinkError::OtherTimeout { node, timeout_ms, own_ms } => write!(
+                f,
+                "node {node} was started with --election-timeout-ms {timeout_ms}, this node with \
+                 {own_ms}: all nodes of a cluster need the same. Stop the one that is wrong, and \
+                 start it with that of the others; to change it, stop all nodes, then start all \
+                 with the new one"
             ),
             LinkError::Removed { node } => {
                 write!(f, "node {node} says that this node was removed from the cluster")

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::backoff::Backoff;
 use super::frame::{Frame, FrameReader, FrameWriter};
-use super::hello::{DirectoryId, Hello};
+use super::hello::{DirectoryId, FIRST_BYTES, Hello};
 use super::outbox::Outbox;
 use super::*;
 use crate::ids::ShardId;
@@ -17,7 +17,9 @@ fn hellos() -> (Hello, Hello) {
     let (one, two) = ((1, 7, 8), (2, 3, 4));
     let (left, right) = (DirectoryId([0x11; 16]), DirectoryId([0x22; 16]));
     let one = Hello::new(CLUSTER, one, (2, 3), 7, 10, 6, (left, None));
-    (one, Hello::new(CLUSTER, two, (1, 7), 7, 20, 6, (right, Some(left))))
+    let two = Hello::new(CLUSTER, two, (1, 7), 7, 20, 6, (right, Some(left)));
+    let election_timeout_ms = 300;
+    (Hello { election_timeout_ms, ..one }, Hello { election_timeout_ms, ..two })
 }
 
 #[test]
@@ -28,6 +30,9 @@ fn two_nodes_agree_and_their_seeds_cross() {
     assert_eq!(left.version, right.version);
     assert_eq!((left.send_seed, left.receive_seed), (right.receive_seed, right.send_seed));
     assert_ne!(left.send_seed, left.receive_seed);
+    // What any byte says matters.
+    let other = Hello { number: 21, ..two };
+    assert_ne!(one.agree(&other).unwrap().receive_seed, left.receive_seed);
 }
 
 #[test]
@@ -43,6 +48,10 @@ fn strangers_are_refused() {
         (
             Hello { known_by: Some(DirectoryId([9; 16])), ..two },
             LinkError::KnownByOther { node: 2 },
+        ),
+        (
+            Hello { election_timeout_ms: 301, ..two },
+            LinkError::OtherTimeout { node: 2, timeout_ms: 301, own_ms: 300 },
         ),
         (
             Hello { versions: (900, 901), ..two },
@@ -68,18 +77,21 @@ fn strangers_are_refused() {
     }
 }
 
-/// Bytes written by hand from the table; the checksum is CRC32C of the first 96, by another
+/// Bytes written by hand from the table; the checksums are CRC32C of what is before each, by another
 /// program.
 #[test]
 fn a_hello_lies_as_its_table_says() {
     let mut bytes = Vec::new();
-    bytes.extend(b"QUORLINK\x02\0\x02\0\x03\0\x07\0");
+    bytes.extend(b"QUORLINK\x03\0\x03\0\x03\0\x07\0");
     bytes.extend([7; 16]);
     bytes.extend(b"\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x14\0\0\0\0\0\0\0\x04\0\x07\0");
     bytes.extend([0x22; 16]);
     bytes.extend([0x11; 16]);
     bytes.extend(b"\x06\0\0\0");
-    bytes.extend(0xa4c4bc6b_u32.to_le_bytes());
+    bytes.extend(0xd010c974_u32.to_le_bytes());
+    bytes.extend(b"\x2c\x01");
+    bytes.extend([0; 22]);
+    bytes.extend(0xdd563c4e_u32.to_le_bytes());
     assert_eq!(hellos().1.encode().as_slice(), bytes);
 }
 
@@ -88,6 +100,27 @@ fn the_newest_common_version_is_spoken() {
     let (one, two) = hellos();
     let (old, new) = (Hello { versions: (1, 3), ..one }, Hello { versions: (2, 5), ..two });
     assert_eq!(old.agree(&new).unwrap().version, 3);
+}
+
+/// A hello is read in pieces, an older one once its beginning is there, and what a later one says
+/// beside is part of what both checksums begin with.
+#[test]
+fn hellos_of_other_versions_are_understood_as_far_as_needed() {
+    let (one, two) = hellos();
+    let bytes = two.encode();
+    for end in 0..bytes.len() {
+        assert_eq!(Hello::read(&bytes[..end]), Ok(None), "{end} bytes");
+    }
+    assert_eq!(Hello::read(&[&bytes[..], b"more"].concat()), Ok(Some(two)));
+    let older = Hello { versions: (1, 2), ..two }.encode();
+    let refusal = Err(LinkError::NoCommonVersion { least: 1, most: 2 });
+    assert_eq!(Hello::read(&older[..FIRST_BYTES]), refusal);
+    assert_eq!(Hello::read(&[0; FIRST_BYTES]), Err(LinkError::NoHello));
+    let later = Hello { later: [9; 22], versions: (3, 4), ..two };
+    assert_eq!(Hello::decode(&later.encode()), Ok(later));
+    let (left, right) = (one.agree(&later).unwrap(), later.agree(&one).unwrap());
+    assert_eq!((left.send_seed, left.receive_seed), (right.receive_seed, right.send_seed));
+    assert_ne!(left.send_seed, one.agree(&two).unwrap().send_seed);
 }
 
 /// Everything that a reader gives for these bytes in these pieces.

@@ -68,6 +68,10 @@ impl Core {
             let asked = question.shards;
             return meeting::Answer::Wait(format!("the cluster has {shards} shards, not {asked}"));
         }
+        let own_ms = self.config.election_timeout_ms as u16;
+        if let Some(why) = question.differs_in_timeout(own_ms) {
+            return meeting::Answer::Wait(why);
+        }
         if let Some(of) = self.welcome(question.directory) {
             return meeting::Answer::Welcome(Welcome {
                 node: of.node,

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use serde::Deserialize;
 
-use crate::limits::{LOG_WRITES_IN_FLIGHT_MAX, MEMBER_ENTRY};
+use crate::limits::{
+    ELECTION_TIMEOUT_MS_MAX, ELECTION_TIMEOUT_MS_MIN, LOG_WRITES_IN_FLIGHT_MAX, MEMBER_ENTRY,
+};
 
 use super::cluster::Cluster;
 use super::join::Join;
@@ -52,6 +54,10 @@ struct FileSettings {
     /// Name or address by which other nodes reach this one [default: where it listens]
     #[arg(long)]
     advertise: Option<String>,
+    /// Milliseconds without a leader until a node stands for election, 60 to 10000; the same on all
+    /// nodes of a cluster [default: 300]
+    #[arg(long)]
+    election_timeout_ms: Option<u64>,
     /// Addresses to listen on [default: 127.0.0.1]
     #[arg(long, num_args = 1..)]
     bind: Option<Vec<IpAddr>>,
@@ -227,6 +233,7 @@ impl FileSettings {
             config.set_cluster(Cluster::parse(token, self.node, nodes).map_err(ConfigError)?);
         }
         set(&mut config.peer_port, self.peer_port);
+        set(&mut config.election_timeout_ms, self.election_timeout_ms);
         set(&mut config.bind, self.bind);
         set(&mut config.dir, self.dir);
         set(&mut config.cores, self.cores);
@@ -287,6 +294,13 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if config.is_member() && config.peer_port == config.port && config.port != 0 {
         return refuse(format!("peer-port {} is the port of clients: name another", config.port));
+    }
+    let timeouts = ELECTION_TIMEOUT_MS_MIN..=ELECTION_TIMEOUT_MS_MAX;
+    if !timeouts.contains(&config.election_timeout_ms) {
+        return refuse(format!(
+            "election-timeout-ms is {ELECTION_TIMEOUT_MS_MIN} to {ELECTION_TIMEOUT_MS_MAX}, not {}",
+            config.election_timeout_ms
+        ));
     }
     if config.is_member() || config.join.is_some() {
         check_member(config)?;
@@ -372,6 +386,23 @@ mod tests {
             let error = count(wrong).unwrap_err();
             assert_eq!(error, format!("log-writes-in-flight is 1 to 16, not {wrong}"));
         }
+    }
+
+    #[test]
+    fn an_election_timeout_has_bounds_and_a_tick_is_a_fifteenth() {
+        let timeout = |ms: &str| from_flags(&["--election-timeout-ms", ms]);
+        assert_eq!(from_flags(&[]).unwrap().group_tick_ns(), 20_000_000);
+        for (ms, tick_ns) in [("60", 4_000_000), ("100", 6_666_666), ("10000", 666_666_666)] {
+            let config = timeout(ms).unwrap();
+            assert_eq!(config.group_tick_ns(), tick_ns);
+            assert_eq!(config.election_timeout_ns(), 15 * tick_ns);
+        }
+        for wrong in ["0", "59", "10001"] {
+            let error = timeout(wrong).unwrap_err();
+            assert_eq!(error, format!("election-timeout-ms is 60 to 10000, not {wrong}"));
+        }
+        let refused = from_flags(&[]).unwrap().set("election-timeout-ms", "100");
+        assert_eq!(refused, Err("can't set immutable config".into()));
     }
 
     #[test]

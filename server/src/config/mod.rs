@@ -23,7 +23,9 @@ use std::path::PathBuf;
 use engine::settings::{EntryLimits, Eviction, Settings};
 use engine::value::limits::EncodingLimits;
 
-use crate::limits::{CLIENTS_MAX, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX};
+use crate::limits::{
+    CLIENTS_MAX, GROUP_ELECTION_TICKS, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX,
+};
 use cluster::Cluster;
 use join::Join;
 use output_limits::OutputLimits;
@@ -82,6 +84,8 @@ pub struct Config {
     pub cluster: Option<Cluster>,
     /// Whom to ask while the data directory is empty.
     pub join: Option<Join>,
+    /// The same on all nodes of a cluster: their leases rest on it.
+    pub election_timeout_ms: u64,
     /// Bytes of a group's entries kept in memory for replicas that lack them; a follower that has
     /// more to apply keeps its leader waiting.
     pub group_entries_bytes_max: usize,
@@ -139,6 +143,7 @@ impl Default for Config {
             peer_port: 16379,
             cluster: None,
             join: None,
+            election_timeout_ms: crate::limits::ELECTION_TIMEOUT_MS,
             group_entries_bytes_max: crate::limits::GROUP_ENTRIES_BYTES_MAX,
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: PathBuf::from("quoring-data"),
@@ -179,6 +184,16 @@ impl Config {
     /// Whether the node is part of a cluster, so that it listens to others.
     pub fn is_member(&self) -> bool {
         self.cluster.is_some()
+    }
+
+    /// The time between two ticks of a group.
+    pub fn group_tick_ns(&self) -> u64 {
+        self.election_timeout_ms * 1_000_000 / GROUP_ELECTION_TICKS as u64
+    }
+
+    /// The election timeout, in whole ticks.
+    pub fn election_timeout_ns(&self) -> u64 {
+        self.group_tick_ns() * GROUP_ELECTION_TICKS as u64
     }
 
     pub fn engine_settings(&self) -> Settings {

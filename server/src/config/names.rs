@@ -177,6 +177,7 @@ static SETTINGS: &[Setting] = &[
             _ => Err("argument(s) must be one of the following: sync, interval, none".into()),
         }),
     },
+    Setting { name: "election-timeout-ms", get: |c| c.election_timeout_ms.to_string(), set: None },
     Setting { name: "enable-debug-command", get: |c| c.enable_debug.name().into(), set: None },
     encoding_setting!("hash-max-listpack-entries", hash_max_listpack_entries),
     encoding_setting!("hash-max-listpack-value", hash_max_listpack_value),

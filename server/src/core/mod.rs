@@ -310,6 +310,7 @@ fn links_of(start: &CoreStart) -> Links {
         cores: start.config.cores as u16,
         shard_count: start.shard_count,
         epoch: start.config.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
+        election_timeout_ms: start.config.election_timeout_ms as u16,
     };
     // Not the numbers that commands get.
     let known = start.host.acquaintances();
@@ -327,7 +328,7 @@ fn replicas_of(start: &mut CoreStart) -> Replicas {
     let (node, groups) = (NodeId(start.node.node), std::mem::take(&mut start.groups));
     let counts = (start.shard_count, start.config.cores, nodes);
     // The parts of a start were checked by recovery.
-    Replicas::new(node, counts, groups, start.seed)
+    Replicas::new(node, counts, groups, start.config.group_tick_ns(), start.seed)
         .expect("a group starts from what recovery made of the logs")
 }
 

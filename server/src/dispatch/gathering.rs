@@ -20,7 +20,7 @@ use crate::connection::{Connection, Waiting};
 use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::core::message::{Gather, Message};
-use crate::limits::{GATHERED_OPERATIONS_MAX, GROUP_TICK_NS};
+use crate::limits::GATHERED_OPERATIONS_MAX;
 
 /// The gatherings that this core started.
 #[derive(Default)]
@@ -184,7 +184,7 @@ impl Core {
 
     /// A trip came to nothing: nothing was done with what it has.
     fn give_back(&mut self, gather: Gather) {
-        self.gatherings.not_before_ns = self.now.mono_ns + GROUP_TICK_NS;
+        self.gatherings.not_before_ns = self.now.mono_ns + self.config.group_tick_ns();
         for shard in gather.collected {
             let home = self.homes[usize::from(shard.id())];
             if home == self.id {

@@ -32,7 +32,7 @@ use replication::group::NodeId;
 use replication::ids::{Incarnation, ShardId};
 use replication::link::LinkError;
 use replication::link::frame::{Frame, FrameReader};
-use replication::link::hello::{DirectoryId, HELLO_BYTES, Hello, Purpose};
+use replication::link::hello::{DirectoryId, FIRST_BYTES, HELLO_BYTES, Hello, Purpose};
 use replication::link::meeting::Question;
 
 use crate::core::io::{ConnId, OsError, Output};
@@ -54,6 +54,8 @@ pub struct Place {
     pub shard_count: usize,
     /// How often a survivor of the cluster has gone on alone.
     pub epoch: u8,
+    /// The same on all nodes.
+    pub election_timeout_ms: u16,
 }
 
 pub struct Links {
@@ -267,8 +269,8 @@ impl Links {
         if matches!(connection.stage, Stage::Leaving { .. } | Stage::Refused) {
             return None;
         }
-        let hello = *connection.received.first_chunk::<HELLO_BYTES>()?;
-        if let Some(question) = Question::decode(&hello) {
+        let first = *connection.received.first_chunk::<FIRST_BYTES>()?;
+        if let Some(question) = Question::decode(&first) {
             match question.cluster == self.place.cluster && self.table.is_accepted(conn) {
                 true if self.place.core == 0 => self.meeting = Some((conn, question)),
                 // The first core answers.
@@ -277,9 +279,10 @@ impl Links {
             }
             return None;
         }
-        if let Err(error) = self.on_hello(conn, &hello) {
+        let read = Hello::read(&connection.received).transpose()?;
+        if let Err(error) = read.and_then(|other| self.on_hello(conn, other)) {
             let address = self.table.get_mut(conn)?.address;
-            let own = error.is_of_directory().then(|| self.answer_to(&hello)).flatten();
+            let own = error.needs_operator().then(|| self.answer_to(&first)).flatten();
             let removed = matches!(error, LinkError::RemovedNode { .. });
             let own = own.map(|own| Hello { says_removed: removed, ..own });
             self.told_removed |= matches!(error, LinkError::Removed { .. });
@@ -430,8 +433,7 @@ impl Links {
 
     /// The other side has said who it is: the connection is a link from now on, or leaves for the
     /// core that it is for.
-    fn on_hello(&mut self, conn: ConnId, hello: &[u8; HELLO_BYTES]) -> Result<(), LinkError> {
-        let other = Hello::decode(hello)?;
+    fn on_hello(&mut self, conn: ConnId, other: Hello) -> Result<(), LinkError> {
         let Some(connection) = self.table.get_mut(conn) else { return Ok(()) };
         let dialled = match &connection.stage {
             Stage::Dialled { own } => Some(*own),
@@ -539,8 +541,8 @@ impl Links {
     }
 
     /// What this node says to who has said this.
-    fn answer_to(&mut self, hello: &[u8; HELLO_BYTES]) -> Option<Hello> {
-        let other = Hello::decode(hello).ok()?;
+    fn answer_to(&mut self, hello: &[u8; FIRST_BYTES]) -> Option<Hello> {
+        let other = Hello::decode_first(hello).ok()?;
         Some(self.hello((other.node, other.core), other.link))
     }
 
@@ -588,10 +590,12 @@ impl Links {
 
     fn hello(&mut self, to: (u64, u16), link: u16) -> Hello {
         self.last_number += 1;
-        let Place { cluster, node, core, cores, shard_count, epoch } = self.place;
+        let Place { cluster, node, core, cores, shard_count, epoch, election_timeout_ms } =
+            self.place;
         let directories = (self.acquaintances.own(), self.acquaintances.known(to.0));
         let (from, number, shards) = ((node.0, core, cores), self.last_number, shard_count as u16);
-        Hello { epoch, ..Hello::new(cluster, from, to, link, number, shards, directories) }
+        let own = Hello::new(cluster, from, to, link, number, shards, directories);
+        Hello { epoch, election_timeout_ms, ..own }
     }
 
     fn mark_dirty(&mut self, conn: ConnId) {

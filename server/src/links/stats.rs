@@ -95,7 +95,7 @@ impl LinkStats {
             *ip == address.ip() && *last == error && now_ns < at_ns + LINK_REFUSAL_PERIOD_NS
         });
         if !said {
-            if error.is_of_directory() {
+            if error.needs_operator() {
                 tracing::error!(%address, "a link was refused: {error}");
             } else {
                 tracing::warn!(%address, %error, "a link was refused");

@@ -4,7 +4,7 @@ mod net;
 
 use replication::link::LINK_BYTES_MAX;
 use replication::link::frame::FrameWriter;
-use replication::link::hello::DirectoryId;
+use replication::link::hello::{DirectoryId, FIRST_BYTES};
 
 use super::identity::Remembered;
 use super::*;
@@ -13,7 +13,15 @@ use net::{Net, address_of};
 const CLUSTER: [u8; 16] = [9; 16];
 
 fn place(node: u64, core: u16, cores: u16) -> Place {
-    Place { cluster: CLUSTER, node: NodeId(node), core, cores, shard_count: 7, epoch: 0 }
+    Place {
+        cluster: CLUSTER,
+        node: NodeId(node),
+        core,
+        cores,
+        shard_count: 7,
+        epoch: 0,
+        election_timeout_ms: 300,
+    }
 }
 
 fn directory_of(node: u64) -> DirectoryId {
@@ -50,7 +58,8 @@ fn greeted(links: &mut Links, index: u32, hello: &Hello) -> Vec<Out> {
 }
 
 fn hello_of(node: u64) -> Hello {
-    Hello::new(CLUSTER, (node, 0, 1), (2, 0), 0, 77, 7, (directory_of(node), None))
+    let hello = Hello::new(CLUSTER, (node, 0, 1), (2, 0), 0, 77, 7, (directory_of(node), None));
+    Hello { election_timeout_ms: 300, ..hello }
 }
 
 #[test]
@@ -74,10 +83,28 @@ fn strangers_are_closed() {
     }
 }
 
+/// A program of before says less, and reads the beginning of what is said to it.
+#[test]
+fn an_older_program_is_told_which_version_is_spoken() {
+    let mut links = links(2, 0, 1);
+    links.begin_turn(2 * LINK_HELLO_NS_MAX);
+    links.on_accepted(conn(1), address_of(1));
+    let older = Hello { versions: (2, 2), ..hello_of(1) }.encode();
+    assert!(links.on_received(conn(1), &older[..FIRST_BYTES]).is_none());
+    let said = end_turn(&mut links).into_iter().find_map(|output| match output {
+        Output::Send { bytes, .. } => Some(bytes),
+        _ => None,
+    });
+    let answer = Hello::decode_first(said.unwrap().first_chunk().unwrap()).unwrap();
+    assert_eq!(answer.versions, (3, 3));
+    let error = LinkError::NoCommonVersion { least: 2, most: 2 };
+    assert_eq!(links.stats.last_error(), Some(&error));
+}
+
 /// The wiped one is told why, the one that it was is let in again, and to who has not the directory
 /// that another one knows it by nothing is said as to a member.
 #[test]
-fn who_comes_with_another_directory_is_told_and_closed() {
+fn whose_operator_has_to_do_something_is_told_and_closed() {
     let mut links = links(2, 0, 1);
     // Who has connected now is not one who has said nothing since the beginning of time.
     links.begin_turn(2 * LINK_HELLO_NS_MAX);
@@ -94,6 +121,16 @@ fn who_comes_with_another_directory_is_told_and_closed() {
             3,
             Hello { shards: 8, ..hello_of(1) },
             LinkError::OtherShards { node: 1, shards: 8, own: 7 },
+        ),
+        (
+            5,
+            Hello { election_timeout_ms: 100, ..hello_of(1) },
+            LinkError::OtherTimeout { node: 1, timeout_ms: 100, own_ms: 300 },
+        ),
+        (
+            6,
+            Hello { versions: (8, 9), ..hello_of(1) },
+            LinkError::NoCommonVersion { least: 8, most: 9 },
         ),
     ];
     for (index, hello, error) in cases {

@@ -8,7 +8,6 @@ use replication::release::takeover::{Log, find_cuts};
 use super::period::{Lead, Period, Stand, Word};
 use crate::core::Core;
 use crate::core::message::Message;
-use crate::limits::LEASE_NEWS_NS;
 
 pub const COORDINATOR: u16 = 0;
 
@@ -148,7 +147,8 @@ impl Core {
         let others = self.replicas.coordinator.others_leased_until_ns(period);
         let until_ns = self.leased_until_ns().min(others);
         let coordinator = &mut self.replicas.coordinator;
-        if until_ns > coordinator.told_until_ns.saturating_add(LEASE_NEWS_NS) {
+        // Less is not worth a message.
+        if until_ns > coordinator.told_until_ns.saturating_add(self.config.group_tick_ns()) {
             coordinator.told_until_ns = until_ns;
             self.tell_others(&Word::Leased { period, until_ns });
         }

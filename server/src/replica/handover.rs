@@ -26,7 +26,7 @@ use crate::core::io::ConnId;
 use crate::core::message::Message;
 use crate::limits::{
     HANDOVER_CLOSE_ENTRIES, HANDOVER_DRAIN_NS_MAX, HANDOVER_LINGER_NS_MAX, HANDOVER_QUIET_NS,
-    HANDOVER_SYNC_NS_MAX, HANDOVER_TRANSFER_NS_MAX,
+    HANDOVER_SYNC_NS_MAX,
 };
 
 /// What a client that waits for a key is told, as by Redis.
@@ -377,7 +377,7 @@ impl Core {
                 replica.group.hand_over(to);
             }
         }
-        let until_ns = self.now.mono_ns + HANDOVER_TRANSFER_NS_MAX;
+        let until_ns = self.now.mono_ns + self.config.election_timeout_ns();
         self.handover.enter(Stage::Transferring { to, until_ns });
         // The turn may go on with what clients want.
         self.refresh_serving();
@@ -417,7 +417,7 @@ impl Core {
         if self.handover.stops {
             return self.end_handover("the other node did not take the lead in time");
         }
-        let until_ns = self.now.mono_ns + HANDOVER_TRANSFER_NS_MAX;
+        let until_ns = self.now.mono_ns + self.config.election_timeout_ns();
         let shards: Vec<u16> = self.replicas.iter().map(|(shard, _)| shard).collect();
         for shard in shards {
             if let Some(replica) = self.replicas.get_mut(shard) {

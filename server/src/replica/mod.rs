@@ -40,7 +40,7 @@ use replication::log::LogWriter;
 use crate::core::Core;
 use crate::limits::{
     GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
-    GROUP_MESSAGES_IN_FLIGHT_MAX, GROUP_TICK_NS,
+    GROUP_MESSAGES_IN_FLIGHT_MAX,
 };
 use standing::Standing;
 use transfer::{OF_GROUP, Receiving, Sending};
@@ -133,6 +133,7 @@ impl Replicas {
         node: NodeId,
         (shard_count, cores, nodes): (usize, usize, usize),
         groups: Vec<(u16, GroupStart)>,
+        tick_ns: u64,
         seed: u64,
     ) -> Result<Replicas, GroupError> {
         let mut by_shard: Vec<Option<Box<Replica>>> = Vec::new();
@@ -140,7 +141,7 @@ impl Replicas {
         for (shard, start) in groups {
             let applied = start.applied;
             let patience_ticks = if shard == 0 { 0 } else { GROUP_ELECTION_TICKS };
-            let config = GroupConfig { patience_ticks, ..CONFIG };
+            let config = GroupConfig { tick_ns, patience_ticks, ..CONFIG };
             let group = Group::new(node, config, start, seed ^ u64::from(shard) << 32)?;
             by_shard[usize::from(shard)] = Some(Box::new(Replica {
                 group,
@@ -242,7 +243,8 @@ impl Replicas {
 }
 
 const CONFIG: GroupConfig = GroupConfig {
-    tick_ns: GROUP_TICK_NS,
+    // As an operator has it.
+    tick_ns: 0,
     heartbeat_ticks: GROUP_HEARTBEAT_TICKS,
     election_ticks: GROUP_ELECTION_TICKS,
     patience_ticks: 0,
@@ -311,7 +313,7 @@ impl Core {
         let due = self.now.mono_ns >= self.replicas.next_tick_ns;
         if due {
             // Ticks that were missed are not made up for: the process did not run.
-            self.replicas.next_tick_ns = self.now.mono_ns + GROUP_TICK_NS;
+            self.replicas.next_tick_ns = self.now.mono_ns + self.config.group_tick_ns();
         }
         if due {
             let silent = self.is_group_silent();

@@ -18,7 +18,7 @@ use super::period::{Period, Ready, Stand, Word};
 use super::standing::Standing;
 use crate::core::Core;
 use crate::core::message::Message;
-use crate::limits::{GROUP_EARLY_REPORTS_MAX, GROUP_HEARTBEAT_TICKS, LEASE_NEWS_NS};
+use crate::limits::{GROUP_EARLY_REPORTS_MAX, GROUP_HEARTBEAT_TICKS};
 
 /// What a core has told the first one.
 #[derive(Default)]
@@ -94,7 +94,7 @@ impl Core {
         };
         let same = told.once && told.period == self.replicas.period && same_logs;
         let leads = seen.is_some() || self.replicas.period.is_primary();
-        let news_ns = told.leased_until_ns.saturating_add(LEASE_NEWS_NS);
+        let news_ns = told.leased_until_ns.saturating_add(self.config.group_tick_ns());
         if same && !(leads && leased_until_ns > news_ns) {
             return sought;
         }

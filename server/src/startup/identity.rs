@@ -6,17 +6,20 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use replication::fault::{Fault, is_planted};
 use replication::group::NodeId;
 use replication::link::hello::DirectoryId;
 use serde::{Deserialize, Serialize};
 
 use crate::config::cluster::Cluster;
+use crate::limits::ELECTION_TIMEOUT_MS;
 
 const FILE: &str = "node.toml";
 /// What a directory that waits for its cluster is called.
 const JOINING_FILE: &str = "joining";
-/// 1 had neither the directory's own identity nor those of others, 2 no addresses.
-const FORMAT: u32 = 3;
+/// 1 had neither the directory's own identity nor those of others, 2 no addresses, 3 no election
+/// timeout.
+const FORMAT: u32 = 4;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -34,6 +37,17 @@ pub struct Identity {
     /// How often a survivor went on alone, and who does not count since then.
     pub epoch: u8,
     pub lost: Vec<u64>,
+    /// With which this node of a cluster took part last; 0 in a directory of an older format, and
+    /// without a cluster.
+    pub election_timeout_ms: u64,
+}
+
+/// For how long a node that starts with this election timeout takes no part yet. With a longer one
+/// before, a leader that still has that may hold a lease that rests on what this node promised it
+/// before the start, and the new timeout would forget too early (`server/adr/0017`).
+pub fn owed_ms(before_ms: u64, now_ms: u64) -> u64 {
+    let owed = before_ms > now_ms && !is_planted(Fault::ShorterAtOnce);
+    if owed { before_ms } else { 0 }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,20 +69,22 @@ struct File {
     epoch: u8,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     lost: Vec<u64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    election_timeout_ms: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     met: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     addresses: BTreeMap<String, SocketAddr>,
 }
 
-fn is_zero(epoch: &u8) -> bool {
-    *epoch == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 impl File {
     fn check(&self) -> String {
         let File { format, cluster, node, shards, voters, directory, check: _, .. } = self;
-        let File { epoch, lost, met, addresses, .. } = self;
+        let File { epoch, lost, met, addresses, election_timeout_ms, .. } = self;
         let mut said = format!("{format} {cluster} {node} {shards}");
         voters.iter().for_each(|voter| said += &format!(" {voter}"));
         directory.iter().for_each(|directory| said += &format!(" directory {directory}"));
@@ -76,6 +92,9 @@ impl File {
         addresses.iter().for_each(|(node, address)| said += &format!(" at {node} {address}"));
         if *epoch > 0 {
             said += &format!(" epoch {epoch} lost {lost:?}");
+        }
+        if *election_timeout_ms > 0 {
+            said += &format!(" election timeout {election_timeout_ms}");
         }
         format!("{:08x}", crc32c::crc32c(said.as_bytes()))
     }
@@ -117,7 +136,7 @@ impl Identity {
                         addresses: cluster.nodes.iter().map(|(id, at)| (id.0, *at)).collect(),
                         epoch: cluster.epoch,
                         lost: cluster.lost.iter().map(|node| node.0).collect(),
-                        met: BTreeMap::new(),
+                        ..Identity::default()
                     },
                     None => Identity {
                         cluster: random()?,
@@ -158,6 +177,24 @@ impl Identity {
     /// Whether its shards' groups have replicas on other nodes.
     pub fn is_grouped(&self) -> bool {
         !self.voters.is_empty()
+    }
+
+    /// The node takes part with this election timeout, from when [`owed_ms`] is over.
+    pub fn note_election_timeout(&mut self, directory: &Path, ms: u64) -> std::io::Result<()> {
+        if self.election_timeout_ms == ms {
+            return Ok(());
+        }
+        self.election_timeout_ms = ms;
+        self.create(directory)
+    }
+
+    /// With which it may have promised something before this start.
+    pub fn promised_with_ms(&self) -> u64 {
+        match self.election_timeout_ms {
+            // It was no setting.
+            0 => ELECTION_TIMEOUT_MS,
+            ms => ms,
+        }
     }
 
     /// The cluster that the directory is of, if any; `told` at this start, perhaps.
@@ -228,6 +265,7 @@ impl Identity {
             return Err("a directory has at least one shard".into());
         }
         let File { node, shards, voters, directory, met, addresses, epoch, lost, .. } = file;
+        let election_timeout_ms = file.election_timeout_ms;
         let addresses = addresses.into_iter().map(|(node, address)| {
             let wrong = |_| "a node that has an address has no number".to_owned();
             Ok((node.parse().map_err(wrong)?, address))
@@ -239,7 +277,18 @@ impl Identity {
             Ok((node, directory_of(&text)?))
         });
         let met = met.collect::<Result<_, String>>()?;
-        Ok(Identity { cluster, node, shards, voters, directory, met, addresses, epoch, lost })
+        Ok(Identity {
+            cluster,
+            node,
+            shards,
+            voters,
+            directory,
+            met,
+            addresses,
+            epoch,
+            lost,
+            election_timeout_ms,
+        })
     }
 
     /// Written under another name first, so that it is whole or absent.
@@ -254,6 +303,7 @@ impl Identity {
             check: None,
             epoch: self.epoch,
             lost: self.lost.clone(),
+            election_timeout_ms: self.election_timeout_ms,
             met: self.met.iter().map(|(node, id)| (node.to_string(), hex(*id))).collect(),
             addresses: self.addresses.iter().map(|(node, at)| (node.to_string(), *at)).collect(),
         };
@@ -303,12 +353,22 @@ mod tests {
         assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), first);
         let path = directory.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("format = 3", "format = 4")).unwrap();
+        std::fs::write(&path, text.replace("format = 4", "format = 5")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
-        assert!(error.contains("format 4"), "{error}");
+        assert!(error.contains("format 5"), "{error}");
         std::fs::write(&path, text.replace("shards = 4", "shards = 5")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
         assert!(error.contains("node.toml: it is corrupt"), "{error}");
+        // A setting that leases rest on.
+        let mut noted = first.clone();
+        noted.note_election_timeout(directory.path(), 1000).unwrap();
+        assert_eq!(Identity::load(directory.path()).unwrap().promised_with_ms(), 1000);
+        let said = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, said.replace("timeout_ms = 1000", "timeout_ms = 100")).unwrap();
+        let error = Identity::load(directory.path()).unwrap_err();
+        assert!(error.contains("it is corrupt"), "{error}");
+        assert_eq!((first.promised_with_ms(), owed_ms(300, 300), owed_ms(100, 300)), (300, 0, 0));
+        assert_eq!(owed_ms(1000, 999), 1000);
         // Without the line that checks it: that is needed since there is a directory's identity.
         let unchecked = text.lines().filter(|line| !line.starts_with("check"));
         std::fs::write(&path, unchecked.collect::<Vec<_>>().join("\n")).unwrap();

@@ -11,8 +11,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use replication::group::NodeId;
-use replication::link::hello::{DirectoryId, HELLO_BYTES};
-use replication::link::meeting::{ANSWER_BYTES_MAX, Answer, Question, Welcome};
+use replication::link::hello::DirectoryId;
+use replication::link::meeting::{ANSWER_BYTES_MAX, Answer, QUESTION_BYTES, Question, Welcome};
 
 use super::StartError;
 use super::identity::Identity;
@@ -57,7 +57,9 @@ pub fn await_cluster(config: &Config, join: &Join) -> Result<(), StartError> {
         return Err("others cannot reach this node by such an address: say --advertise".into());
     }
     let shards = config.shards.unwrap_or(0) as u16;
-    let own = Question { cluster: join.cluster.to_le_bytes(), directory, shards, address };
+    let cluster = join.cluster.to_le_bytes();
+    let election_timeout_ms = config.election_timeout_ms as u16;
+    let own = Question { cluster, directory, shards, address, election_timeout_ms };
     let (met, said) = (BTreeMap::new(), String::new());
     let mut joining = Joining { config, join, own, met, said, formed: None };
     tracing::info!(
@@ -106,11 +108,14 @@ fn accepted(listener: &TcpListener) -> Result<Option<TcpStream>, StartError> {
 impl Joining<'_> {
     /// Another one that waits asks.
     fn talk_to_peer(&mut self, mut stream: TcpStream) -> std::io::Result<()> {
-        let mut bytes = [0; HELLO_BYTES];
+        let mut bytes = [0; QUESTION_BYTES];
         stream.read_exact(&mut bytes)?;
         let Some(question) = Question::decode(&bytes) else { return Ok(()) };
         if question.cluster != self.own.cluster {
             return Ok(());
+        }
+        if let Some(why) = question.differs_in_timeout(self.own.election_timeout_ms) {
+            return stream.write_all(&Answer::Wait(why).encode());
         }
         self.met.insert(question.address, (question.directory, Instant::now()));
         let why = format!("{} waits too, for `quoring-ctl init`", self.own.address);
@@ -152,6 +157,7 @@ impl Joining<'_> {
             met: BTreeMap::new(),
             addresses: nodes.map(|known| (known.node.0, known.address)).collect(),
             epoch: welcome.epoch,
+            election_timeout_ms: self.config.election_timeout_ms,
             lost: numbers(&welcome.lost),
         }
     }
@@ -216,6 +222,7 @@ impl Joining<'_> {
                 .map(|(other, (_, directory))| (other, *directory))
                 .collect(),
             addresses: numbered().map(|(node, (at, _))| (node, *at)).collect(),
+            election_timeout_ms: self.config.election_timeout_ms,
             ..Identity::default()
         })
     }

@@ -26,6 +26,7 @@ pub mod starts;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use engine::hash::Hasher64;
 use replication::ids::{Index, ShardId};
@@ -56,10 +57,14 @@ pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Resu
         Prepared::empty(shards, Hasher64::new(chance))
     } else {
         lock = Some(DataLock::acquire(&config.dir)?);
+        // Whoever had the directory before is no more.
+        let alone_since = Instant::now();
         if let Some(join) = &config.join {
             joining::await_cluster(&config, join)?;
         }
-        Prepared::from_directory(&mut config, chance)?
+        let mut prepared = Prepared::from_directory(&mut config, chance)?;
+        settle_election_timeout(&config, prepared.identity.as_mut(), alone_since)?;
+        prepared
     };
     let banner = Banner {
         cores: config.cores,
@@ -148,6 +153,29 @@ impl Prepared {
             || -> Box<dyn Host> { Box::new(runtime::host::Machine::new(acquaintances.clone())) };
         starts::deal_out(config, self.recovered, log, seed, host)
     }
+}
+
+/// What this node has promised with a longer election timeout is over before it takes part with a
+/// shorter one. If the process ends meanwhile, the next start waits again.
+fn settle_election_timeout(
+    config: &Config,
+    identity: Option<&mut Identity>,
+    since: Instant,
+) -> Result<(), StartError> {
+    let Some(identity) = identity.filter(|identity| identity.is_grouped()) else { return Ok(()) };
+    let (before_ms, now_ms) = (identity.promised_with_ms(), config.election_timeout_ms);
+    let owed = Duration::from_millis(identity::owed_ms(before_ms, now_ms));
+    let rest = owed.saturating_sub(since.elapsed());
+    if !rest.is_zero() {
+        tracing::info!(
+            before_ms,
+            now_ms,
+            "the election timeout is shorter than before: this start waits for the longer one once"
+        );
+        std::thread::sleep(rest);
+    }
+    let noted = identity.note_election_timeout(&config.dir, now_ms);
+    noted.map_err(|e| format!("cannot write node.toml of {}: {e}", config.dir.display()).into())
 }
 
 /// Removes the logs of cores that this start does not have, once checkpoints have all of them.

@@ -124,6 +124,7 @@ impl Net {
                     cores,
                     shard_count: SHARDS,
                     epoch: 0,
+                    election_timeout_ms: 300,
                 };
                 let known = self.acquaintances[node].clone();
                 let mut links = Links::new(place, known, Incarnation(starts), self.rng.next_u64());

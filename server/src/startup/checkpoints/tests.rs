@@ -32,6 +32,7 @@ impl CheckpointSource for File {
 }
 
 const IDENTITY: Identity = Identity {
+    election_timeout_ms: 0,
     cluster: 7,
     node: 1,
     shards: 1,
