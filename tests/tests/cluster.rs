@@ -171,7 +171,8 @@ fn await_writes(done: &AtomicU64, count: u64) -> Duration {
 fn leaders_are_killed_and_nothing_acknowledged_is_lost() {
     let rounds = std::env::var("QUORING_CLUSTER_ROUNDS").ok().and_then(|n| n.parse().ok());
     let rounds: usize = rounds.unwrap_or(3);
-    let mut cluster = Cluster::start(3).unwrap();
+    let timeout_ms = std::env::var("QUORING_ELECTION_TIMEOUT_MS").unwrap_or("300".into());
+    let mut cluster = Cluster::start_with(3, &["--election-timeout-ms", &timeout_ms]).unwrap();
     let mut took = Vec::new();
     let written = under_load(&mut cluster, |cluster, addresses, done| {
         for _ in 0..rounds {

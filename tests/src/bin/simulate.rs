@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
+use tests::cluster_sim::plan::Plan;
 use tests::{cluster_sim, sim};
 
 /// Runs the real cores on a virtual disk, network and clock, with power cuts.
@@ -30,6 +31,9 @@ struct Options {
     /// Cores of a node of a cluster, at most; the seed decides, up to 3, if left out.
     #[arg(long)]
     cores: Option<u16>,
+    /// Election timeout of a cluster; the seed decides, and whether it changes, if left out.
+    #[arg(long)]
+    election_timeout_ms: Option<u64>,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
@@ -48,13 +52,29 @@ fn main() -> Result<ExitCode> {
             |seed| {
                 let shards = options.shards.unwrap_or(1 + (seed % 3) as u16 * 2);
                 let cores = options.cores.unwrap_or(1 + (seed / 3 % 3) as u16);
-                let only = None;
-                cluster_sim::plan::Plan { seed, nodes, shards, cores, clients, operations, only }
+                let (drawn_ms, retimed) = Plan::timeouts_of(seed);
+                Plan {
+                    seed,
+                    nodes,
+                    shards,
+                    cores,
+                    clients,
+                    operations,
+                    only: None,
+                    election_timeout_ms: options.election_timeout_ms.unwrap_or(drawn_ms),
+                    retimed: retimed && options.election_timeout_ms.is_none(),
+                }
             },
             cluster_sim::world::run,
             cluster_sim::plan::Outcome::add,
             |plan| {
-                format!("--nodes {} --shards {} --cores {}", plan.nodes, plan.shards, plan.cores)
+                let (nodes, shards, cores) = (plan.nodes, plan.shards, plan.cores);
+                let own = (plan.election_timeout_ms, plan.retimed);
+                let more = match own == Plan::timeouts_of(plan.seed) {
+                    true => String::new(),
+                    false => format!(" --election-timeout-ms {}", plan.election_timeout_ms),
+                };
+                format!("--nodes {nodes} --shards {shards} --cores {cores}{more}")
             },
         )?,
         None => go(

@@ -230,6 +230,7 @@ impl World {
         for wire in self.wires.ids() {
             self.unstall(wire)?;
         }
+        self.retime_the_rest();
         self.mend()
     }
 }

@@ -13,6 +13,7 @@ use server::config::cluster::Cluster;
 use server::core::home_of;
 use server::core::io::ConnId;
 use server::links::identity::{Acquaintances, Remembered};
+use server::startup::identity::owed_ms;
 
 use super::plan::Plan;
 use crate::sim::disk::Disk;
@@ -62,7 +63,11 @@ pub struct Machine {
     pub deaf_when_handing_over: bool,
     known: Known,
     /// Its directory, while it runs with an empty one.
-    set_aside: Option<(Box<Disk>, Known)>,
+    set_aside: Option<(Box<Disk>, Known, u64)>,
+    /// With which election timeout it took part last, as its directory says; and whether this start
+    /// has waited for that.
+    took_part_with_ms: u64,
+    has_waited: bool,
     pub disk_slow_until_ns: u64,
     pub disk_full_until_ns: u64,
     /// The next disk operation to end fails.
@@ -107,6 +112,8 @@ impl Machine {
             deaf_when_handing_over: false,
             known: new_directory(rng),
             set_aside: None,
+            took_part_with_ms: plan.election_timeout_ms,
+            has_waited: false,
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
             disk_fails: false,
@@ -154,6 +161,16 @@ impl Machine {
         self.clock.store(self.local_ns(true_ns), Ordering::Relaxed);
     }
 
+    /// How long it waits, from now on, before it starts with this election timeout: once.
+    pub fn waits_ns(&mut self, election_timeout_ms: u64) -> u64 {
+        self.config.election_timeout_ms = election_timeout_ms;
+        let owed_ms = owed_ms(self.took_part_with_ms, election_timeout_ms);
+        if self.is_up() || owed_ms == 0 || std::mem::replace(&mut self.has_waited, true) {
+            return 0;
+        }
+        owed_ms * 1_000_000 * 1000 / self.rate_per_mille + 1
+    }
+
     /// Starts the node from what is on the disk, with some number of cores.
     pub fn boot(&mut self, cores_max: u16, rng: &mut Rng) -> Result<(), String> {
         let State::Down(disk) = &mut self.state else { return Ok(()) };
@@ -174,6 +191,8 @@ impl Machine {
         }
         self.state = State::Up(Box::new(node));
         self.start += 1;
+        self.took_part_with_ms = self.config.election_timeout_ms;
+        self.has_waited = false;
         self.slots.clear();
         self.turns = vec![None; self.config.cores];
         self.in_turn = vec![false; self.config.cores];
@@ -196,7 +215,7 @@ impl Machine {
     pub fn wipe(&mut self, rng: &mut Rng) {
         if let State::Down(disk) = &mut self.state {
             let known = std::mem::replace(&mut self.known, new_directory(rng));
-            self.set_aside = Some((std::mem::take(disk), known));
+            self.set_aside = Some((std::mem::take(disk), known, self.took_part_with_ms));
         }
     }
 
@@ -219,8 +238,9 @@ impl Machine {
 
     /// It was found again, for a node that is down.
     pub fn restore(&mut self) {
-        if let Some((disk, known)) = self.set_aside.take() {
+        if let Some((disk, known, took_part_with_ms)) = self.set_aside.take() {
             (self.state, self.known) = (State::Down(disk), known);
+            (self.took_part_with_ms, self.has_waited) = (took_part_with_ms, false);
         }
     }
 

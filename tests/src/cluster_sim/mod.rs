@@ -6,7 +6,7 @@
 //! - [`plan`]: what a seed is run with, and what happened.
 //! - [`world`]: events, in order; [`network`] and [`nodes`]: those of each kind; [`faults`]: what
 //!   goes wrong; [`ending`]: the faults cease, and the verdict.
-//! - [`members`]: machines join and are taken out.
+//! - [`timeouts`]: the election timeout changes. [`members`]: machines join and are taken out.
 //! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
 //! - [`client`]: what virtual clients hold; [`talk`]: what they do; [`operation`]: what they ask.
 //! - [`history`]: what was asked and answered, and what must hold of it: [`register`], [`growth`].
@@ -24,6 +24,7 @@ pub mod operation;
 pub mod plan;
 pub mod register;
 pub mod talk;
+pub mod timeouts;
 pub mod wires;
 pub mod world;
 

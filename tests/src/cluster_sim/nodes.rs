@@ -17,6 +17,13 @@ const ENOSPC: i32 = 28;
 
 impl World {
     pub fn boot(&mut self, machine: usize) -> Result<(), String> {
+        let waits_ns = self.machines[machine].waits_ns(self.timeouts.now_ms);
+        if waits_ns > 0 {
+            self.outcome.waits += 1;
+            let start = self.machines[machine].start;
+            self.after(waits_ns, Event::Boot { machine, start });
+            return Ok(());
+        }
         self.machines[machine].boot(self.plan.cores, &mut self.rng)?;
         self.history.note(self.now_ns, || format!("node {} starts", machine + 1));
         for core in 0..self.machines[machine].cores() {

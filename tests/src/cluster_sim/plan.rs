@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use engine::rng::Rng;
+use server::limits::ELECTION_TIMEOUT_MS;
+
 /// Everything else comes from the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -14,7 +17,23 @@ pub struct Plan {
     pub operations: usize,
     /// Nothing goes wrong but this, which then is frequent.
     pub only: Option<Trouble>,
+    /// What all nodes begin with.
+    pub election_timeout_ms: u64,
+    /// An operator changes that now and then, as is right or not.
+    pub retimed: bool,
 }
+
+impl Plan {
+    /// A seed's own election timeout, and whether it changes: not from what decides the rest, so
+    /// that a seed is worth the same with the default.
+    pub fn timeouts_of(seed: u64) -> (u64, bool) {
+        let mut rng = Rng::new(seed ^ 0x7133_0075);
+        (TIMEOUTS_MS[rng.below(TIMEOUTS_MS.len() as u64) as usize], rng.below(3) == 0)
+    }
+}
+
+/// Election timeouts that runs have: the default twice.
+pub const TIMEOUTS_MS: [u64; 4] = [ELECTION_TIMEOUT_MS, 100, ELECTION_TIMEOUT_MS, 1_000];
 
 /// A kind of troubles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +94,9 @@ pub struct Outcome {
     /// Reads that followers answered.
     pub follower_reads: usize,
     pub kills: usize,
+    /// Changes of the election timeout, and starts that waited for the one before.
+    pub retimes: usize,
+    pub waits: usize,
     /// Starts with an empty directory.
     pub wipes: usize,
     /// Nodes that joined, were taken out, and drained or not any more.
@@ -112,6 +134,8 @@ impl Outcome {
         self.unknown += other.unknown;
         self.follower_reads += other.follower_reads;
         self.kills += other.kills;
+        self.retimes += other.retimes;
+        self.waits += other.waits;
         self.wipes += other.wipes;
         self.joined += other.joined;
         self.removed += other.removed;
@@ -139,7 +163,7 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             stops, {} hand-overs, {} operations cut off, {} joined, {} \
+             other timeouts, {} starts that waited, {} stops, {} hand-overs, {} operations cut off, {} joined, {} \
              removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
              checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
@@ -148,6 +172,8 @@ impl fmt::Display for Outcome {
             self.unknown,
             self.follower_reads,
             self.kills,
+            self.retimes,
+            self.waits,
             self.stops,
             self.hand_overs,
             self.cut_off,

@@ -6,12 +6,29 @@ use replication::fault::{Fault, plant};
 use super::plan::{Outcome, Plan, Trouble};
 use super::register::{Access, check};
 use super::world::run;
+use server::limits::ELECTION_TIMEOUT_MS;
 
 fn plan(seed: u64) -> Plan {
     let nodes = if seed.is_multiple_of(4) { 5 } else { 3 };
     let shards = 1 + (seed % 3) as u16 * 2;
     let cores = 1 + (seed / 3 % 3) as u16;
-    Plan { seed, nodes, shards, cores, clients: 6, operations: 250, only: None }
+    Plan {
+        seed,
+        nodes,
+        shards,
+        cores,
+        clients: 6,
+        operations: 250,
+        only: None,
+        election_timeout_ms: ELECTION_TIMEOUT_MS,
+        retimed: false,
+    }
+}
+
+/// With what else a seed decides.
+fn full_plan(seed: u64) -> Plan {
+    let (election_timeout_ms, retimed) = Plan::timeouts_of(seed);
+    Plan { election_timeout_ms, retimed, ..plan(seed) }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.
@@ -19,12 +36,13 @@ fn plan(seed: u64) -> Plan {
 fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     let mut sum = Outcome::default();
     for seed in 0..40 {
-        let plan = Plan { operations: 400, ..plan(seed) };
+        let plan = Plan { operations: 400, ..full_plan(seed) };
         match run(plan) {
             Ok(outcome) => sum.add(&outcome),
             Err(violation) => panic!("{plan:?}: {violation}"),
         }
     }
+    assert!(sum.retimes > 10 && sum.waits > 5, "{sum}");
     assert!(sum.done > 10_000 && sum.unknown > 300 && sum.follower_reads > 3_000, "{sum}");
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
@@ -95,8 +113,7 @@ fn seeds_that_once_failed_do_not() {
         (1_795_755_452_292_127_133, 3, 5, 3),
         (165, 3, 1, 2),
     ] {
-        let clients = 6;
-        let plan = Plan { seed, nodes, shards, cores, clients, operations: 400, only: None };
+        let plan = Plan { seed, nodes, shards, cores, operations: 400, ..plan(0) };
         if let Err(violation) = run(plan) {
             panic!("{plan:?}: {violation}");
         }
@@ -121,9 +138,19 @@ fn found(fault: Fault) -> Option<u64> {
         Fault::WatchForgotten => Some(Trouble::Failover),
         _ => None,
     };
+    // Rare: the search begins with a seed that is known to find it.
+    let first = match fault {
+        Fault::TimeoutsUnchecked => 366,
+        Fault::ShorterAtOnce => 795,
+        _ => 0,
+    };
     plant(Some(fault));
-    let found = (0..SEEDS_MAX).find(|seed| {
-        let plan = Plan { only, ..plan(*seed) };
+    let found = (first..first + SEEDS_MAX).find(|seed| {
+        let retimed = fault == Fault::ShorterAtOnce || fault == Fault::TimeoutsUnchecked;
+        let plan = match retimed {
+            true => Plan { retimed, ..full_plan(*seed) },
+            false => Plan { only, ..plan(*seed) },
+        };
         let verdict = catch_unwind(AssertUnwindSafe(|| run(plan)));
         let what = match &verdict {
             Ok(Ok(_)) => return false,
@@ -138,6 +165,14 @@ fn found(fault: Fault) -> Option<u64> {
 }
 
 const SEEDS_MAX: u64 = 1_000;
+
+/// A lease rests on what a node promised before a start with another election timeout.
+#[test]
+fn timeouts_that_differ_are_found() {
+    for fault in [Fault::TimeoutsUnchecked, Fault::ShorterAtOnce] {
+        assert!(found(fault).is_some(), "not found: {fault:?}");
+    }
+}
 
 #[test]
 fn planted_faults_are_found() {

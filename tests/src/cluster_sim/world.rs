@@ -10,6 +10,7 @@ use super::faults::Mood;
 use super::history::History;
 use super::machine::Machine;
 use super::plan::{Outcome, Plan};
+use super::timeouts::Timeouts;
 use super::wires::{Parcel, Wires};
 
 pub enum Event {
@@ -88,6 +89,12 @@ pub enum Event {
     /// The machine that joins asks again.
     Admit,
     Trouble,
+    /// All nodes are to have another election timeout.
+    Retime,
+    /// A node is started again to get it.
+    RetimeOne {
+        machine: usize,
+    },
 }
 
 pub struct World {
@@ -101,6 +108,7 @@ pub struct World {
     pub clients: Vec<Client>,
     pub history: History,
     pub mood: Mood,
+    pub timeouts: Timeouts,
     /// A machine that has no number yet.
     pub joining: Option<usize>,
     /// Logs keep everything.
@@ -150,6 +158,7 @@ impl World {
             clients,
             history: History::begin(),
             mood,
+            timeouts: Timeouts::new(&plan),
             joining: None,
             roomy,
             calm: false,
@@ -172,6 +181,9 @@ impl World {
         }
         let delay_ns = world.rng.below(1_000_000_000);
         world.after(delay_ns, Event::Trouble);
+        if plan.retimed {
+            world.retime_later();
+        }
         Ok(world)
     }
 
@@ -225,6 +237,8 @@ impl World {
             Event::Restore { machine } => self.restore(machine),
             Event::Admit => self.on_admit()?,
             Event::Trouble => self.trouble()?,
+            Event::Retime => self.retime(),
+            Event::RetimeOne { machine } => self.retime_one(machine),
         }
         Ok(())
     }

@@ -19,10 +19,17 @@ pub struct Cluster {
     nodes: String,
     /// Of all nodes so far.
     starts: usize,
+    /// Flags of the next starts beside the others.
+    pub more: Vec<String>,
 }
 
 impl Cluster {
     pub fn start(count: usize) -> Result<Cluster> {
+        Cluster::start_with(count, &[])
+    }
+
+    /// With flags beside the usual ones.
+    pub fn start_with(count: usize, more: &[&str]) -> Result<Cluster> {
         let listeners: Vec<TcpListener> =
             (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
         let mut nodes = Vec::new();
@@ -33,7 +40,8 @@ impl Cluster {
         drop(listeners);
         let directories = (0..count).map(|_| tempfile::tempdir()).collect::<Result<_, _>>()?;
         let servers = (0..count).map(|_| None).collect();
-        let mut cluster = Cluster { directories, servers, nodes: nodes.join(","), starts: 0 };
+        let (nodes, more) = (nodes.join(","), more.iter().map(ToString::to_string).collect());
+        let mut cluster = Cluster { directories, servers, nodes, starts: 0, more };
         (0..count).try_for_each(|place| cluster.start_node(place))?;
         Ok(cluster)
     }
@@ -44,7 +52,7 @@ impl Cluster {
         // Nodes differ, and so do the starts of one.
         self.starts += 1;
         let cores = (1 + self.starts % 2).to_string();
-        let arguments = [
+        let usual = [
             "--cores",
             &cores,
             "--shards",
@@ -60,6 +68,8 @@ impl Cluster {
             "--enable-debug-command",
             "yes",
         ];
+        let more = self.more.iter().map(String::as_str);
+        let arguments: Vec<&str> = usual.into_iter().chain(more).collect();
         self.servers[place] = Some(Server::start(self.directories[place].path(), &arguments)?);
         Ok(())
     }
