@@ -56,6 +56,7 @@ fn directory_of(image: &Image) -> tempfile::TempDir {
         voters,
         directory: directory_id,
         met,
+        election_timeout_ms: 1000,
         ..Identity::default()
     };
     identity.create(directory.path()).expect("it is written");
