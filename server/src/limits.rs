@@ -174,8 +174,8 @@ pub const IDLE_RANGES_MAX: usize = IDLE_BUFFER_BYTES_MAX / size_of::<engine::arg
 /// A longer word is not hashed before its command runs: it need not be a key (ECHO).
 pub const HASHED_AHEAD_BYTES_MAX: usize = 4096;
 
-/// `election-timeout-ms`: without a leader for so long to twice as long, a node stands for election;
-/// by default one that is gone is replaced within 0.3 to 0.7 s. At the least a tick is 4 ms: a turn
+/// `election-timeout-ms`: without a leader for so long to twice as long a node stands for election;
+/// one that is gone is replaced within 0.3 to 0.7 s. At the least a tick is 4 ms: a turn
 /// may take 5, and a heartbeat and a write to a disk must fit into some of them. With more than the
 /// most a cluster that has lost its leader would stand still for half a minute.
 pub const ELECTION_TIMEOUT_MS: u64 = 300;
@@ -226,8 +226,8 @@ pub const TUNNEL_COMMANDS_MAX: usize = 8192;
 /// Bytes of commands that go to the primary in one send.
 pub const TUNNEL_SEND_BYTES_MAX: usize = 1 << 20;
 
-/// How long a client's commands wait for a primary before each gets an error: by default an election
-/// takes 0.7 s at most, and a second one may be needed.
+/// How long a client's commands wait for a primary before each gets an error: an election takes by
+/// default 0.7 s at most, and a second one may be needed.
 pub const TUNNEL_PRIMARY_NS_MAX: u64 = 3_000_000_000;
 
 /// How long commands that one node has wait for its answers once another one is known to lead.

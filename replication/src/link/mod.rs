@@ -163,6 +163,17 @@ impl std::fmt::Display for LinkError {
             LinkError::SameNode { node } => {
                 write!(f, "the other side says that it is node {node}, as this one is")
             }
+            LinkError::TooLong { bytes } => write!(f, "a frame claims {bytes} bytes"),
+            LinkError::Damaged => f.write_str("a frame is damaged"),
+            _ => self.say_what_to_do(f),
+        }
+    }
+}
+
+impl LinkError {
+    /// An operator has to act.
+    fn say_what_to_do(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
             LinkError::OtherShards { node, shards, own } => write!(
                 f,
                 "the directory of node {node} has {shards} shards, this node's has {own}: all \
@@ -214,8 +225,7 @@ impl std::fmt::Display for LinkError {
                 "by which data directory node {node} is known cannot be written to this node's \
                  node.toml; see that the directory can be written to"
             ),
-            LinkError::TooLong { bytes } => write!(f, "a frame claims {bytes} bytes"),
-            LinkError::Damaged => f.write_str("a frame is damaged"),
+            _ => Ok(()),
         }
     }
 }

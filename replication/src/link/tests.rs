@@ -77,8 +77,8 @@ fn strangers_are_refused() {
     }
 }
 
-/// Bytes written by hand from the table; the checksums are CRC32C of what is before each, by another
-/// program.
+/// Bytes written by hand from the table; the checksums are CRC32C of what is before each, by
+/// another program.
 #[test]
 fn a_hello_lies_as_its_table_says() {
     let mut bytes = Vec::new();

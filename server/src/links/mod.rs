@@ -11,7 +11,7 @@
 //! connection takes the place of the one before, which is closed.
 //!
 //! - `connection`: one connection, from its first byte. `peer`: another node and our links with it.
-//! - [`identity`]: whom this node knows by which data directory.
+//! - `place`: what every hello says. [`identity`]: whom this node knows by which data directory.
 //! - [`batch`]: messages for groups of other cores of this node.
 //! - [`stats`]: what is counted, and what is said in the log.
 
@@ -19,6 +19,7 @@ pub mod batch;
 mod connection;
 pub mod identity;
 mod peer;
+mod place;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -40,23 +41,9 @@ use crate::limits::{LINK_HELLO_NS_MAX, LINK_HELLOS_MAX};
 use connection::{Connection, Flush, Stage, Table};
 use identity::Acquaintances;
 use peer::{Peer, Route};
+pub use place::Place;
 use replication::fault::{Fault, is_planted};
 use stats::LinkStats;
-
-/// Which core of which node of which cluster this is, and of how many.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    pub cluster: [u8; 16],
-    pub node: NodeId,
-    pub core: u16,
-    pub cores: u16,
-    /// Shards of the cluster: a message goes by the link that ends where its shard is at home.
-    pub shard_count: usize,
-    /// How often a survivor of the cluster has gone on alone.
-    pub epoch: u8,
-    /// The same on all nodes.
-    pub election_timeout_ms: u16,
-}
 
 pub struct Links {
     place: Place,

@@ -163,8 +163,8 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             other timeouts, {} starts that waited, {} stops, {} hand-overs, {} operations cut off, {} joined, {} \
-             removed, {} drained, {} wiped, {} power cuts, {} failed \
+             other timeouts, {} starts that waited, {} stops, {} hand-overs, {} operations cut \
+             off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
              checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
             self.done,
