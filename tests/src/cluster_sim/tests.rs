@@ -42,7 +42,7 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
             Err(violation) => panic!("{plan:?}: {violation}"),
         }
     }
-    assert!(sum.retimes > 10 && sum.waits > 5, "{sum}");
+    assert!(sum.retimes > 5 && sum.waits > 5, "{sum}");
     assert!(sum.done > 10_000 && sum.unknown > 300 && sum.follower_reads > 3_000, "{sum}");
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
