@@ -73,8 +73,12 @@ pub enum Fault {
     FollowerAnswers,
     /// A new primary takes every part that is decided for one that took effect.
     EndForgotten,
-    /// A change of members is proposed while another is under way.
-    ChangesUnlimited,
+    /// Of several changes of members that come at once only the last is recorded.
+    LastMembersOnly,
+    /// A leader forgets what the majority after a change may lack.
+    ForgetsNeeded,
+    /// A node is taken out however much those that are left lack.
+    RemovesAnyway,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
     /// A node sends commands of its clients again whatever became of them at a lost primary.

@@ -116,6 +116,26 @@ impl Group {
         progress.recent_active.then(|| last.saturating_sub(progress.matched))
     }
 
+    /// The last entry that a majority has for certain, by what this leader has heard. After a change
+    /// it may be another majority than the one that has committed everything so far: what that one
+    /// lacks cannot come in a checkpoint, which has to be committed itself. While a change is under
+    /// way all who keep up may be needed.
+    pub(super) fn needed_by_majority(&self) -> u64 {
+        if self.role() != Role::Leader {
+            return u64::MAX;
+        }
+        let progress = self.raft.raft.prs();
+        let has = |node: &NodeId| progress.get(node.0).map_or(0, |of_node| of_node.matched);
+        let mut voters: Vec<u64> = self.members.voters.iter().map(has).collect();
+        voters.sort_unstable_by(|a, b| b.cmp(a));
+        let majority = voters.get(voters.len() / 2).copied().unwrap_or(u64::MAX);
+        if !self.raft.raft.has_pending_conf() {
+            return majority;
+        }
+        let keeps_up = progress.iter().filter(|(_, one)| one.state == ProgressState::Replicate);
+        keeps_up.map(|(_, one)| one.matched).fold(majority, u64::min)
+    }
+
     /// Whether a member gets entries as they come, and lacks few.
     pub fn is_close(&self, node: NodeId, entries_max: u64) -> bool {
         let progress = self.raft.raft.prs().get(node.0);

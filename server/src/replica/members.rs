@@ -159,8 +159,7 @@ impl Core {
         // It takes the next index: nothing may be collected for that, here or elsewhere.
         let held = self.shards.get(usize::from(shard.0));
         let quiet = held.is_some_and(|held| held.effects.is_empty());
-        let fits = replica.group.can_change() || is_planted(Fault::ChangesUnlimited);
-        if !quiet || !fits || !replica.executes() || replica.refused {
+        if !quiet || !replica.group.can_change() || !replica.executes() || replica.refused {
             return false;
         }
         let proposed = replica.group.step_to(&goal.voters, &goal.learners, &goal.roster).is_ok();
@@ -231,7 +230,7 @@ impl Core {
     /// has.
     fn has_majority(&self, members: &Members) -> bool {
         let near = members.voters.iter().filter(|node| self.is_near(**node)).count();
-        near * 2 > members.voters.len()
+        near * 2 > members.voters.len() || is_planted(Fault::RemovesAnyway)
     }
 
     /// Begins what was asked for; the rest follows by itself. Returns the node that it is about.
@@ -311,13 +310,15 @@ impl Core {
         if !self.has_majority(&rest) {
             let own = NodeId(self.node.node);
             let there = |voter: &&NodeId| **voter == own || self.links.is_linked(**voter);
-            return Err(format!(
-                "without node {} only {} of {} nodes would be there, which is no majority: \
-                 nothing could be acknowledged. Start the others first",
-                node.0,
-                rest.voters.iter().filter(there).count(),
-                rest.voters.len()
-            ));
+            let (count, all) = (rest.voters.iter().filter(there).count(), rest.voters.len());
+            return Err(match count * 2 > all {
+                true => "the other nodes lack too much for that now; ask again in a moment".into(),
+                false => format!(
+                    "without node {} only {count} of {all} nodes would be there, which is no \
+                     majority: nothing could be acknowledged. Start the others first",
+                    node.0
+                ),
+            });
         }
         if members.voters.contains(&node) { self.check_others_lead(members, node) } else { Ok(()) }
     }

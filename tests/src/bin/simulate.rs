@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
+use tests::cluster_sim::plan::Trouble;
 use tests::{cluster_sim, sim};
 
 /// Runs the real cores on a virtual disk, network and clock, with power cuts.
@@ -30,6 +31,9 @@ struct Options {
     /// Cores of a node of a cluster, at most; the seed decides, up to 3, if left out.
     #[arg(long)]
     cores: Option<u16>,
+    /// The one kind of troubles of a cluster, by its name in the code; all kinds if left out.
+    #[arg(long, value_parser = trouble_named)]
+    only: Option<Trouble>,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
@@ -37,6 +41,12 @@ struct Options {
     /// Power cuts of each run of one node; the seed decides, up to 3, if left out.
     #[arg(long)]
     crashes: Option<usize>,
+}
+
+fn trouble_named(name: &str) -> Result<Trouble, String> {
+    let fits = |trouble: &Trouble| format!("{trouble:?}").eq_ignore_ascii_case(name);
+    let all = || format!("one of {:?}", Trouble::ALL);
+    Trouble::ALL.into_iter().find(fits).ok_or_else(all)
 }
 
 fn main() -> Result<ExitCode> {
@@ -48,13 +58,15 @@ fn main() -> Result<ExitCode> {
             |seed| {
                 let shards = options.shards.unwrap_or(1 + (seed % 3) as u16 * 2);
                 let cores = options.cores.unwrap_or(1 + (seed / 3 % 3) as u16);
-                let only = None;
+                let only = options.only;
                 cluster_sim::plan::Plan { seed, nodes, shards, cores, clients, operations, only }
             },
             cluster_sim::world::run,
             cluster_sim::plan::Outcome::add,
             |plan| {
-                format!("--nodes {} --shards {} --cores {}", plan.nodes, plan.shards, plan.cores)
+                let only = plan.only.map(|only| format!(" --only {only:?}")).unwrap_or_default();
+                let (nodes, shards, cores) = (plan.nodes, plan.shards, plan.cores);
+                format!("--nodes {nodes} --shards {shards} --cores {cores}{only}")
             },
         )?,
         None => go(

@@ -141,8 +141,9 @@ const SEEDS_MAX: u64 = 1_000;
 
 #[test]
 fn planted_faults_are_found() {
+    let one = std::env::var("FAULT").ok();
     let missed: Vec<Fault> =
-        Fault::OF_CLUSTERS.into_iter().filter(|fault| found(*fault).is_none()).collect();
+        Fault::OF_CLUSTERS.into_iter().filter(|f| one.as_ref().is_none_or(|o| o.contains(&format!("{f:?}")))).filter(|fault| found(*fault).is_none()).collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
