@@ -85,6 +85,10 @@ pub enum Fault {
     TunnelRepeats,
     /// EXEC does not remember that what it rests on was watched at a primary that is lost.
     WatchForgotten,
+    /// What the cores of a node know of each other's leases outlives a hand-over.
+    LeasesToldKept,
+    /// Commands and shards of another core count whatever period they are of.
+    PeriodIgnored,
     /// A new primary takes whatever stands at a part's index for that part.
     PartAssumed,
 }
@@ -124,7 +128,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 14] = [
+    pub const OF_CLUSTERS: [Fault; 16] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -139,6 +143,8 @@ impl Fault {
         Fault::DirectoriesUnchecked,
         Fault::TunnelRepeats,
         Fault::WatchForgotten,
+        Fault::LeasesToldKept,
+        Fault::PeriodIgnored,
     ];
 }
 

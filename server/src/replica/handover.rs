@@ -17,6 +17,7 @@
 
 use std::collections::VecDeque;
 
+use replication::fault::{Fault, is_planted};
 use replication::group::{NodeId, Role};
 
 use super::coordinator::COORDINATOR;
@@ -368,7 +369,7 @@ impl Core {
     }
 
     fn transfer(&mut self, to: NodeId) {
-        self.replicas.handed_over = true;
+        self.replicas.handed_over = !is_planted(Fault::LeasesToldKept);
         let shards: Vec<u16> = self.replicas.iter().map(|(shard, _)| shard).collect();
         for shard in shards {
             if let Some(replica) = self.replicas.get_mut(shard)
