@@ -73,10 +73,6 @@ pub enum Fault {
     FollowerAnswers,
     /// A new primary takes every part that is decided for one that took effect.
     EndForgotten,
-    /// Of several changes of members that come at once only the last is recorded.
-    LastMembersOnly,
-    /// A leader forgets what the majority after a change may lack.
-    ForgetsNeeded,
     /// A node is taken out however much those that are left lack.
     RemovesAnyway,
     /// A new primary takes what its predecessors left open for whole.
@@ -87,8 +83,6 @@ pub enum Fault {
     WatchForgotten,
     /// What the cores of a node know of each other's leases outlives a hand-over.
     LeasesToldKept,
-    /// Commands and shards of another core count whatever period they are of.
-    PeriodIgnored,
     /// A new primary takes whatever stands at a part's index for that part.
     PartAssumed,
 }
@@ -144,7 +138,7 @@ impl Fault {
         Fault::TunnelRepeats,
         Fault::WatchForgotten,
         Fault::LeasesToldKept,
-        Fault::PeriodIgnored,
+        Fault::RemovesAnyway,
     ];
 }
 

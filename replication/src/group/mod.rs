@@ -461,10 +461,7 @@ impl Group {
     pub fn forget_beyond(&mut self, bytes_max: usize, applied: Index) {
         if self.raft.store().bytes() > bytes_max {
             let applied = self.raft.raft.raft_log.applied.min(applied.0);
-            let needed = match is_planted(Fault::ForgetsNeeded) {
-                true => u64::MAX,
-                false => self.needed_by_majority(),
-            };
+            let needed = self.needed_by_majority();
             self.raft.mut_store().forget_beyond(bytes_max, applied.min(needed));
         }
     }

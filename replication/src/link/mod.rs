@@ -180,6 +180,18 @@ impl std::fmt::Display for LinkError {
                  one went on as, alone (force-quorum). Stop this node, and start it with an empty \
                  directory and --join"
             ),
+            LinkError::OtherDirectory { .. }
+            | LinkError::KnownByOther { .. }
+            | LinkError::NotNoted { .. } => self.fmt_of_directory(f),
+            LinkError::TooLong { bytes } => write!(f, "a frame claims {bytes} bytes"),
+            LinkError::Damaged => f.write_str("a frame is damaged"),
+        }
+    }
+}
+
+impl LinkError {
+    fn fmt_of_directory(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
             LinkError::OtherDirectory { node } => write!(
                 f,
                 "node {node} has come with another data directory than the one that it is known \
@@ -198,8 +210,7 @@ impl std::fmt::Display for LinkError {
                 "by which data directory node {node} is known cannot be written to this node's \
                  node.toml; see that the directory can be written to"
             ),
-            LinkError::TooLong { bytes } => write!(f, "a frame claims {bytes} bytes"),
-            LinkError::Damaged => f.write_str("a frame is damaged"),
+            _ => Ok(()),
         }
     }
 }

@@ -184,7 +184,7 @@ impl Core {
     }
 
     fn is_now(&self, period: Period) -> bool {
-        period == self.replicas.period || is_planted(Fault::PeriodIgnored)
+        period == self.replicas.period
     }
 
     /// A trip came to nothing: nothing was done with what it has.

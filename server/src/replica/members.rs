@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 
 use replication::fault::{Fault, is_planted};
-use replication::group::roster::{Duty, Known, Roster};
+use replication::group::roster::{Duty, Known, Roster, decode_address, encode_address, take};
 use replication::group::{Members, NodeId};
 use replication::ids::ShardId;
 use replication::link::hello::DirectoryId;
@@ -21,6 +21,7 @@ use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::{Period, Word};
 use super::serving::Serving;
+use super::transfer::JOIN;
 use crate::config::cluster::{Cluster, NODES_MAX};
 use crate::core::Core;
 use crate::core::message::Message;
@@ -141,8 +142,7 @@ impl Core {
 
     /// Whether a node lacks little of any group.
     fn is_near(&self, node: NodeId) -> bool {
-        let near =
-            |own: &Followed| own.period == self.replicas.period && own.near.contains(&node);
+        let near = |own: &Followed| own.period == self.replicas.period && own.near.contains(&node);
         self.membership.followed.iter().all(|own| own.as_ref().is_some_and(near))
     }
 
@@ -159,7 +159,13 @@ impl Core {
         // It takes the next index: nothing may be collected for that, here or elsewhere.
         let held = self.shards.get(usize::from(shard.0));
         let quiet = held.is_some_and(|held| held.effects.is_empty());
-        if !quiet || !replica.group.can_change() || !replica.executes() || replica.refused {
+        let goes_on = replica.group.would_commit(&goal.voters) || is_planted(Fault::RemovesAnyway);
+        if !quiet
+            || !goes_on
+            || !replica.group.can_change()
+            || !replica.executes()
+            || replica.refused
+        {
             return false;
         }
         let proposed = replica.group.step_to(&goal.voters, &goal.learners, &goal.roster).is_ok();
@@ -291,6 +297,26 @@ impl Core {
         Ok(node)
     }
 
+    /// A node that wants to join has asked here, and another one leads: that one hears of it.
+    pub(crate) fn pass_on_join(&mut self, address: SocketAddr, directory: DirectoryId) {
+        if let Serving::AsReplica(Some(leader)) = self.replicas.serving {
+            let mut message = directory.0.to_vec();
+            encode_address(&address, &mut message);
+            message.push(JOIN);
+            self.links.send(leader, FIRST, &message);
+        }
+    }
+
+    /// Another node was asked.
+    pub(super) fn on_join_passed_on(&mut self, message: &[u8]) {
+        let mut rest = message;
+        let directory = take(&mut rest).map(DirectoryId);
+        if let (Some(directory), Some(address)) = (directory, decode_address(&mut rest)) {
+            // It asks again until it is in, and hears why not from whom it asks.
+            let _ = self.obey_members(MembersOrder::Add { address, directory });
+        }
+    }
+
     fn check_primary(&self) -> Result<(), String> {
         match self.replicas.serving {
             _ if !self.replicas.is_grouped() => Err("this node is not part of a cluster".into()),
@@ -361,7 +387,7 @@ impl Core {
 const FIRST: ShardId = ShardId(0);
 
 impl Plan {
-    /// What the members of another group than the first are to be: a learner may vote there already.
+    /// What the members of another group than the first are to be: a learner may vote there.
     fn goal_of_other(&self, own: &Members) -> Members {
         let voting = |node: &&NodeId| own.voters.contains(node) || self.voting == Some(**node);
         let ahead = self.members.learners.iter().filter(voting);

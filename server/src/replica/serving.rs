@@ -116,9 +116,7 @@ impl Core {
         self.replicas.is_grouped() && {
             let same = head.period == self.replicas.period && self.replicas.period.is_primary();
             let reads = head.reads_replica && head.spec.has(READONLY) && !head.spec.has(WRITE);
-            let ignored =
-                [Fault::FollowerAnswers, Fault::PeriodIgnored].into_iter().any(is_planted);
-            !same && !reads && !ignored
+            !same && !reads && !is_planted(Fault::FollowerAnswers)
         }
     }
 

@@ -31,11 +31,7 @@ impl Core {
             }
         }
         // Records that call an entry decided stand behind what its members are then.
-        let skipped = match is_planted(Fault::LastMembersOnly) {
-            true => work.members.len().saturating_sub(1),
-            false => 0,
-        };
-        for (term, index, members) in work.members.iter().skip(skipped) {
+        for (term, index, members) in &work.members {
             if let Some(log) = &mut self.log {
                 log.append_members(shard, (*term, *index), members, false);
             }

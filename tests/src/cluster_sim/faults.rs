@@ -76,7 +76,7 @@ impl World {
         self.rng.below(most_ns)
     }
 
-    /// Where nothing else goes wrong a majority stays: what it has not acknowledged may be in doubt.
+    /// Where nothing else goes wrong a majority stays: without one, writes may be in doubt.
     fn stop_in_order(&mut self, machine: usize) {
         let up = self.machines.iter().filter(|machine| machine.is_up()).count();
         if self.plan.only.is_none() || up == self.machines.len() {

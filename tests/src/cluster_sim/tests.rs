@@ -116,11 +116,10 @@ fn a_seed_gives_the_same_run_again() {
 /// shows it, where that is late.
 fn first_seed(fault: Fault) -> u64 {
     match fault {
-        Fault::LeaseForEver => 254,
-        Fault::RepliesUnleased => 497,
-        Fault::TunnelRepeats => 257,
-        Fault::WatchForgotten => 412,
-        Fault::PeriodIgnored => 880,
+        Fault::LeaseForEver => 870,
+        Fault::RepliesUnleased => 205,
+        Fault::EndForgotten | Fault::OpenTaken => 777,
+        Fault::WatchForgotten => 1093,
         _ => 0,
     }
 }
@@ -140,7 +139,7 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
         Fault::LeasesToldKept => {
             Plan { only: Some(Trouble::FailoverDeaf), shards: 1, cores: 2, ..longer }
         }
-        Fault::PeriodIgnored => Plan { shards: 5, cores: 3, ..longer },
+        Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), ..longer },
         _ => usual,
     }
 }
@@ -167,9 +166,8 @@ const SEEDS_MAX: u64 = 1_000;
 
 #[test]
 fn planted_faults_are_found() {
-    let one = std::env::var("FAULT").ok();
     let missed: Vec<Fault> =
-        Fault::OF_CLUSTERS.into_iter().filter(|f| one.as_ref().is_none_or(|o| o.contains(&format!("{f:?}")))).filter(|fault| found(*fault).is_none()).collect();
+        Fault::OF_CLUSTERS.into_iter().filter(|fault| found(*fault).is_none()).collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 

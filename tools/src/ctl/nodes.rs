@@ -18,7 +18,9 @@ pub fn tell(server: &Server, words: &[&str], out: &mut impl Write) -> Result<boo
     let began = Instant::now();
     let reply = loop {
         match command(server, words) {
-            Err(why) if format!("{why:#}").contains("ask again") && began.elapsed() < RETRIES_MAX => {
+            Err(why)
+                if format!("{why:#}").contains("ask again") && began.elapsed() < RETRIES_MAX =>
+            {
                 std::thread::sleep(RETRY);
             }
             other => break other?,
