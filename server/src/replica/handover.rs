@@ -169,7 +169,7 @@ impl Core {
     pub(crate) fn begin_stop(&mut self, at_once: bool) {
         let again = std::mem::replace(&mut self.handover.stops, true);
         if at_once || again || !self.replicas.is_grouped() {
-            self.draining = true;
+            self.drain();
         } else if !self.is_coordinator() {
             // The first core was told too, and says what comes of it.
             self.stop_if_let();
@@ -224,7 +224,15 @@ impl Core {
 
     fn stop_if_let(&mut self) {
         let lets = self.handover.lets_stop && self.handover.is_idle();
-        self.draining |= self.handover.stops && lets;
+        if self.handover.stops && lets {
+            self.drain();
+        }
+    }
+
+    /// What is under way ends, and nothing begins.
+    fn drain(&mut self) {
+        self.draining = true;
+        self.handover.wants_turn = true;
     }
 
     fn step_all(&mut self, step: &Step) {
@@ -301,8 +309,8 @@ impl Core {
                     let quiet_ns = now_ns + HANDOVER_QUIET_NS;
                     self.handover.stage = Stage::Lingering { until_ns, quiet_ns, bytes_in: said };
                 } else if now_ns >= quiet_ns.min(until_ns) {
-                    self.draining = true;
                     self.handover.stage = Stage::Idle;
+                    self.drain();
                 }
             }
         }
