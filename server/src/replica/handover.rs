@@ -19,7 +19,9 @@ use std::collections::VecDeque;
 
 use replication::fault::{Fault, is_planted};
 use replication::group::{NodeId, Role};
+use replication::ids::ShardId;
 
+use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::Word;
 use crate::core::Core;
@@ -316,18 +318,19 @@ impl Core {
         }
     }
 
+    /// All that is in the shard's log is committed and decided.
+    pub(super) fn is_settled(&self, shard: u16, replica: &Replica) -> bool {
+        let last = replica.group.last();
+        replica.group.committed() == last && self.release.point(ShardId(shard)) == last
+    }
+
     /// Everything that was executed here is committed, and its replies are out.
     fn is_drained(&self) -> bool {
-        let settled = self.replicas.iter().all(|(shard, replica)| {
-            let last = replica.group.last();
-            replica.group.committed() == last
-                && self.release.point(replication::ids::ShardId(shard)) == last
-        });
         // What is with the kernel is out, be it read or not.
         let waits = |replies: &crate::connection::replies::Replies| {
             replies.awaits_answer_soon() || replies.has_ready() && !replies.is_sending()
         };
-        settled
+        self.replicas.iter().all(|(shard, replica)| self.is_settled(shard, replica))
             && self.touched.is_empty()
             && self.gate.is_idle()
             && self.gatherings.is_idle()

@@ -63,7 +63,8 @@ impl Core {
     /// what they are to be.
     pub(super) fn drive_members(&mut self) {
         self.drive_peers();
-        if self.replicas.serving != Serving::Everything || !self.handover.is_idle() {
+        let acts = self.replicas.serving == Serving::Everything && !self.is_group_silent();
+        if !acts || !self.handover.is_idle() {
             return;
         }
         if self.is_coordinator() {

@@ -322,8 +322,10 @@ impl Core {
                 }
                 core.tend_transfers(shard, replica);
             });
-            self.gather_leads();
-            self.mark_decided();
+            if !silent {
+                self.gather_leads();
+                self.mark_decided();
+            }
             self.drive_members();
         }
         self.for_each_replica(Core::drive_group);

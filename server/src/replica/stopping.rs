@@ -2,6 +2,7 @@
 //! of one core may come from another. Until then the groups are heard too: replies rest on the leases
 //! of all. Later they are not, or a leader's writes would never let the log come to its end.
 
+use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::Word;
 use crate::core::Core;
@@ -25,7 +26,12 @@ impl Core {
         if !self.draining || self.stopping.all_quiet {
             return;
         }
-        let quiet = !self.has_answers() && self.dirty.is_empty();
+        // What a checkpoint would wait for is committed too: later nothing would be.
+        let settled = |(shard, replica): (u16, &Replica)| {
+            !replica.executes() || self.is_settled(shard, replica)
+        };
+        let quiet =
+            !self.has_answers() && self.dirty.is_empty() && self.replicas.iter().all(settled);
         if std::mem::replace(&mut self.stopping.said, quiet) == quiet {
             return;
         }

@@ -73,7 +73,8 @@ fn what_a_lost_primary_left_half_done_is_voided() {
 /// shard has ended, a shard whose leader may send no checkpoint, a marker that never comes, a
 /// checkpoint that stops coming because its receiver leads. With several cores: leases that a core
 /// knows of and a hand-over has ended, a reply that overtakes what a client replays, memory that is
-/// with an operation while another node's checkpoint takes its place.
+/// with an operation while another node's checkpoint takes its place, a core that stops and leaves
+/// its groups while replies of another one wait for their leases.
 #[test]
 fn seeds_that_once_failed_do_not() {
     for (seed, nodes, shards, cores) in [
@@ -94,6 +95,7 @@ fn seeds_that_once_failed_do_not() {
         (1_795_751_324_352_676_308, 3, 1, 2),
         (1_795_755_452_292_127_133, 3, 5, 3),
         (165, 3, 1, 2),
+        (1_795_776_645_858_043_270, 3, 3, 2),
     ] {
         let clients = 6;
         let plan = Plan { seed, nodes, shards, cores, clients, operations: 400, only: None };
