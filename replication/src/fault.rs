@@ -77,14 +77,16 @@ pub enum Fault {
     FollowerAnswers,
     /// A new primary takes every part that is decided for one that took effect.
     EndForgotten,
-    /// A change of members is proposed while another is under way.
-    ChangesUnlimited,
+    /// A node is taken out however much those that are left lack.
+    RemovesAnyway,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
     /// A node sends commands of its clients again whatever became of them at a lost primary.
     TunnelRepeats,
     /// EXEC does not remember that what it rests on was watched at a primary that is lost.
     WatchForgotten,
+    /// What the cores of a node know of each other's leases outlives a hand-over.
+    LeasesToldKept,
     /// A new primary takes whatever stands at a part's index for that part.
     PartAssumed,
 }
@@ -124,7 +126,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 14] = [
+    pub const OF_CLUSTERS: [Fault; 16] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -139,6 +141,8 @@ impl Fault {
         Fault::DirectoriesUnchecked,
         Fault::TunnelRepeats,
         Fault::WatchForgotten,
+        Fault::LeasesToldKept,
+        Fault::RemovesAnyway,
     ];
 }
 

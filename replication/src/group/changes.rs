@@ -1,5 +1,6 @@
 //! Changes of members: how they are proposed, and what comes of them once they are committed. The
-//! crate's entry for them has room for bytes of its host: there is the roster as it is from then on.
+//! crate's entry for them has room for bytes of its host: that is the roster, as it is from then
+//! on.
 
 use protobuf::Message as _;
 use raft::eraftpb::{
@@ -116,11 +117,44 @@ impl Group {
         progress.recent_active.then(|| last.saturating_sub(progress.matched))
     }
 
+    /// The last entry that a majority has for certain, by what this leader has heard. After a
+    /// change it may be another majority than the one that has committed everything so far: what
+    /// that one lacks cannot come in a checkpoint, which has to be committed itself. While a change
+    /// is under way all who keep up may be needed.
+    pub(super) fn needed_by_majority(&self) -> u64 {
+        if self.role() != Role::Leader {
+            return u64::MAX;
+        }
+        let progress = self.raft.raft.prs();
+        let has = |node: &NodeId| progress.get(node.0).map_or(0, |of_node| of_node.matched);
+        let mut voters: Vec<u64> = self.members.voters.iter().map(has).collect();
+        voters.sort_unstable_by(|a, b| b.cmp(a));
+        let majority = voters.get(voters.len() / 2).copied().unwrap_or(u64::MAX);
+        if !self.raft.raft.has_pending_conf() {
+            return majority;
+        }
+        let keeps_up = progress.iter().filter(|(_, one)| one.state == ProgressState::Replicate);
+        keeps_up.map(|(_, one)| one.matched).fold(majority, u64::min)
+    }
+
     /// Whether a member gets entries as they come, and lacks few.
     pub fn is_close(&self, node: NodeId, entries_max: u64) -> bool {
+        self.has_what_lacks(node) && self.lag_of_member(node).is_some_and(|lag| lag <= entries_max)
+    }
+
+    /// Whether a member gets entries as they come, and this leader still has all that it lacks.
+    fn has_what_lacks(&self, node: NodeId) -> bool {
+        let first = self.first().0;
         let progress = self.raft.raft.prs().get(node.0);
-        progress.is_some_and(|progress| progress.state == ProgressState::Replicate)
-            && self.lag_of_member(node).is_some_and(|lag| lag <= entries_max)
+        progress.is_some_and(|progress| {
+            progress.state == ProgressState::Replicate && progress.matched + 1 >= first
+        })
+    }
+
+    /// Whether a majority of these would commit what comes without a checkpoint.
+    pub fn would_commit(&self, voters: &[NodeId]) -> bool {
+        let ready = |node: &&NodeId| node.0 == self.raft.raft.id || self.has_what_lacks(**node);
+        voters.iter().filter(ready).count() * 2 > voters.len()
     }
 }
 

@@ -457,10 +457,13 @@ impl Group {
     }
 
     /// Forgets the oldest entries until no more than so many bytes are left, but none behind
-    /// `applied`.
+    /// `applied`, and none that a majority may yet have to be given.
     pub fn forget_beyond(&mut self, bytes_max: usize, applied: Index) {
-        let applied = self.raft.raft.raft_log.applied.min(applied.0);
-        self.raft.mut_store().forget_beyond(bytes_max, applied);
+        if self.raft.store().bytes() > bytes_max {
+            let applied = self.raft.raft.raft_log.applied.min(applied.0);
+            let needed = self.needed_by_majority();
+            self.raft.mut_store().forget_beyond(bytes_max, applied.min(needed));
+        }
     }
 
     /// What was handed out as committed behind this entry, again.

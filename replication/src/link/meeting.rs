@@ -1,5 +1,5 @@
-//! What a machine without a number says at the port for nodes, and hears. Sans-IO. It asks again and
-//! again until it is welcome; every answer ends its connection. Little-endian.
+//! What a machine without a number says at the port for nodes, and hears. Sans-IO. It asks again
+//! and again until it is welcome; every answer ends its connection. Little-endian.
 //!
 //! | offset | size | question |
 //! | --- | --- | --- |

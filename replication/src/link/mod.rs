@@ -207,6 +207,14 @@ impl LinkError {
                  one went on as, alone (force-quorum). Stop this node, and start it with an empty \
                  directory and --join"
             ),
+            _ => self.fmt_of_directory(f),
+        }
+    }
+}
+
+impl LinkError {
+    fn fmt_of_directory(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
             LinkError::OtherDirectory { node } => write!(
                 f,
                 "node {node} has come with another data directory than the one that it is known \

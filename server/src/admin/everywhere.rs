@@ -216,7 +216,7 @@ impl Core {
                 reply.bulk(text.as_bytes());
             }
             Purpose::Members => match refusal_of(answers) {
-                Some(why) => reply.error(&format!("ERR {why}")),
+                Some(why) => reply.error(format!("ERR {why}")),
                 None => reply.ok(),
             },
             Purpose::Role => self.role(reply, &sum_of(answers)),

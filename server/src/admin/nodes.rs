@@ -45,9 +45,10 @@ impl Core {
             let leads = if leader == Some(node) { "yes" } else { "no" };
             let lag = groups.lag_of(node).filter(|_| leader == Some(own));
             let lag = lag.map_or("unknown".into(), |lag| lag.to_string());
+            let (number, address) = (node.0, known.address);
             text += &format!(
-                "node={} address={} role={role} duty={duty} leads={leads} link={link} lag={lag}\r\n",
-                node.0, known.address
+                "node={number} address={address} role={role} duty={duty} leads={leads} \
+                 link={link} lag={lag}\r\n"
             );
         }
         text
@@ -85,7 +86,10 @@ impl Core {
         let (address, directory) = (question.address, question.directory);
         match self.obey_members(MembersOrder::Add { address, directory }) {
             Ok(NodeId(node)) => meeting::Answer::Wait(format!("it becomes node {node}")),
-            Err(why) => meeting::Answer::Wait(format!("node {}: {why}", self.node.node)),
+            Err(why) => {
+                self.pass_on_join(address, directory);
+                meeting::Answer::Wait(format!("node {}: {why}", self.node.node))
+            }
         }
     }
 }

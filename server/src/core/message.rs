@@ -42,6 +42,11 @@ pub enum Message {
     Followed(Box<Followed>),
     /// The sender has nothing under way that would keep this node from handing over the lead.
     Drained(Box<Drained>),
+    /// Whether the sender, which stops, has answered all its clients.
+    Quiet {
+        from: u16,
+        quiet: bool,
+    },
     /// The sender's parts of transactions are committed.
     Reports(Vec<Report>),
     /// What a gathering left in the sender's shards is released.

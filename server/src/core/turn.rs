@@ -77,6 +77,7 @@ impl Machine for Core {
         self.report_memory();
         self.flush_links();
         self.drive_tunnels();
+        self.say_if_quiet();
         // Before any reply: whoever reads one may act on it anywhere.
         self.flush_mesh();
         self.send_replies();

@@ -219,6 +219,7 @@ impl Core {
             Message::GroupsHave(have) => self.on_groups_have(*have),
             Message::Followed(followed) => self.on_followed(*followed),
             Message::Drained(drained) => self.note_drained(*drained),
+            Message::Quiet { from, quiet } => self.on_quiet(from, quiet),
             Message::Reports(reports) => self.on_reports(&reports),
             Message::Released { gathering } => self.on_gathering_released(gathering),
             Message::Wake { ticket } => self.on_wake(ticket),

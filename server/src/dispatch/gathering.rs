@@ -21,6 +21,7 @@ use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::core::message::{Gather, Message};
 use crate::limits::GATHERED_OPERATIONS_MAX;
+use crate::replica::period::Period;
 
 /// The gatherings that this core started.
 #[derive(Default)]
@@ -125,7 +126,7 @@ impl Core {
                 let next = if gather.origin == self.id { home } else { gather.origin };
                 return self.send_message(next, Message::Gather(gather));
             }
-            if gather.period != self.replicas.period || self.replicas.lacks_memory(shard) {
+            if !self.is_now(gather.period) || self.replicas.lacks_memory(shard) {
                 gather.is_turned_back = true;
                 gather.wanted.clear();
                 break;
@@ -161,7 +162,7 @@ impl Core {
             return;
         };
         let counts = gather.collected.iter().all(|shard| self.is_of_this_period(shard));
-        if gather.is_turned_back || gather.period != self.replicas.period || !counts {
+        if gather.is_turned_back || !self.is_now(gather.period) || !counts {
             return self.give_back(gather);
         }
         for shard in gather.collected {
@@ -180,6 +181,10 @@ impl Core {
             self.run_gathered_operation(conn);
         }
         self.send_home(gather.id, &held);
+    }
+
+    fn is_now(&self, period: Period) -> bool {
+        period == self.replicas.period
     }
 
     /// A trip came to nothing: nothing was done with what it has.

@@ -7,7 +7,6 @@ use replication::log::LogWriter;
 use super::route::ShardSet;
 use crate::connection::Waiting;
 use crate::core::Core;
-use crate::core::io::Output;
 use crate::limits::{
     EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, FULL_DISK_RETRY_NS, HOUSEKEEPING_PERIOD_NS,
     LOG_QUEUED_BYTES_MAX,
@@ -149,26 +148,5 @@ impl Core {
             .into_iter()
             .flatten()
             .min()
-    }
-
-    /// After SIGTERM: once every acknowledged write is durable and every reply out, the core stops.
-    pub(crate) fn stop_if_drained(&mut self) {
-        if !self.draining || self.stopped {
-            return;
-        }
-        let busy = !self.gate.is_idle()
-            || !self.gatherings.is_idle()
-            || self.connections.iter().any(|c| c.replies.has_ready() || c.replies.is_sending());
-        if busy || self.awaits_upstream() || !self.finish_checkpoints() {
-            return;
-        }
-        if let Some(log) = &mut self.log
-            && !log.seal()
-        {
-            // The last record says that everything before it is durable; wait for it too.
-            return self.push_log_operations();
-        }
-        self.stopped = true;
-        self.outputs.push(Output::Stop);
     }
 }

@@ -52,7 +52,7 @@ pub struct Links {
     /// The highest number that any node has had: at or below it, whoever is no peer was removed.
     last_node: u64,
     /// Another node has said that this one was removed.
-    told_removed: bool,
+    pub told_removed: bool,
     meeting: Option<(ConnId, Question)>,
     table: Table,
     /// Connects under way: whom they are for, and which link.
@@ -160,13 +160,9 @@ impl Links {
         }
     }
 
-    /// Who is no peer, and has a number up to this, was one and is no more.
+    /// Who is no peer and has a number up to this is no more.
     pub fn set_last_node(&mut self, last_node: u64) {
         self.last_node = last_node;
-    }
-
-    pub fn is_told_removed(&self) -> bool {
-        self.told_removed
     }
 
     /// Nobody is heard of: the others are asked why, also those that should connect here. They may
@@ -444,7 +440,7 @@ impl Links {
                 self.leave(conn, to);
                 return Ok(());
             }
-            match (self.peers.contains_key(&node), node.0 <= self.last_node) {
+            match (self.peers.contains_key(&node), (1..=self.last_node).contains(&node.0)) {
                 (true, _) => {}
                 (false, true) => return Err(LinkError::RemovedNode { node: other.node }),
                 (false, false) => return Err(LinkError::UnknownNode { node: other.node }),

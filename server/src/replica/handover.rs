@@ -17,8 +17,11 @@
 
 use std::collections::VecDeque;
 
+use replication::fault::{Fault, is_planted};
 use replication::group::{NodeId, Role};
+use replication::ids::ShardId;
 
+use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::Word;
 use crate::core::Core;
@@ -168,7 +171,7 @@ impl Core {
     pub(crate) fn begin_stop(&mut self, at_once: bool) {
         let again = std::mem::replace(&mut self.handover.stops, true);
         if at_once || again || !self.replicas.is_grouped() {
-            self.draining = true;
+            self.drain();
         } else if !self.is_coordinator() {
             // The first core was told too, and says what comes of it.
             self.stop_if_let();
@@ -223,7 +226,15 @@ impl Core {
 
     fn stop_if_let(&mut self) {
         let lets = self.handover.lets_stop && self.handover.is_idle();
-        self.draining |= self.handover.stops && lets;
+        if self.handover.stops && lets {
+            self.drain();
+        }
+    }
+
+    /// What is under way ends, and nothing begins.
+    fn drain(&mut self) {
+        self.draining = true;
+        self.handover.wants_turn = true;
     }
 
     fn step_all(&mut self, step: &Step) {
@@ -300,25 +311,26 @@ impl Core {
                     let quiet_ns = now_ns + HANDOVER_QUIET_NS;
                     self.handover.stage = Stage::Lingering { until_ns, quiet_ns, bytes_in: said };
                 } else if now_ns >= quiet_ns.min(until_ns) {
-                    self.draining = true;
                     self.handover.stage = Stage::Idle;
+                    self.drain();
                 }
             }
         }
     }
 
+    /// All that is in the shard's log is committed and decided.
+    pub(super) fn is_settled(&self, shard: u16, replica: &Replica) -> bool {
+        let last = replica.group.last();
+        replica.group.committed() == last && self.release.point(ShardId(shard)) == last
+    }
+
     /// Everything that was executed here is committed, and its replies are out.
     fn is_drained(&self) -> bool {
-        let settled = self.replicas.iter().all(|(shard, replica)| {
-            let last = replica.group.last();
-            replica.group.committed() == last
-                && self.release.point(replication::ids::ShardId(shard)) == last
-        });
         // What is with the kernel is out, be it read or not.
         let waits = |replies: &crate::connection::replies::Replies| {
             replies.awaits_answer_soon() || replies.has_ready() && !replies.is_sending()
         };
-        settled
+        self.replicas.iter().all(|(shard, replica)| self.is_settled(shard, replica))
             && self.touched.is_empty()
             && self.gate.is_idle()
             && self.gatherings.is_idle()
@@ -368,7 +380,7 @@ impl Core {
     }
 
     fn transfer(&mut self, to: NodeId) {
-        self.replicas.handed_over = true;
+        self.replicas.handed_over = !is_planted(Fault::LeasesToldKept);
         let shards: Vec<u16> = self.replicas.iter().map(|(shard, _)| shard).collect();
         for shard in shards {
             if let Some(replica) = self.replicas.get_mut(shard)

@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 
 use replication::fault::{Fault, is_planted};
-use replication::group::roster::{Duty, Known, Roster};
+use replication::group::roster::{Duty, Known, Roster, decode_address, encode_address, take};
 use replication::group::{Members, NodeId};
 use replication::ids::ShardId;
 use replication::link::hello::DirectoryId;
@@ -21,6 +21,7 @@ use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::{Period, Word};
 use super::serving::Serving;
+use super::transfer::JOIN;
 use crate::config::cluster::{Cluster, NODES_MAX};
 use crate::core::Core;
 use crate::core::message::Message;
@@ -62,7 +63,8 @@ impl Core {
     /// what they are to be.
     pub(super) fn drive_members(&mut self) {
         self.drive_peers();
-        if self.replicas.serving != Serving::Everything || !self.handover.is_idle() {
+        let acts = self.replicas.serving == Serving::Everything && !self.is_group_silent();
+        if !acts || !self.handover.is_idle() {
             return;
         }
         if self.is_coordinator() {
@@ -141,8 +143,7 @@ impl Core {
 
     /// Whether a node lacks little of any group.
     fn is_near(&self, node: NodeId) -> bool {
-        let near =
-            |own: &Followed| own.period == self.replicas.period && own.near.contains(&node);
+        let near = |own: &Followed| own.period == self.replicas.period && own.near.contains(&node);
         self.membership.followed.iter().all(|own| own.as_ref().is_some_and(near))
     }
 
@@ -159,8 +160,13 @@ impl Core {
         // It takes the next index: nothing may be collected for that, here or elsewhere.
         let held = self.shards.get(usize::from(shard.0));
         let quiet = held.is_some_and(|held| held.effects.is_empty());
-        let fits = replica.group.can_change() || is_planted(Fault::ChangesUnlimited);
-        if !quiet || !fits || !replica.executes() || replica.refused {
+        let goes_on = replica.group.would_commit(&goal.voters) || is_planted(Fault::RemovesAnyway);
+        if !quiet
+            || !goes_on
+            || !replica.group.can_change()
+            || !replica.executes()
+            || replica.refused
+        {
             return false;
         }
         let proposed = replica.group.step_to(&goal.voters, &goal.learners, &goal.roster).is_ok();
@@ -231,7 +237,7 @@ impl Core {
     /// has.
     fn has_majority(&self, members: &Members) -> bool {
         let near = members.voters.iter().filter(|node| self.is_near(**node)).count();
-        near * 2 > members.voters.len()
+        near * 2 > members.voters.len() || is_planted(Fault::RemovesAnyway)
     }
 
     /// Begins what was asked for; the rest follows by itself. Returns the node that it is about.
@@ -292,6 +298,26 @@ impl Core {
         Ok(node)
     }
 
+    /// A node that wants to join has asked here, and another one leads: that one hears of it.
+    pub(crate) fn pass_on_join(&mut self, address: SocketAddr, directory: DirectoryId) {
+        if let Serving::AsReplica(Some(leader)) = self.replicas.serving {
+            let mut message = directory.0.to_vec();
+            encode_address(&address, &mut message);
+            message.push(JOIN);
+            self.links.send(leader, FIRST, &message);
+        }
+    }
+
+    /// Another node was asked.
+    pub(super) fn on_join_passed_on(&mut self, message: &[u8]) {
+        let mut rest = message;
+        let directory = take(&mut rest).map(DirectoryId);
+        if let (Some(directory), Some(address)) = (directory, decode_address(&mut rest)) {
+            // It asks again until it is in, and hears why not from whom it asks.
+            let _ = self.obey_members(MembersOrder::Add { address, directory });
+        }
+    }
+
     fn check_primary(&self) -> Result<(), String> {
         match self.replicas.serving {
             _ if !self.replicas.is_grouped() => Err("this node is not part of a cluster".into()),
@@ -311,13 +337,15 @@ impl Core {
         if !self.has_majority(&rest) {
             let own = NodeId(self.node.node);
             let there = |voter: &&NodeId| **voter == own || self.links.is_linked(**voter);
-            return Err(format!(
-                "without node {} only {} of {} nodes would be there, which is no majority: \
-                 nothing could be acknowledged. Start the others first",
-                node.0,
-                rest.voters.iter().filter(there).count(),
-                rest.voters.len()
-            ));
+            let (count, all) = (rest.voters.iter().filter(there).count(), rest.voters.len());
+            return Err(match count * 2 > all {
+                true => "the other nodes lack too much for that now; ask again in a moment".into(),
+                false => format!(
+                    "without node {} only {count} of {all} nodes would be there, which is no \
+                     majority: nothing could be acknowledged. Start the others first",
+                    node.0
+                ),
+            });
         }
         if members.voters.contains(&node) { self.check_others_lead(members, node) } else { Ok(()) }
     }
@@ -360,7 +388,7 @@ impl Core {
 const FIRST: ShardId = ShardId(0);
 
 impl Plan {
-    /// What the members of another group than the first are to be: a learner may vote there already.
+    /// What the members of another group than the first are to be: a learner may vote there.
     fn goal_of_other(&self, own: &Members) -> Members {
         let voting = |node: &&NodeId| own.voters.contains(node) || self.voting == Some(**node);
         let ahead = self.members.learners.iter().filter(voting);

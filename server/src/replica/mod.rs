@@ -27,13 +27,14 @@ pub mod rebuild;
 pub mod seen;
 pub mod serving;
 pub mod standing;
+pub mod stopping;
 pub mod transfer;
 pub mod work;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use replication::group::{Base, Entry, Group, GroupConfig, GroupError, GroupStart, NodeId};
+use replication::group::{Base, Entry, Group, GroupConfig, GroupError, GroupStart, NodeId, Role};
 use replication::ids::{Index, Lsn, ShardId};
 use replication::log::LogWriter;
 
@@ -274,10 +275,9 @@ impl Core {
         }
     }
 
-    /// A stop has answered everybody: the group is not heard any more, or a leader's writes would
-    /// never let the log come to its end. Replies that wait for a lease need the group still.
+    /// This node has no part in the groups any more.
     fn is_group_silent(&self) -> bool {
-        self.membership.removed || self.draining && self.gate.is_idle() && self.dirty.is_empty()
+        self.membership.removed || self.is_all_quiet()
     }
 
     /// The log is durable up to here: what rests on it may leave. A follower that has much to apply
@@ -316,15 +316,18 @@ impl Core {
             self.replicas.next_tick_ns = self.now.mono_ns + self.config.group_tick_ns();
         }
         if due {
-            let silent = self.is_group_silent();
+            let (silent, removed) = (self.is_group_silent(), self.membership.removed);
             self.for_each_replica(|core, shard, replica| {
-                if !silent {
+                // Who leads and hears nothing has to find out that it does not lead.
+                if !silent || removed && replica.group.role() == Role::Leader {
                     replica.group.tick(core.now.mono_ns);
                 }
                 core.tend_transfers(shard, replica);
             });
-            self.gather_leads();
-            self.mark_decided();
+            if !silent {
+                self.gather_leads();
+                self.mark_decided();
+            }
             self.drive_members();
         }
         self.for_each_replica(Core::drive_group);

@@ -101,6 +101,7 @@ impl Core {
             self.membership.around.roster = roster;
         }
         self.note_members();
+        self.refresh_peers();
         self.use_peers();
     }
 
@@ -241,7 +242,7 @@ impl Core {
         } else if std::mem::take(&mut self.membership.peers_changed) {
             self.use_peers();
         }
-        if self.links.is_told_removed() {
+        if self.links.told_removed {
             self.on_removed();
         }
         if self.is_coordinator() {

@@ -87,4 +87,6 @@ pub enum Word {
     /// This node is not of the cluster any more; any core that hears so tells.
     Removed,
     HandOver(super::handover::Step),
+    /// No core of this node, which stops, has an answer to give any more.
+    AllQuiet,
 }

@@ -71,6 +71,7 @@ impl Core {
             Word::Plan(plan) => self.on_plan(*plan),
             Word::Removed => self.on_removed(),
             Word::HandOver(step) => self.on_handover_step(step),
+            Word::AllQuiet => self.on_all_quiet(),
         }
     }
 

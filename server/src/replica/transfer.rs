@@ -28,6 +28,7 @@ const PIECE: u8 = 1;
 const PROGRESS: u8 = 2;
 pub(super) const REMOVED: u8 = 3;
 pub(super) const ROSTER: u8 = 4;
+pub(super) const JOIN: u8 = 5;
 const NAMED: u64 = u64::MAX;
 
 /// A piece of a checkpoint's file, to be read beside the core.
@@ -94,6 +95,9 @@ impl Core {
         }
         if *kind == ROSTER {
             return self.on_hearsay(body);
+        }
+        if *kind == JOIN {
+            return self.on_join_passed_on(body);
         }
         let number = |at: usize| body.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
         match (*kind, number(0), number(8), number(16).zip(number(24))) {

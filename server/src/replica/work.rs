@@ -4,7 +4,7 @@
 use engine::effect::apply::apply_batch;
 use replication::fault::{Fault, is_planted};
 use replication::group::payload::{content, decided, to_record};
-use replication::group::{Entry, EntryKind, Envelope, Work};
+use replication::group::{Entry, Envelope, Work};
 use replication::ids::{Index, ShardId};
 use replication::release::Release;
 use replication::release::resolve::Content;

@@ -1,7 +1,8 @@
 //! From flags to running cores: settings, the data directory, recovery, threads.
 //!
-//! - [`joining`]: a machine that is no node yet. [`identity`]: whose directory this is; [`acquaintances`]: whom it has met. [`checkpoints`]:
-//!   shards from checkpoints; [`checkpoint_files`]: where those lie.
+//! - [`joining`]: a machine that is no node yet. [`identity`]: whose directory this is;
+//!   [`acquaintances`]: whom it has met.
+//! - [`checkpoints`]: shards from checkpoints; [`checkpoint_files`]: where those lie.
 //! - [`recovery`]: shards from logs. [`segments`]: where those lie; [`readers`] read them;
 //!   [`replay`]: which entries take effect; [`appliers`] apply them. [`progress`]: how far it is.
 //! - [`rebuild`]: one shard again, while the server runs; [`rebuild_files`]: from what.

@@ -336,6 +336,8 @@ fn place_of(connection: &Connection, spec: &CommandSpec) -> Place {
             ServerCommand::Watch | ServerCommand::Exec => Place::Primary,
             ServerCommand::Unwatch if watches => Place::Primary,
             ServerCommand::Wait | ServerCommand::Waitaof => Place::Primary,
+            // With READONLY, as this node sees them.
+            ServerCommand::Nodes if !reads_here => Place::Primary,
             ServerCommand::ClientCommand => match spec.name {
                 "list" | "kill" | "unblock" | "pause" | "unpause" => match reads_here {
                     true => Place::Node,

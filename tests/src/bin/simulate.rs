@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use tests::cluster_sim::plan::Plan;
+use tests::cluster_sim::plan::{Plan, Trouble};
 use tests::{cluster_sim, sim};
 
 /// Runs the real cores on a virtual disk, network and clock, with power cuts.
@@ -34,6 +34,9 @@ struct Options {
     /// Election timeout of a cluster; the seed decides, and whether it changes, if left out.
     #[arg(long)]
     election_timeout_ms: Option<u64>,
+    /// The one kind of troubles of a cluster, by its name in the code; all kinds if left out.
+    #[arg(long, value_parser = trouble_named)]
+    only: Option<Trouble>,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
@@ -41,6 +44,12 @@ struct Options {
     /// Power cuts of each run of one node; the seed decides, up to 3, if left out.
     #[arg(long)]
     crashes: Option<usize>,
+}
+
+fn trouble_named(name: &str) -> Result<Trouble, String> {
+    let fits = |trouble: &Trouble| format!("{trouble:?}").eq_ignore_ascii_case(name);
+    let all = || format!("one of {:?}", Trouble::ALL);
+    Trouble::ALL.into_iter().find(fits).ok_or_else(all)
 }
 
 fn main() -> Result<ExitCode> {
@@ -60,7 +69,7 @@ fn main() -> Result<ExitCode> {
                     cores,
                     clients,
                     operations,
-                    only: None,
+                    only: options.only,
                     election_timeout_ms: options.election_timeout_ms.unwrap_or(drawn_ms),
                     retimed: retimed && options.election_timeout_ms.is_none(),
                 }
@@ -68,13 +77,14 @@ fn main() -> Result<ExitCode> {
             cluster_sim::world::run,
             cluster_sim::plan::Outcome::add,
             |plan| {
+                let only = plan.only.map(|only| format!(" --only {only:?}")).unwrap_or_default();
                 let (nodes, shards, cores) = (plan.nodes, plan.shards, plan.cores);
                 let own = (plan.election_timeout_ms, plan.retimed);
-                let more = match own == Plan::timeouts_of(plan.seed) {
+                let timeout = match own == Plan::timeouts_of(plan.seed) {
                     true => String::new(),
                     false => format!(" --election-timeout-ms {}", plan.election_timeout_ms),
                 };
-                format!("--nodes {nodes} --shards {shards} --cores {cores}{more}")
+                format!("--nodes {nodes} --shards {shards} --cores {cores}{only}{timeout}")
             },
         )?,
         None => go(

@@ -10,6 +10,9 @@ const FAULTS_NS_MAX: u64 = 40_000_000_000;
 /// within two seconds, connections are given up within five, then there is an election.
 const PROGRESS_NS_MAX: u64 = 15_000_000_000;
 const SETTLE_NS_MAX: u64 = 15_000_000_000;
+/// Nodes come one after the other, and each may have to wait until a checkpoint that broke off is
+/// given up, for each of its cores' shards.
+const MEMBERS_NS_MAX: u64 = 60_000_000_000;
 /// Operations after the faults.
 const OPERATIONS_AFTER: usize = 30;
 
@@ -37,7 +40,7 @@ impl World {
         self.wake_clients();
         self.run_until(PROGRESS_NS_MAX, "a write", |world| world.written_ns.is_some())?;
         self.run_until(SETTLE_NS_MAX, "the last operations", World::is_quiet)?;
-        self.run_until(SETTLE_NS_MAX, "members", World::are_members_settled)?;
+        self.run_until(MEMBERS_NS_MAX, "members", World::are_members_settled)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
         self.audit()?;
         for machine in &self.machines {

@@ -56,7 +56,7 @@ impl World {
             Trouble::Disk => self.hurt_disk(machine),
             Trouble::Connections => self.hurt_wires(),
             Trouble::Isolation => self.isolate(machine),
-            Trouble::Stop => self.add_to_all(machine, || Waiting::Shutdown),
+            Trouble::Stop => self.stop_in_order(machine),
             Trouble::Failover => self.add_to_all(machine, || Waiting::Failover),
             Trouble::Wipe => self.wipe(machine),
             Trouble::Join => self.begin_join(),
@@ -74,6 +74,14 @@ impl World {
         // Soon enough for a lease to hold that it has helped to.
         let most_ns = if self.rng.below(2) == 0 { 10_000_000 } else { 2_000_000_000 };
         self.rng.below(most_ns)
+    }
+
+    /// Where nothing else goes wrong a majority stays: without one, writes may be in doubt.
+    fn stop_in_order(&mut self, machine: usize) {
+        let up = self.machines.iter().filter(|machine| machine.is_up()).count();
+        if self.plan.only.is_none() || up == self.machines.len() {
+            self.add_to_all(machine, || Waiting::Shutdown);
+        }
     }
 
     fn kill(&mut self, machine: usize) {

@@ -1,5 +1,5 @@
-//! Machines join with an empty disk, are taken out without being told to stop, and are drained: what
-//! an operator does, through whichever node leads.
+//! Machines join with an empty disk, are taken out without being told to stop, and are drained:
+//! what an operator does, through whichever node leads.
 
 use replication::group::roster::Duty;
 use replication::group::{NodeId, Role};

@@ -3,14 +3,29 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use super::status::{Server, command};
 
-/// Says this to the server; prints what it answers.
+const RETRY: Duration = Duration::from_millis(100);
+const RETRIES_MAX: Duration = Duration::from_secs(10);
+
+/// Says this to the server; prints what it answers. Where a change is under way, or the lead, it is
+/// said again.
 pub fn tell(server: &Server, words: &[&str], out: &mut impl Write) -> Result<bool> {
-    let reply = command(server, words)?;
+    let began = Instant::now();
+    let reply = loop {
+        match command(server, words) {
+            Err(why)
+                if format!("{why:#}").contains("ask again") && began.elapsed() < RETRIES_MAX =>
+            {
+                std::thread::sleep(RETRY);
+            }
+            other => break other?,
+        }
+    };
     writeln!(out, "{}", reply.trim_end())?;
     Ok(true)
 }
