@@ -47,7 +47,6 @@ use crate::links::{Links, Place};
 use crate::replica::Replicas;
 use crate::replica::handover::Handover;
 use crate::replica::peers::Membership;
-use crate::replica::stopping::Stopping;
 use account::Account;
 use budget::Budget;
 use host::Host;
@@ -110,7 +109,6 @@ pub struct Core {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) replicas: Replicas,
     pub(crate) handover: Handover,
-    pub(crate) stopping: Stopping,
     pub(crate) membership: Membership,
     /// Shards that were thrown away, to be freed in slices.
     pub(crate) graves: Vec<Box<Shard>>,
@@ -214,7 +212,6 @@ impl Core {
             checkpoints: Checkpoints::new(cores, start.incarnation, start.checkpoints, logged),
             replicas,
             handover: Handover::default(),
-            stopping: Stopping::default(),
             membership: Membership::default(),
             graves: Vec::new(),
             node: start.node,

@@ -24,6 +24,7 @@ use replication::ids::ShardId;
 use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::Word;
+use super::stopping::Stopping;
 use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::core::message::Message;
@@ -75,6 +76,7 @@ pub struct Handover {
     lets_stop: bool,
     /// The stage has changed at the end of a turn: what follows from it wants one.
     pub(crate) wants_turn: bool,
+    pub(super) stopping: Stopping,
 }
 
 /// What the first core says to the others.

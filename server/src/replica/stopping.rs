@@ -1,6 +1,6 @@
 //! The end of a node that stops. No core does before all have answered their clients, as an answer
-//! of one core may come from another. Until then the groups are heard too: replies rest on the leases
-//! of all. Later they are not, or a leader's writes would never let the log come to its end.
+//! of one core may come from another. Until then the groups are heard too: replies rest on the
+//! leases of all. Later they are not, or a leader's writes would never let the log come to its end.
 
 use super::Replica;
 use super::coordinator::COORDINATOR;
@@ -23,7 +23,7 @@ pub struct Stopping {
 impl Core {
     /// Before the turn's messages leave: the first core hears whether this one has answered all.
     pub(crate) fn say_if_quiet(&mut self) {
-        if !self.draining || self.stopping.all_quiet {
+        if !self.draining || self.handover.stopping.all_quiet {
             return;
         }
         // What a checkpoint would wait for is committed too: later nothing would be.
@@ -32,7 +32,7 @@ impl Core {
         };
         let quiet =
             !self.has_answers() && self.dirty.is_empty() && self.replicas.iter().all(settled);
-        if std::mem::replace(&mut self.stopping.said, quiet) == quiet {
+        if std::mem::replace(&mut self.handover.stopping.said, quiet) == quiet {
             return;
         }
         match self.is_coordinator() {
@@ -42,23 +42,23 @@ impl Core {
     }
 
     pub(crate) fn on_quiet(&mut self, from: u16, quiet: bool) {
-        self.stopping.quiet.retain(|core| *core != from);
+        self.handover.stopping.quiet.retain(|core| *core != from);
         if quiet {
-            self.stopping.quiet.push(from);
+            self.handover.stopping.quiet.push(from);
         }
-        if self.stopping.quiet.len() == self.config.cores {
+        if self.handover.stopping.quiet.len() == self.config.cores {
             self.tell_others(&Word::AllQuiet);
             self.on_all_quiet();
         }
     }
 
     pub(super) fn on_all_quiet(&mut self) {
-        self.stopping.all_quiet = true;
+        self.handover.stopping.all_quiet = true;
     }
 
     /// Every client has been answered: groups are not heard any more.
     pub(super) fn is_all_quiet(&self) -> bool {
-        self.draining && self.stopping.all_quiet
+        self.draining && self.handover.stopping.all_quiet
     }
 
     /// Something is under way that clients are to hear of.
@@ -76,13 +76,13 @@ impl Core {
         if !self.draining || self.stopped {
             return;
         }
-        if self.stopping.all_quiet && self.withholds_replies() {
+        if self.handover.stopping.all_quiet && self.withholds_replies() {
             // They came in between, and no lease will be had any more: nobody knows what is true.
             for conn in std::mem::take(&mut self.dirty) {
                 self.close_connection(conn);
             }
         }
-        if !self.stopping.all_quiet
+        if !self.handover.stopping.all_quiet
             || self.has_answers()
             || self.awaits_upstream()
             || !self.finish_checkpoints()
