@@ -12,8 +12,8 @@ use super::buffer::BlockBuffer;
 use super::entries::Subject;
 pub use super::entries::{EntryRef, GroupEntryRef};
 use super::limits::{
-    BLOCK_BYTES, FRAGMENT_BYTES_MIN, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MIN, SPARE_BUFFERS_MAX,
-    WRITE_BUFFER_BYTES, WRITES_IN_FLIGHT_DEFAULT,
+    BLOCK_BYTES, FRAGMENT_BYTES_MIN, NEXT_WRITE_PART, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MIN,
+    SPARE_BUFFERS_MAX, WRITE_BUFFER_BYTES, WRITES_IN_FLIGHT_DEFAULT,
 };
 use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::Tail;
@@ -66,6 +66,8 @@ struct InFlight {
     id: u64,
     segment: u64,
     offset: u64,
+    /// Of records.
+    bytes: usize,
     last_lsn: Lsn,
     done: bool,
 }
@@ -382,8 +384,10 @@ impl LogWriter {
         if self.in_flight.len() >= self.writes_in_flight_max || self.offset == 0 {
             return None;
         }
-        let len = self.waiting.front()?.buffer.len().next_multiple_of(BLOCK_BYTES) as u64;
-        if len == 0 {
+        let bytes = self.waiting.front()?.buffer.len();
+        let worth = self.in_flight.back().is_none_or(|last| bytes >= last.bytes / NEXT_WRITE_PART);
+        let len = bytes.next_multiple_of(BLOCK_BYTES) as u64;
+        if len == 0 || !worth {
             return None;
         }
         if self.offset + len > self.current_bytes {
@@ -397,14 +401,14 @@ impl LogWriter {
         }
         let Batch { mut buffer, last_lsn, lasts } = self.waiting.pop_front()?;
         self.note_uses(lasts);
-        self.waiting_bytes -= buffer.len();
+        self.waiting_bytes -= bytes;
         buffer.pad();
         let (segment, offset) = (self.segment, self.offset);
         self.offset += len;
         self.written_bytes += len;
         self.last_write += 1;
         let id = self.last_write;
-        self.in_flight.push_back(InFlight { id, segment, offset, last_lsn, done: false });
+        self.in_flight.push_back(InFlight { id, segment, offset, bytes, last_lsn, done: false });
         Some(LogOperation::Write { id, segment, offset, buffer })
     }
 

@@ -51,6 +51,33 @@ fn few_buffers_are_kept_however_many_waited() {
     assert_eq!(writer.payload_bytes(), 20 * WRITE_BUFFER_BYTES as u64);
 }
 
+/// Beside another one a write begins once it is worth one, and at once when nothing is under way.
+#[test]
+fn a_small_write_waits_for_more_as_long_as_another_is_under_way() {
+    let mut writer = writer();
+    let next = |writer: &mut LogWriter| loop {
+        match writer.poll_operation() {
+            Some(LogOperation::Write { id, buffer, .. }) => return Some((id, buffer)),
+            Some(_) => {}
+            None => return None,
+        }
+    };
+    (1..=8).for_each(|index| append(&mut writer, index, b"one of eight"));
+    let (first, buffer) = next(&mut writer).unwrap();
+    for index in 9..=11 {
+        append(&mut writer, index, b"one of eight");
+        assert!(next(&mut writer).is_none(), "entry {index}");
+    }
+    append(&mut writer, 12, b"one of eight");
+    let (second, later) = next(&mut writer).unwrap();
+    append(&mut writer, 13, b"one of eight");
+    assert!(next(&mut writer).is_none(), "two are under way");
+    writer.on_write_done(first, buffer, Ok(())).unwrap();
+    assert!(next(&mut writer).is_none(), "the second has four entries, this one has one");
+    writer.on_write_done(second, later, Ok(())).unwrap();
+    assert!(next(&mut writer).is_some());
+}
+
 #[test]
 fn an_entry_as_long_as_recovery_takes_is_the_longest() {
     let mut writer = writer();
