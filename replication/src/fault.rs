@@ -49,8 +49,6 @@ pub enum Fault {
     GroupAnswersBeforeSync,
     /// A node votes at once after a start, though a lease may rest on what it does not remember.
     VoteAtOnce,
-    /// Nodes with different election timeouts talk to each other.
-    TimeoutsUnchecked,
     /// A node that starts with a shorter election timeout does not wait for the longer one before.
     ShorterAtOnce,
     /// What a node has promised a leader ends with the next term that it hears of.

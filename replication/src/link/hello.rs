@@ -270,9 +270,7 @@ impl Hello {
             let (least, most) = other.versions;
             return Err(LinkError::NoCommonVersion { least, most });
         }
-        if other.election_timeout_ms != self.election_timeout_ms
-            && !is_planted(Fault::TimeoutsUnchecked)
-        {
+        if other.election_timeout_ms != self.election_timeout_ms {
             let (node, own_ms) = (other.node, self.election_timeout_ms);
             let timeout_ms = other.election_timeout_ms;
             return Err(LinkError::OtherTimeout { node, timeout_ms, own_ms });
