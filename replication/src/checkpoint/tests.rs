@@ -307,6 +307,31 @@ fn one_given_up_is_removed() {
     assert_eq!(why.to_string(), "the server stops");
 }
 
+/// And that operation ends well, or fails too.
+#[test]
+fn one_given_up_during_any_operation_comes_to_an_end() {
+    for (given_up_at, result) in (0..6).flat_map(|at| [(at, Ok(())), (at, Err(28))]) {
+        let mut writer = CheckpointWriter::new(IDENTITY, None, b"contents");
+        let mut disk = Disk::default();
+        writer.end_blocks();
+        writer.on_released();
+        for step in 0..8 {
+            let Some(operation) = writer.poll_operation() else { break };
+            let meant = step == given_up_at;
+            if meant {
+                writer.abandon("the server stops");
+            }
+            let result = if meant { result } else { Ok(()) };
+            if result.is_ok() {
+                disk.run(operation);
+            }
+            writer.on_done(result);
+        }
+        assert!(writer.outcome().is_some(), "given up at {given_up_at}, then {result:?}");
+        assert!(disk.files.keys().all(|name| !is_temporary(name)));
+    }
+}
+
 #[test]
 fn names_say_shard_and_index() {
     let name = file_name(ShardId(0x2a), Index(0xbeef));

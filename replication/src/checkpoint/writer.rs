@@ -223,7 +223,9 @@ impl CheckpointWriter {
             // A start removes what stays behind.
             Step::Remove | Step::Over => return self.end_abandoned(),
         };
-        self.fail(Abandoned { what, errno: Some(errno) });
+        // It may have been given up while the operation was under way.
+        self.failure.get_or_insert(Abandoned { what, errno: Some(errno) });
+        self.leave_step();
     }
 
     fn advance(&mut self) {
@@ -256,11 +258,14 @@ impl CheckpointWriter {
             return;
         }
         self.failure = Some(failure);
-        self.encoded = Vec::new();
-        if self.busy {
-            // The operation under way comes first.
-            return;
+        // The operation under way comes first.
+        if !self.busy {
+            self.leave_step();
         }
+    }
+
+    fn leave_step(&mut self) {
+        self.encoded = Vec::new();
         match self.step {
             Step::Create => self.end_abandoned(),
             // The name may be there or not; a file under it is whole, as it was synced before.
