@@ -136,9 +136,9 @@ fn a_seed_gives_the_same_run_again() {
 fn first_seed(fault: Fault) -> u64 {
     match fault {
         Fault::LeaseForEver => 870,
-        Fault::RepliesUnleased => 205,
-        Fault::EndForgotten | Fault::OpenTaken => 777,
-        Fault::WatchForgotten => 1093,
+        Fault::RepliesUnleased => 366,
+        Fault::EndForgotten | Fault::OpenTaken => 1266,
+        Fault::WatchForgotten => 1306,
         Fault::ShorterAtOnce => 795,
         _ => 0,
     }
