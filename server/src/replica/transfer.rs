@@ -8,8 +8,9 @@
 //! | 0 | of the group | the `raft` crate's |
 //! | 1 | piece of a checkpoint | index, the file's length and stamp, offset: u64 each; the piece |
 //! | 2 | how far that has come | index u64, next offset u64; `u64::MAX`: the file has its name |
-//! | 4 | who is in the cluster, for those that were away | roster |
 //! | 3 | the node that hears it was removed from the cluster | nothing |
+//! | 4 | who is in the cluster, for those that were away | roster |
+//! | 5 | a machine has asked to join, elsewhere than at the leader | its directory, its address |
 
 use replication::checkpoint::FileOperation;
 use replication::checkpoint::catalogue::{file_name, temporary_name};
