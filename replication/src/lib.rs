@@ -2,7 +2,7 @@
 //! Knows nothing of Redis (payloads are bytes) and does no I/O of its own.
 //!
 //! # Layout
-//! - [`fault`]: deliberate breakages for tests.
+//! - [`fault`]: deliberate breakages for tests. [`buggify`]: rare ways that the simulator takes.
 //! - [`ids`]: the ids and positions used throughout.
 //! - [`link`]: the messages of groups between the cores of two nodes.
 //! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
@@ -11,6 +11,7 @@
 //! - [`release`]: which entries are released: transactions over several shards, and what a crash
 //!   leaves of them.
 
+pub mod buggify;
 pub mod checkpoint;
 pub mod fault;
 pub mod group;

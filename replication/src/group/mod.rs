@@ -38,6 +38,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeV2, EntryType, HardState, Message, MessageType};
 use raft::{RawNode, Ready, SnapshotStatus, StateRole};
 
+use crate::buggify::{self, Point, is_taken};
 use crate::fault::{Fault, is_planted};
 use crate::ids::{Index, Term};
 use chance::Chance;
@@ -154,6 +155,10 @@ impl Group {
         if self.raft.raft.election_elapsed == 0 {
             self.draw_election_timeout();
         }
+        let promised = self.promise.holds();
+        if !promised && self.role() == Role::Follower && is_taken(Point::StandsUncalled) {
+            let _ = self.campaign();
+        }
         let handed_over = self.raft.raft.lead_transferee.is_some();
         if self.role() == Role::Leader && self.lease.is_given_up() && !handed_over {
             // Nobody took the lead, and without a lease it is of no use.
@@ -189,6 +194,9 @@ impl Group {
 
     /// Appends bytes to the log if this node leads; they get this index.
     pub fn propose(&mut self, payload: Bytes) -> Result<Index, Refusal> {
+        if is_taken(Point::ProposalRefused) {
+            return Err(Refusal::Busy);
+        }
         self.append(raft::eraftpb::Entry { data: payload, ..Default::default() })
     }
 
@@ -250,7 +258,7 @@ impl Group {
             let ready = self.raft.ready();
             self.take_ready(ready, &mut work);
         }
-        let messages = std::mem::take(&mut self.outbox);
+        let messages = on_rare_ways(std::mem::take(&mut self.outbox));
         work.messages.extend(messages.iter().filter_map(|message| {
             let bytes = message.write_to_bytes().ok()?;
             let checkpoint = (message.get_msg_type() == MessageType::MsgSnapshot)
@@ -357,7 +365,10 @@ impl Group {
     /// Whether a round of asking for it has begun.
     fn renew_lease(&mut self, now_ns: u64) -> bool {
         // Before an entry of its own term is committed a leader does not know what is.
-        if self.role() != Role::Leader || !self.raft.raft.commit_to_current_term() {
+        if self.role() != Role::Leader
+            || !self.raft.raft.commit_to_current_term()
+            || is_taken(Point::LeaseAskedLate)
+        {
             return false;
         }
         let retry_ns = self.config.tick_ns * self.config.heartbeat_ticks as u64;
@@ -397,6 +408,7 @@ impl Group {
     fn draw_election_timeout(&mut self) {
         let ticks = self.config.election_ticks;
         let drawn = self.chance.below(ticks as u64) as usize;
+        let drawn = buggify::limit(Point::ElectionSoon, drawn, 0);
         let reluctance = if self.reluctant { RELUCTANT_TIMEOUTS * ticks } else { 0 };
         self.election_timeout = self.config.patience_ticks + reluctance + ticks + drawn;
     }
@@ -459,6 +471,7 @@ impl Group {
     /// Forgets the oldest entries until no more than so many bytes are left, but none behind
     /// `applied`, and none that a majority may yet have to be given.
     pub fn forget_beyond(&mut self, bytes_max: usize, applied: Index) {
+        let bytes_max = buggify::limit(Point::EntriesForgotten, bytes_max, 0);
         if self.raft.store().bytes() > bytes_max {
             let applied = self.raft.raft.raft_log.applied.min(applied.0);
             let needed = self.needed_by_majority();
@@ -501,6 +514,21 @@ impl Group {
     pub fn progress(&self) -> impl Iterator<Item = (NodeId, Index)> {
         self.raft.raft.prs().iter().map(|(id, progress)| (NodeId(*id), Index(progress.matched)))
     }
+}
+
+/// Messages are lost, come twice or in another order, where that is asked for. One with a checkpoint
+/// is awaited until it is told to have arrived or not.
+fn on_rare_ways(mut messages: Vec<Message>) -> Vec<Message> {
+    let is_checkpoint = |message: &Message| message.get_msg_type() == MessageType::MsgSnapshot;
+    messages.retain(|message| is_checkpoint(message) || !is_taken(Point::MessageLost));
+    if is_taken(Point::MessageTwice) {
+        let again = messages.iter().find(|message| !is_checkpoint(message)).cloned();
+        messages.extend(again);
+    }
+    if is_taken(Point::MessagesTurned) {
+        messages.reverse();
+    }
+    messages
 }
 
 /// What is committed in a log for sure. A change of members is proposed only once the one before is

@@ -42,6 +42,7 @@ use connection::{Connection, Flush, Stage, Table};
 use identity::Acquaintances;
 use peer::{Peer, Route};
 pub use place::Place;
+use replication::buggify::{Point, is_taken};
 use replication::fault::{Fault, is_planted};
 use stats::LinkStats;
 
@@ -361,6 +362,9 @@ impl Links {
         }
         let mut dirty = std::mem::take(&mut self.dirty);
         for conn in dirty.drain(..) {
+            if is_taken(Point::LinkBreaks) {
+                self.give_up(conn);
+            }
             let Some(connection) = self.table.get_mut(conn) else { continue };
             match connection.flush() {
                 Flush::Nothing => {}

@@ -34,6 +34,7 @@ pub mod work;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use replication::buggify::{Point, is_taken};
 use replication::group::{Base, Entry, Group, GroupConfig, GroupError, GroupStart, NodeId, Role};
 use replication::ids::{Index, Lsn, ShardId};
 use replication::log::LogWriter;
@@ -291,6 +292,9 @@ impl Core {
             if replica.pending_bytes > pending_max && replica.pending.front().is_some_and(applies) {
                 continue;
             }
+            if !replica.writes.is_empty() && is_taken(Point::DurableToldLate) {
+                continue;
+            }
             let mut last = None;
             while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable)
             {
@@ -365,6 +369,9 @@ impl Core {
     fn drive_group(&mut self, shard: ShardId, replica: &mut Replica) {
         loop {
             let mut worked = false;
+            if is_taken(Point::GroupPolledLate) {
+                return;
+            }
             while let Some(work) = replica.group.poll() {
                 self.carry_out(shard, replica, work);
                 worked = true;

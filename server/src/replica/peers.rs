@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use replication::buggify::{Point, is_taken};
 use replication::group::NodeId;
 use replication::group::roster::{Duty, Known, Roster};
 use replication::ids::ShardId;
@@ -266,7 +267,8 @@ impl Core {
             self.membership.leaderless_ns = now_ns;
             self.links.ask_around();
         }
-        if now_ns < self.membership.next_gossip_ns || self.membership.removed {
+        let early = now_ns < self.membership.next_gossip_ns && !is_taken(Point::GossipSoon);
+        if early || self.membership.removed {
             return;
         }
         self.membership.next_gossip_ns = now_ns + GOSSIP_NS;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use tests::cluster_sim::plan::{Plan, Trouble};
+use tests::cluster_sim::plan::{Plan, Trouble, buggifies};
 use tests::{cluster_sim, sim};
 
 /// Runs the real cores on a virtual disk, network and clock, with power cuts.
@@ -37,6 +37,9 @@ struct Options {
     /// The one kind of troubles of a cluster, by its name in the code; all kinds if left out.
     #[arg(long, value_parser = trouble_named)]
     only: Option<Trouble>,
+    /// Whether rare ways in production code are taken often; the seed decides if left out.
+    #[arg(long)]
+    buggify: Option<bool>,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
@@ -72,6 +75,7 @@ fn main() -> Result<ExitCode> {
                     only: options.only,
                     election_timeout_ms: options.election_timeout_ms.unwrap_or(drawn_ms),
                     retimed: retimed && options.election_timeout_ms.is_none(),
+                    buggify: options.buggify.unwrap_or_else(|| buggifies(seed)),
                 }
             },
             cluster_sim::world::run,
@@ -84,18 +88,22 @@ fn main() -> Result<ExitCode> {
                     true => String::new(),
                     false => format!(" --election-timeout-ms {}", plan.election_timeout_ms),
                 };
-                format!("--nodes {nodes} --shards {shards} --cores {cores}{only}{timeout}")
+                let rare = plan.buggify;
+                format!(
+                    "--nodes {nodes} --shards {shards} --cores {cores} --buggify {rare}{only}{timeout}"
+                )
             },
         )?,
         None => go(
             &options,
             |seed| {
                 let crashes = options.crashes.unwrap_or((seed % 4) as usize);
-                sim::world::Plan { seed, clients, operations, crashes, cut: None }
+                let buggify = options.buggify.unwrap_or_else(|| buggifies(seed));
+                sim::world::Plan { seed, clients, operations, crashes, cut: None, buggify }
             },
             sim::world::run,
             sim::world::Outcome::add,
-            |plan| format!("--crashes {}", plan.crashes),
+            |plan| format!("--crashes {} --buggify {}", plan.crashes, plan.buggify),
         )?,
     })
 }

@@ -21,6 +21,8 @@ pub struct Plan {
     pub election_timeout_ms: u64,
     /// An operator changes that now and then, as is right or not.
     pub retimed: bool,
+    /// Rare ways in production code are taken often, until the faults cease.
+    pub buggify: bool,
 }
 
 impl Plan {
@@ -30,6 +32,11 @@ impl Plan {
         let mut rng = Rng::new(seed ^ 0x7133_0075);
         (TIMEOUTS_MS[rng.below(TIMEOUTS_MS.len() as u64) as usize], rng.below(3) == 0)
     }
+}
+
+/// Whether a seed takes rare ways: not from what decides the rest.
+pub fn buggifies(seed: u64) -> bool {
+    Rng::new(seed ^ 0xB1_661F_1E5).below(2) == 0
 }
 
 /// Election timeouts that runs have: the default twice.
@@ -122,6 +129,8 @@ pub struct Outcome {
     pub voids: u64,
     /// Checkpoints that came from other nodes, to those that were up at the end, since their start.
     pub received: u64,
+    /// Rare ways that were taken.
+    pub rare_ways: u64,
     pub virtual_ns: u64,
     /// Of everything that the clients heard, and when: the same for the same seed.
     pub digest: u64,
@@ -154,6 +163,7 @@ impl Outcome {
         self.rebuilds += other.rebuilds;
         self.voids += other.voids;
         self.received += other.received;
+        self.rare_ways += other.rare_ways;
         self.virtual_ns += other.virtual_ns;
     }
 }
@@ -166,7 +176,7 @@ impl fmt::Display for Outcome {
              other timeouts, {} starts that waited, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
-             checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
+             checkpoints, {} rebuilds, {} voids, {} received, {} rare ways, {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,
@@ -192,6 +202,7 @@ impl fmt::Display for Outcome {
             self.rebuilds,
             self.voids,
             self.received,
+            self.rare_ways,
             self.virtual_ns as f64 / 1e9
         )
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::keyspace::digest::Digest;
 use engine::rng::Rng;
+use replication::buggify::{self, Point};
 
 use super::client::Client;
 use super::faults::Mood;
@@ -129,16 +130,22 @@ pub struct World {
     /// A node has stopped, and not because of its disk.
     pub unexplained: Option<String>,
     pub outcome: Outcome,
+    /// How often each rare way was taken.
+    pub rare_ways: Vec<(Point, u64)>,
 }
 
 /// Runs one seed. An error says what was violated.
 pub fn run(plan: Plan) -> Result<Outcome, String> {
+    buggify::end();
+    if plan.buggify {
+        buggify::begin(plan.seed);
+    }
     let mut world = World::new(plan)?;
     world.live().map(|()| world.outcome)
 }
 
 impl World {
-    fn new(plan: Plan) -> Result<World, String> {
+    pub fn new(plan: Plan) -> Result<World, String> {
         let mut rng = Rng::new(plan.seed);
         let count = plan.nodes as usize;
         // In the others a node that was away may need what the logs have no more.
@@ -171,6 +178,7 @@ impl World {
             leaders: BTreeMap::new(),
             unexplained: None,
             outcome: Outcome::default(),
+            rare_ways: Vec::new(),
         };
         for machine in 0..count {
             world.boot(machine)?;
