@@ -4,6 +4,7 @@
 //! # Layout
 //! - [`fault`]: deliberate breakages for tests.
 //! - [`ids`]: the ids and positions used throughout.
+//! - [`version`]: what the nodes of a cluster may say to each other, and which programs apply it.
 //! - [`link`]: the messages of groups between the cores of two nodes.
 //! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
 //! - [`checkpoint`]: files of a shard's state: how they lie, how they are written, which to use.
@@ -18,3 +19,4 @@ pub mod ids;
 pub mod link;
 pub mod log;
 pub mod release;
+pub mod version;

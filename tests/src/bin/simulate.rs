@@ -34,6 +34,9 @@ struct Options {
     /// Election timeout of a cluster; the seed decides, and whether it changes, if left out.
     #[arg(long)]
     election_timeout_ms: Option<u64>,
+    /// Programs of a cluster's nodes change, and its version; the seed decides if left out.
+    #[arg(long)]
+    upgrades: bool,
     /// The one kind of troubles of a cluster, by its name in the code; all kinds if left out.
     #[arg(long, value_parser = trouble_named)]
     only: Option<Trouble>,
@@ -72,6 +75,7 @@ fn main() -> Result<ExitCode> {
                     only: options.only,
                     election_timeout_ms: options.election_timeout_ms.unwrap_or(drawn_ms),
                     retimed: retimed && options.election_timeout_ms.is_none(),
+                    upgrades: options.upgrades || Plan::upgrades_of(seed),
                 }
             },
             cluster_sim::world::run,
@@ -84,7 +88,10 @@ fn main() -> Result<ExitCode> {
                     true => String::new(),
                     false => format!(" --election-timeout-ms {}", plan.election_timeout_ms),
                 };
-                format!("--nodes {nodes} --shards {shards} --cores {cores}{only}{timeout}")
+                let upgrades = if plan.upgrades { " --upgrades" } else { "" };
+                format!(
+                    "--nodes {nodes} --shards {shards} --cores {cores}{only}{timeout}{upgrades}"
+                )
             },
         )?,
         None => go(

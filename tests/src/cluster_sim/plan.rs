@@ -21,6 +21,8 @@ pub struct Plan {
     pub election_timeout_ms: u64,
     /// An operator changes that now and then, as is right or not.
     pub retimed: bool,
+    /// Nodes run programs of several versions, which change, and the cluster's is raised.
+    pub upgrades: bool,
 }
 
 impl Plan {
@@ -29,6 +31,13 @@ impl Plan {
     pub fn timeouts_of(seed: u64) -> (u64, bool) {
         let mut rng = Rng::new(seed ^ 0x7133_0075);
         (TIMEOUTS_MS[rng.below(TIMEOUTS_MS.len() as u64) as usize], rng.below(3) == 0)
+    }
+}
+
+impl Plan {
+    /// Whether a seed has upgrades: as above.
+    pub fn upgrades_of(seed: u64) -> bool {
+        Rng::new(seed ^ 0x0510_0de5).below(4) == 0
     }
 }
 
@@ -97,6 +106,11 @@ pub struct Outcome {
     /// Changes of the election timeout, and starts that waited for the one before.
     pub retimes: usize,
     pub waits: usize,
+    /// Nodes that got another program, versions that were raised, and starts that were refused
+    /// because the program lacked one.
+    pub upgrades: usize,
+    pub raises: usize,
+    pub version_refusals: usize,
     /// Starts with an empty directory.
     pub wipes: usize,
     /// Nodes that joined, were taken out, and drained or not any more.
@@ -136,6 +150,9 @@ impl Outcome {
         self.kills += other.kills;
         self.retimes += other.retimes;
         self.waits += other.waits;
+        self.upgrades += other.upgrades;
+        self.raises += other.raises;
+        self.version_refusals += other.version_refusals;
         self.wipes += other.wipes;
         self.joined += other.joined;
         self.removed += other.removed;
@@ -163,7 +180,8 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             other timeouts, {} starts that waited, {} stops, {} hand-overs, {} operations cut \
+             other timeouts, {} starts that waited, {} other programs, {} versions raised, {} \
+             starts refused, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
              checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
@@ -174,6 +192,9 @@ impl fmt::Display for Outcome {
             self.kills,
             self.retimes,
             self.waits,
+            self.upgrades,
+            self.raises,
+            self.version_refusals,
             self.stops,
             self.hand_overs,
             self.cut_off,
