@@ -25,7 +25,7 @@ fn client(cluster: &Cluster, place: usize) -> Client {
 
 /// A cluster, who leads, and one who follows and knows whom.
 fn start() -> (Cluster, usize, usize) {
-    let cluster = Cluster::start(3).unwrap();
+    let cluster = Cluster::start_steady(3).unwrap();
     let leader = cluster.leader().unwrap();
     let follower = (leader + 1) % 3;
     cluster.await_close(follower).unwrap();

@@ -16,6 +16,8 @@ const LEADER_MAX: Duration = Duration::from_secs(60);
 pub const TOKEN: &str = "the secret of a test";
 /// Shards of each.
 pub const SHARDS: usize = 4;
+/// Milliseconds; the first election takes one to two of these.
+const STEADY_MS: &str = "4000";
 
 pub struct Cluster {
     directories: Vec<TempDir>,
@@ -31,6 +33,12 @@ pub struct Cluster {
 impl Cluster {
     pub fn start(count: usize) -> Result<Cluster> {
         Cluster::start_with(count, &[])
+    }
+
+    /// For tests that want one leader throughout: a busy machine may hold a node up for seconds, and
+    /// nobody takes its lead.
+    pub fn start_steady(count: usize) -> Result<Cluster> {
+        Cluster::start_with(count, &["--election-timeout-ms", STEADY_MS])
     }
 
     /// With flags beside the usual ones.
