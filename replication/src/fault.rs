@@ -87,6 +87,10 @@ pub enum Fault {
     LeasesToldKept,
     /// A new primary takes whatever stands at a part's index for that part.
     PartAssumed,
+    /// A leader emits what its own program can, whatever the cluster's version is.
+    EmitsUnraised,
+    /// Nodes have links whatever their programs apply.
+    VersionsUnchecked,
 }
 
 impl Fault {
@@ -124,7 +128,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 16] = [
+    pub const OF_CLUSTERS: [Fault; 18] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -141,6 +145,8 @@ impl Fault {
         Fault::WatchForgotten,
         Fault::LeasesToldKept,
         Fault::RemovesAnyway,
+        Fault::EmitsUnraised,
+        Fault::VersionsUnchecked,
     ];
 }
 

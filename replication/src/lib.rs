@@ -4,6 +4,7 @@
 //! # Layout
 //! - [`fault`]: deliberate breakages for tests. [`buggify`]: rare ways that the simulator takes.
 //! - [`ids`]: the ids and positions used throughout.
+//! - [`version`]: what the nodes of a cluster may say to each other, and which programs apply it.
 //! - [`link`]: the messages of groups between the cores of two nodes.
 //! - [`log`]: the log of a core: what to write, what is durable, what is there after a start.
 //! - [`checkpoint`]: files of a shard's state: how they lie, how they are written, which to use.
@@ -19,3 +20,4 @@ pub mod ids;
 pub mod link;
 pub mod log;
 pub mod release;
+pub mod version;

@@ -41,6 +41,7 @@ use raft::{RawNode, Ready, SnapshotStatus, StateRole};
 use crate::buggify::{self, Point, is_taken};
 use crate::fault::{Fault, is_planted};
 use crate::ids::{Index, Term};
+use crate::version::Version;
 use chance::Chance;
 pub use entry::{Base, Entry, EntryKind, Members, Vote};
 pub use lease::DRIFT_PER_MILLE;
@@ -83,6 +84,8 @@ pub struct Group {
     reluctant: bool,
     /// Nodes that do not count any more.
     lost: Vec<NodeId>,
+    /// The highest version that anything here says, committed or not.
+    said_version: Version,
     seen: (Term, Role),
 }
 
@@ -117,6 +120,8 @@ impl Group {
         };
         let base = start.base.without(&start.lost);
         let members = base.members.clone();
+        let said = start.entries.iter().map(payload::said_version);
+        let said_version = said.fold(members.roster.version, Version::max);
         let alone = members.voters == [node] && members.voters_outgoing.is_empty();
         let entries = start.entries.iter().map(Into::into).collect();
         let store = EntryStore::new(base, entries, hard_state, start.checkpoint);
@@ -137,6 +142,7 @@ impl Group {
             election_timeout: 0,
             reluctant: false,
             lost: start.lost,
+            said_version,
             seen: (Term(0), Role::Follower),
         };
         group.draw_election_timeout();
@@ -280,11 +286,14 @@ impl Group {
         if !ready.snapshot().is_empty() {
             let base = Base::of_message(ready.snapshot()).without(&self.lost);
             self.members = base.members.clone();
+            self.said_version = self.said_version.max(self.members.roster.version);
             self.raft.mut_store().reset(base.clone());
             self.installing = Some((work.number, base.index));
             work.install = Some(base);
         }
         work.entries = ready.entries().iter().map(Into::into).collect();
+        let said = work.entries.iter().map(payload::said_version);
+        self.said_version = said.fold(self.said_version, Version::max);
         self.raft.mut_store().append(ready.entries());
         for read in ready.take_read_states() {
             self.on_confirmed(&read.request_ctx, read.index, work);
@@ -457,6 +466,17 @@ impl Group {
     /// Bytes appended that are not committed, as far as this leader's own proposals go.
     pub fn uncommitted_bytes(&self) -> usize {
         self.raft.raft.uncommitted_size()
+    }
+
+    /// What may be emitted in the next entry.
+    pub fn version(&self) -> Version {
+        self.members.roster.version
+    }
+
+    /// The highest version that anything here says, committed or not: who does not apply it must
+    /// not be sent any of it.
+    pub fn said_version(&self) -> Version {
+        self.said_version
     }
 
     pub fn members(&self) -> &Members {

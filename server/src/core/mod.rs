@@ -27,6 +27,7 @@ use replication::group::{GroupStart, NodeId};
 use replication::ids::{Incarnation, Index, Lsn, ShardId};
 use replication::log::{LogIdentity, LogWriter};
 use replication::release::{Release, Report};
+use replication::version::Version;
 
 use crate::admin::measure::Measures;
 use crate::admin::pause::Pause;
@@ -311,6 +312,8 @@ fn links_of(start: &CoreStart) -> Links {
         shard_count: start.shard_count,
         epoch: start.config.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
         election_timeout_ms: start.config.election_timeout_ms as u16,
+        founded: start.config.cluster.as_ref().map_or(Version(1), |cluster| cluster.founded),
+        applied: start.config.applied,
     };
     // Not the numbers that commands get.
     let known = start.host.acquaintances();

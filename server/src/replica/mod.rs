@@ -11,7 +11,7 @@
 //!   cores together: [`coordinator`], [`period`].
 //! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
 //! - [`serving`]: what clients may do here meanwhile.
-//! - [`members`]: nodes come and go. [`peers`]: who they are.
+//! - [`members`]: nodes come and go. [`peers`]: who they are. [`versions`]: what all may be sent.
 //! - [`handover`]: the lead goes to another node because this one wants that.
 //! - [`rebuild`]: memory from what is on the disk.
 //! - [`transfer`]: checkpoints that go to another node, and come from one.
@@ -29,6 +29,7 @@ pub mod serving;
 pub mod standing;
 pub mod stopping;
 pub mod transfer;
+pub mod versions;
 pub mod work;
 
 use std::collections::VecDeque;

@@ -101,6 +101,7 @@ impl Core {
             self.membership.around.peers = self.reached(&roster.nodes);
             self.membership.around.roster = roster;
         }
+        self.begin_versions();
         self.note_members();
         self.refresh_peers();
         self.use_peers();
@@ -167,6 +168,7 @@ impl Core {
     /// The first core's word.
     pub(super) fn on_around(&mut self, around: Around) {
         self.replicas.nodes = around.voters;
+        self.links.require(around.roster.version);
         self.membership.around = around;
         self.refresh_peers();
         let reluctant = !self.may_lead(NodeId(self.node.node));

@@ -17,6 +17,9 @@ use crate::limits::APPLIED_BYTES_PER_TURN_MAX;
 
 impl Core {
     pub(super) fn carry_out(&mut self, shard: ShardId, replica: &mut Replica, mut work: Work) {
+        if !self.takes_versions(shard, replica, &work) {
+            return;
+        }
         if let Some(base) = &work.install {
             self.install(shard, replica, base);
         }

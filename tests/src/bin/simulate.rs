@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use tests::cluster_sim::plan::{Plan, Trouble, buggifies};
+use tests::cluster_sim::plan::{Plan, Trouble};
 use tests::{cluster_sim, sim};
 
 /// Runs the real cores on a virtual disk, network and clock, with power cuts.
@@ -34,6 +34,9 @@ struct Options {
     /// Election timeout of a cluster; the seed decides, and whether it changes, if left out.
     #[arg(long)]
     election_timeout_ms: Option<u64>,
+    /// Programs of a cluster's nodes change, and its version; the seed decides if left out.
+    #[arg(long)]
+    upgrades: bool,
     /// The one kind of troubles of a cluster, by its name in the code; all kinds if left out.
     #[arg(long, value_parser = trouble_named)]
     only: Option<Trouble>,
@@ -75,7 +78,8 @@ fn main() -> Result<ExitCode> {
                     only: options.only,
                     election_timeout_ms: options.election_timeout_ms.unwrap_or(drawn_ms),
                     retimed: retimed && options.election_timeout_ms.is_none(),
-                    buggify: options.buggify.unwrap_or_else(|| buggifies(seed)),
+                    buggify: options.buggify.unwrap_or_else(|| Plan::buggifies(seed)),
+                    upgrades: options.upgrades || Plan::upgrades_of(seed),
                 }
             },
             cluster_sim::world::run,
@@ -89,8 +93,10 @@ fn main() -> Result<ExitCode> {
                     false => format!(" --election-timeout-ms {}", plan.election_timeout_ms),
                 };
                 let rare = plan.buggify;
+                let upgrades = if plan.upgrades { " --upgrades" } else { "" };
                 format!(
-                    "--nodes {nodes} --shards {shards} --cores {cores} --buggify {rare}{only}{timeout}"
+                    "--nodes {nodes} --shards {shards} --cores {cores} --buggify \
+                     {rare}{only}{timeout}{upgrades}"
                 )
             },
         )?,
@@ -98,7 +104,7 @@ fn main() -> Result<ExitCode> {
             &options,
             |seed| {
                 let crashes = options.crashes.unwrap_or((seed % 4) as usize);
-                let buggify = options.buggify.unwrap_or_else(|| buggifies(seed));
+                let buggify = options.buggify.unwrap_or_else(|| Plan::buggifies(seed));
                 sim::world::Plan { seed, clients, operations, crashes, cut: None, buggify }
             },
             sim::world::run,

@@ -42,6 +42,7 @@ impl World {
         self.run_until(SETTLE_NS_MAX, "the last operations", World::is_quiet)?;
         self.run_until(MEMBERS_NS_MAX, "members", World::are_members_settled)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
+        self.check_versions()?;
         self.audit()?;
         for machine in &self.machines {
             let Some(node) = machine.node() else { continue };
@@ -55,6 +56,7 @@ impl World {
         }
         self.run_for(2_000_000)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas after a start", World::are_equal)?;
+        self.check_versions()?;
         self.audit()
     }
 

@@ -242,6 +242,7 @@ impl World {
             self.unstall(wire)?;
         }
         self.retime_the_rest();
+        self.upgrade_the_rest();
         self.mend()
     }
 }

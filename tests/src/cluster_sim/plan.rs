@@ -23,6 +23,8 @@ pub struct Plan {
     pub retimed: bool,
     /// Rare ways in production code are taken often, until the faults cease.
     pub buggify: bool,
+    /// Nodes run programs of several versions, which change, and the cluster's is raised.
+    pub upgrades: bool,
 }
 
 impl Plan {
@@ -32,11 +34,16 @@ impl Plan {
         let mut rng = Rng::new(seed ^ 0x7133_0075);
         (TIMEOUTS_MS[rng.below(TIMEOUTS_MS.len() as u64) as usize], rng.below(3) == 0)
     }
-}
 
-/// Whether a seed takes rare ways: not from what decides the rest.
-pub fn buggifies(seed: u64) -> bool {
-    Rng::new(seed ^ 0xB1_661F_1E5).below(2) == 0
+    /// Whether a seed takes rare ways: as above.
+    pub fn buggifies(seed: u64) -> bool {
+        Rng::new(seed ^ 0xB1_661F_1E5).below(2) == 0
+    }
+
+    /// Whether a seed has upgrades: as above.
+    pub fn upgrades_of(seed: u64) -> bool {
+        Rng::new(seed ^ 0x0510_0de5).below(4) == 0
+    }
 }
 
 /// Election timeouts that runs have: the default twice.
@@ -104,6 +111,11 @@ pub struct Outcome {
     /// Changes of the election timeout, and starts that waited for the one before.
     pub retimes: usize,
     pub waits: usize,
+    /// Nodes that got another program, versions that were raised, and starts that were refused
+    /// because the program lacked one.
+    pub upgrades: usize,
+    pub raises: usize,
+    pub version_refusals: usize,
     /// Starts with an empty directory.
     pub wipes: usize,
     /// Nodes that joined, were taken out, and drained or not any more.
@@ -145,6 +157,9 @@ impl Outcome {
         self.kills += other.kills;
         self.retimes += other.retimes;
         self.waits += other.waits;
+        self.upgrades += other.upgrades;
+        self.raises += other.raises;
+        self.version_refusals += other.version_refusals;
         self.wipes += other.wipes;
         self.joined += other.joined;
         self.removed += other.removed;
@@ -173,10 +188,12 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             other timeouts, {} starts that waited, {} stops, {} hand-overs, {} operations cut \
+             other timeouts, {} starts that waited, {} other programs, {} versions raised, {} \
+             starts refused, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
-             checkpoints, {} rebuilds, {} voids, {} received, {} rare ways, {:.1} s of virtual time",
+             checkpoints, {} rebuilds, {} voids, {} received, {} rare ways, {:.1} s of \
+             virtual time",
             self.done,
             self.refused,
             self.unknown,
@@ -184,6 +201,9 @@ impl fmt::Display for Outcome {
             self.kills,
             self.retimes,
             self.waits,
+            self.upgrades,
+            self.raises,
+            self.version_refusals,
             self.stops,
             self.hand_overs,
             self.cut_off,

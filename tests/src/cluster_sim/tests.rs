@@ -4,7 +4,7 @@ use engine::rng::Rng;
 use replication::buggify::{self, Point};
 use replication::fault::{Fault, plant};
 
-use super::plan::{Outcome, Plan, Trouble, buggifies};
+use super::plan::{Outcome, Plan, Trouble};
 use super::register::{Access, check};
 use super::world::{World, run};
 use server::limits::ELECTION_TIMEOUT_MS;
@@ -24,13 +24,15 @@ fn plan(seed: u64) -> Plan {
         election_timeout_ms: ELECTION_TIMEOUT_MS,
         retimed: false,
         buggify: false,
+        upgrades: false,
     }
 }
 
 /// With what else a seed decides.
 fn full_plan(seed: u64) -> Plan {
     let (election_timeout_ms, retimed) = Plan::timeouts_of(seed);
-    Plan { election_timeout_ms, retimed, buggify: buggifies(seed), ..plan(seed) }
+    let (buggify, upgrades) = (Plan::buggifies(seed), Plan::upgrades_of(seed));
+    Plan { election_timeout_ms, retimed, buggify, upgrades, ..plan(seed) }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.
@@ -44,6 +46,7 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
             Err(violation) => panic!("{plan:?}: {violation}"),
         }
     }
+    assert!(sum.upgrades > 30 && sum.raises > 5, "{sum}");
     assert!(sum.retimes > 5 && sum.waits > 5, "{sum}");
     assert!(sum.done > 10_000 && sum.unknown > 300 && sum.follower_reads > 3_000, "{sum}");
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
@@ -51,6 +54,22 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
     assert!(sum.rare_ways > 10_000, "{sum}");
     assert!(sum.received > 0 && sum.stops > 10 && sum.hand_overs > 5 && sum.wipes > 5, "{sum}");
+}
+
+/// Programs of three versions, one after the other and back again, and the version raised now and
+/// then: no node takes what its program does not apply, and none that was raised is lost.
+#[test]
+fn versions_are_raised_while_programs_change() {
+    let mut sum = Outcome::default();
+    for seed in 0..30 {
+        let plan = Plan { upgrades: true, operations: 400, ..full_plan(1_000 + seed) };
+        match run(plan) {
+            Ok(outcome) => sum.add(&outcome),
+            Err(violation) => panic!("{plan:?}: {violation}"),
+        }
+    }
+    assert!(sum.upgrades > 200 && sum.raises > 30 && sum.version_refusals > 0, "{sum}");
+    println!("{sum}");
 }
 
 /// Nodes stop in good order and hand over, nothing else goes wrong: who is cut off has asked what
@@ -184,7 +203,10 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
         Fault::LeasesToldKept => {
             Plan { only: Some(Trouble::FailoverDeaf), shards: 1, cores: 2, ..longer }
         }
-        Fault::ShorterAtOnce => Plan { retimed: true, buggify: false, ..full_plan(seed) },
+        Fault::ShorterAtOnce => {
+            Plan { retimed: true, buggify: false, upgrades: false, ..full_plan(seed) }
+        }
+        Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
         Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), ..longer },
         _ => usual,
     }

@@ -12,6 +12,7 @@ use super::history::History;
 use super::machine::Machine;
 use super::plan::{Outcome, Plan};
 use super::timeouts::Timeouts;
+use super::upgrades::Upgrades;
 use super::wires::{Parcel, Wires};
 
 pub enum Event {
@@ -96,6 +97,13 @@ pub enum Event {
     RetimeOne {
         machine: usize,
     },
+    /// Some node is to have another program, or the version is to be raised.
+    Upgrade,
+    /// A node is started again with a program that applies versions up to this.
+    UpgradeOne {
+        machine: usize,
+        most: u16,
+    },
 }
 
 pub struct World {
@@ -110,6 +118,7 @@ pub struct World {
     pub history: History,
     pub mood: Mood,
     pub timeouts: Timeouts,
+    pub upgrades: Upgrades,
     /// A machine that has no number yet.
     pub joining: Option<usize>,
     /// Logs keep everything.
@@ -166,6 +175,7 @@ impl World {
             history: History::begin(),
             mood,
             timeouts: Timeouts::new(&plan),
+            upgrades: Upgrades::new(&plan),
             joining: None,
             roomy,
             calm: false,
@@ -180,6 +190,9 @@ impl World {
             outcome: Outcome::default(),
             rare_ways: Vec::new(),
         };
+        if plan.upgrades {
+            world.begin_upgrades();
+        }
         for machine in 0..count {
             world.boot(machine)?;
         }
@@ -247,6 +260,8 @@ impl World {
             Event::Trouble => self.trouble()?,
             Event::Retime => self.retime(),
             Event::RetimeOne { machine } => self.retime_one(machine),
+            Event::Upgrade => self.upgrade(),
+            Event::UpgradeOne { machine, most } => self.upgrade_one(machine, most),
         }
         Ok(())
     }
