@@ -14,7 +14,7 @@
 //! - [`restart`]: what a node's logs have of its groups.
 //! - `handover`: the lead goes to another node.
 //! - `chance`: election timeouts. `changes`: of members. [`roster`]: who they are.
-//! - `storage`: what the crate reads of the log.
+//! - `storage`: what the crate reads of the log. `outgoing`: what goes out of what it says.
 //! - [`work`]: what a group is started with, and what it asks for.
 
 mod chance;
@@ -22,6 +22,7 @@ mod changes;
 pub mod entry;
 mod handover;
 mod lease;
+mod outgoing;
 pub mod payload;
 mod promise;
 pub mod restart;
@@ -46,6 +47,7 @@ use chance::Chance;
 pub use entry::{Base, Entry, EntryKind, Members, Vote};
 pub use lease::DRIFT_PER_MILLE;
 use lease::Lease;
+use outgoing::without_superseded;
 use promise::Promise;
 use storage::EntryStore;
 pub use work::{Envelope, GroupConfig, GroupError, GroupStart, Refusal, Role, Work};
@@ -115,7 +117,8 @@ impl Group {
             max_uncommitted_size: config.uncommitted_bytes_max,
             check_quorum: true,
             pre_vote: true,
-            batch_append: true,
+            // See `outgoing`.
+            batch_append: false,
             ..raft::Config::default()
         };
         let base = start.base.without(&start.lost);
@@ -264,7 +267,7 @@ impl Group {
             let ready = self.raft.ready();
             self.take_ready(ready, &mut work);
         }
-        let messages = on_rare_ways(std::mem::take(&mut self.outbox));
+        let messages = without_superseded(std::mem::take(&mut self.outbox));
         work.messages.extend(messages.iter().filter_map(|message| {
             let bytes = message.write_to_bytes().ok()?;
             let checkpoint = (message.get_msg_type() == MessageType::MsgSnapshot)
@@ -534,21 +537,6 @@ impl Group {
     pub fn progress(&self) -> impl Iterator<Item = (NodeId, Index)> {
         self.raft.raft.prs().iter().map(|(id, progress)| (NodeId(*id), Index(progress.matched)))
     }
-}
-
-/// Messages are lost, come twice or in another order, where that is asked for. One with a checkpoint
-/// is awaited until it is told to have arrived or not.
-fn on_rare_ways(mut messages: Vec<Message>) -> Vec<Message> {
-    let is_checkpoint = |message: &Message| message.get_msg_type() == MessageType::MsgSnapshot;
-    messages.retain(|message| is_checkpoint(message) || !is_taken(Point::MessageLost));
-    if is_taken(Point::MessageTwice) {
-        let again = messages.iter().find(|message| !is_checkpoint(message)).cloned();
-        messages.extend(again);
-    }
-    if is_taken(Point::MessagesTurned) {
-        messages.reverse();
-    }
-    messages
 }
 
 /// What is committed in a log for sure. A change of members is proposed only once the one before is
