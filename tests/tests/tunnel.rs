@@ -467,7 +467,10 @@ fn push(
 /// runs it at last: one of these becomes the primary itself.
 #[test]
 fn what_waits_for_a_primary_is_run_before_the_transaction_behind_it() {
-    let (mut cluster, leader, _) = start();
+    // The next one must be there before commands are given up.
+    let mut cluster = Cluster::start(3).unwrap();
+    let leader = cluster.leader().unwrap();
+    (0..3).filter(|place| *place != leader).for_each(|place| cluster.await_close(place).unwrap());
     let places: Vec<usize> = (0..3).filter(|place| *place != leader).collect();
     let mut clients: Vec<Client> = places.iter().map(|place| client(&cluster, *place)).collect();
     cluster.kill(leader).unwrap();
