@@ -253,10 +253,28 @@ pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 /// Bytes of entries that a follower applies in one turn; the rest waits for the next.
 pub const APPLIED_BYTES_PER_TURN_MAX: usize = 1 << 20;
 
-/// Bytes of a group's entries that are kept in memory for replicas that lack them: some seconds of
-/// writes. As many more may be committed and not yet applied by a follower, which otherwise keeps
-/// its leader waiting. The simulation of a cluster runs with far less.
-pub const GROUP_ENTRIES_BYTES_MAX: usize = replication::group::restart::KEPT_BYTES;
+/// Default of `catch-up-memory-bytes`: bytes of a group's entries that are kept in memory for
+/// replicas that lack them: some seconds of writes. As many more may be committed and not yet
+/// applied by a follower, which otherwise keeps its leader waiting. At the least a message's worth.
+/// The simulation of a cluster runs with far less.
+pub const CATCH_UP_MEMORY_BYTES: usize = replication::group::restart::KEPT_BYTES;
+pub const CATCH_UP_MEMORY_BYTES_MIN: u64 = 1 << 20;
+
+/// Default of `catch-up-log-bytes`: of the log of each core that stays on disk for replicas that
+/// were away, beside what a start needs. Minutes of writes; a start may have to read it too, in a
+/// second.
+pub const CATCH_UP_LOG_BYTES: u64 = 1 << 30;
+
+/// Default of `catch-up-bytes-per-second`: what a core reads of logs and checkpoints for other
+/// nodes. Half of a 1 Gbit/s network; a core's clients do not notice it
+/// (`benches/peers/catchup.py`). At the least, so that a piece of a checkpoint does not wait for
+/// longer than until it is asked for again.
+pub const CATCH_UP_BYTES_PER_SECOND: u64 = 64 << 20;
+pub const CATCH_UP_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
+/// Bytes of a log that are read at once for other nodes: what is made of them in a turn takes some
+/// 200 µs.
+pub const CATCH_UP_PIECE_BYTES: usize = 256 << 10;
 
 /// What a command may leave in the log of a node of a cluster: while an entry goes to the others,
 /// no heartbeat does, and 64 MB (a value of 32) take a tenth of a second at 10 Gbit/s.

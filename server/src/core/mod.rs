@@ -45,6 +45,7 @@ use crate::dispatch::parked::Parked;
 use crate::links::batch::Batches;
 use crate::links::{Links, Place};
 use crate::replica::Replicas;
+use crate::replica::catchup::CatchUp;
 use crate::replica::handover::Handover;
 use crate::replica::peers::Membership;
 use account::Account;
@@ -108,6 +109,7 @@ pub struct Core {
     pub(crate) draining: bool,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) replicas: Replicas,
+    pub(crate) catch_up: CatchUp,
     pub(crate) handover: Handover,
     pub(crate) membership: Membership,
     /// Shards that were thrown away, to be freed in slices.
@@ -211,6 +213,7 @@ impl Core {
             draining: false,
             checkpoints: Checkpoints::new(cores, start.incarnation, start.checkpoints, logged),
             replicas,
+            catch_up: CatchUp::default(),
             handover: Handover::default(),
             membership: Membership::default(),
             graves: Vec::new(),
@@ -242,7 +245,6 @@ impl Core {
     fn begin(&mut self) {
         self.begin_membership();
         self.refresh_serving();
-        self.release_segments();
         self.note_logged_before();
     }
 

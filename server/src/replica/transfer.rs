@@ -14,6 +14,7 @@
 
 use replication::checkpoint::FileOperation;
 use replication::checkpoint::catalogue::{file_name, temporary_name};
+use replication::group::fetch::CatchUpWay;
 use replication::group::{Base, NodeId, Role};
 use replication::ids::{Index, ShardId};
 use replication::log::BlockBuffer;
@@ -87,6 +88,18 @@ pub struct Receiving {
     heard_ns: u64,
 }
 
+impl Replica {
+    /// The least entry as of which a checkpoint is on its way.
+    pub(super) fn least_sent(&self) -> Option<Index> {
+        self.sending.iter().map(|sending| sending.index).min()
+    }
+
+    /// Whether some node got a checkpoint and lacks what the log has behind it.
+    pub(super) fn pins_log(&self) -> bool {
+        !self.pins.is_empty()
+    }
+}
+
 impl Core {
     /// A message that is none of the group's.
     pub(super) fn on_transfer_message(&mut self, from: NodeId, shard: ShardId, message: &[u8]) {
@@ -149,14 +162,18 @@ impl Core {
             Sending { to, index, envelope, offset: 0, asked_ns: now_ns, progressed_ns: now_ns };
         self.read_piece(shard, &sending);
         replica.sending.push(sending);
+        replica.pins.retain(|node| *node != to);
+        replica.pins.push(to);
+        self.catch_up.note_checkpoint_sent(to);
         tracing::info!(core = self.id, shard = shard.0, node = to.0, "a checkpoint goes to a node");
     }
 
+    /// Once it may be read.
     fn read_piece(&mut self, shard: ShardId, sending: &Sending) {
         let Sending { to, index, offset, .. } = *sending;
         let (name, directory) = (file_name(shard, index), self.config.dir.clone());
         let order = Box::new(PieceOrder { shard, index, to, offset, name, directory });
-        self.outputs.push(Output::Log(StorageOperation::ReadPiece(order)));
+        self.catch_up.add_piece(order);
     }
 
     /// A piece was read.
@@ -175,6 +192,7 @@ impl Core {
                 }
                 message.extend_from_slice(&bytes);
                 message.push(PIECE);
+                self.catch_up.note_checkpoint_bytes(to, bytes.len() as u64);
                 self.links.send(to, shard, &message);
             }
             Err(error) => {
@@ -229,6 +247,11 @@ impl Core {
             kept.push(sending);
         }
         replica.sending = kept;
+        let (group, links) = (&replica.group, &self.links);
+        replica.pins.retain(|node| {
+            let lacks_much = group.catch_up_way(*node) >= CatchUpWay::Log;
+            group.role() == Role::Leader && links.is_linked(*node) && lacks_much
+        });
         let leader = replica.group.leader();
         if let Some(receiving) = &mut self.replicas.receiving
             && receiving.step == Step::Between

@@ -54,6 +54,9 @@ pub fn deal_out(
                 let mut log = LogWriter::new(identity, config.log_segment_bytes, tail, incarnation);
                 log.set_writes_in_flight_max(config.log_writes_in_flight);
                 log.set_payload_bytes_max(config.entry.bytes_max() + TRANSACTION_BYTES_MAX);
+                log.keep_votes_of(|shard| {
+                    home_of(usize::from(shard.0), shard_count, config.cores) == id
+                });
                 for shard in &owned {
                     // Its own log has it from now on, wherever it lay before.
                     if let Some(vote) = votes.get(&ShardId(shard.id())) {
@@ -72,6 +75,10 @@ pub fn deal_out(
                 let last = group.entries.last().map_or(Term(group.base.term), |entry| entry.term);
                 if group.vote.term < last {
                     group.vote = Vote { term: last, voted_for: None };
+                }
+                let last = (Index(group.base.index), Term(group.base.term));
+                if let Some(tail) = tails.get(usize::from(id)) {
+                    group.terms = tail.kept.terms_until(ShardId(shard), last, incarnation);
                 }
                 group.lost = config.cluster.as_ref().map_or(Vec::new(), |of| of.lost.clone());
                 Some((shard, group))

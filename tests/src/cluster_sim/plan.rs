@@ -122,6 +122,8 @@ pub struct Outcome {
     pub voids: u64,
     /// Checkpoints that came from other nodes, to those that were up at the end, since their start.
     pub received: u64,
+    /// Bytes of entries that those which are up at the end have read from their logs for others.
+    pub log_bytes: u64,
     pub virtual_ns: u64,
     /// Of everything that the clients heard, and when: the same for the same seed.
     pub digest: u64,
@@ -154,6 +156,7 @@ impl Outcome {
         self.rebuilds += other.rebuilds;
         self.voids += other.voids;
         self.received += other.received;
+        self.log_bytes += other.log_bytes;
         self.virtual_ns += other.virtual_ns;
     }
 }
@@ -166,7 +169,7 @@ impl fmt::Display for Outcome {
              other timeouts, {} starts that waited, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
-             checkpoints, {} rebuilds, {} voids, {} received, {:.1} s of virtual time",
+             checkpoints, {} rebuilds, {} voids, {} received, {} bytes from logs, {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,
@@ -192,6 +195,7 @@ impl fmt::Display for Outcome {
             self.rebuilds,
             self.voids,
             self.received,
+            self.log_bytes,
             self.virtual_ns as f64 / 1e9
         )
     }
