@@ -91,8 +91,6 @@ pub enum Fault {
     ReplacedTermsKept,
     /// An entry that is read from the log for another node may be one that was replaced.
     ReplacedEntriesRead,
-    /// Entries that are read from the log may have a gap.
-    EntriesSkipped,
     /// A segment that is being read may become another meanwhile.
     ReadSegmentsReleased,
 }

@@ -288,3 +288,7 @@ pub const TRANSFER_PIECE_BYTES: usize = 256 << 10;
 /// When a piece of which nothing is heard is sent again, and when the whole is given up.
 pub const TRANSFER_RETRY_NS: u64 = 1_000_000_000;
 pub const TRANSFER_SILENCE_NS: u64 = 20_000_000_000;
+
+/// How long nothing has to come of a checkpoint until another shard's may take its place: some
+/// times as long as it takes until a piece is sent again.
+pub const TRANSFER_YIELD_NS: u64 = 3 * TRANSFER_RETRY_NS;

@@ -145,10 +145,9 @@ impl LogReader {
             return Ok(());
         }
         if fragment.first {
-            let is_next = index == self.next
-                || is_planted(Fault::EntriesSkipped) && index > self.next && entries.is_empty();
             let counts = term_of(index) == Some(term) || is_planted(Fault::ReplacedEntriesRead);
-            self.partial = (is_next && counts).then(|| Partial { term, payload: Vec::new() });
+            self.partial =
+                (index == self.next && counts).then(|| Partial { term, payload: Vec::new() });
         }
         let Some(mut partial) = self.partial.take() else { return Ok(()) };
         if partial.term != term {

@@ -74,8 +74,12 @@ pub struct CatchUp {
 impl CatchUp {
     /// A piece of a checkpoint is to be read when its turn comes; one that waits already does.
     pub(super) fn add_piece(&mut self, order: Box<PieceOrder>) {
-        self.pieces.retain(|waiting| (waiting.shard, waiting.to) != (order.shard, order.to));
-        self.pieces.push_back(order);
+        let same =
+            |waiting: &&mut Box<PieceOrder>| (waiting.shard, waiting.to) == (order.shard, order.to);
+        match self.pieces.iter_mut().find(same) {
+            Some(waiting) => *waiting = order,
+            None => self.pieces.push_back(order),
+        }
     }
 
     pub fn caught(&self) -> impl Iterator<Item = (NodeId, Caught)> {

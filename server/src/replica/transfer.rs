@@ -23,7 +23,7 @@ use super::Replica;
 use crate::core::Core;
 use crate::core::io::{OsError, Output};
 use crate::core::storage::StorageOperation;
-use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS};
+use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS, TRANSFER_YIELD_NS};
 
 pub const OF_GROUP: u8 = 0;
 const PIECE: u8 = 1;
@@ -315,8 +315,13 @@ impl Core {
                 receiving.step = Step::Write;
                 self.push_receiving();
             }
-            // Another one comes instead: what is here of this goes first.
-            Some(receiving) if receiving.step == Step::Between => {
+            // Another one comes instead: what is here of this goes first. But one that goes on is
+            // not given up for another shard's, or neither would ever be there.
+            Some(receiving)
+                if receiving.step == Step::Between
+                    && (receiving.shard == shard
+                        || now_ns > receiving.heard_ns + TRANSFER_YIELD_NS) =>
+            {
                 receiving.step = Step::Remove;
                 self.push_receiving();
             }
