@@ -11,9 +11,6 @@ const VALUE_BYTES: usize = 10_000;
 const BATCH: usize = 20;
 /// What is written while a node is away: far more than is kept in memory.
 const AWAY_BYTES: u64 = 40 << 20;
-/// Of one shard; there are four.
-const MEMORY_BYTES: u64 = 1 << 20;
-
 /// Nobody else comes to lead because the machine is busy: what a log has for others is its
 /// leader's to know.
 const PATIENT: [&str; 4] = ["--election-timeout-ms", "5000", "--catch-up-memory-bytes", "1048576"];
@@ -73,15 +70,16 @@ fn who_was_away_gets_the_log_and_no_checkpoint() {
         }
         await_caught_up(&cluster, leader, away);
         let log_bytes = of_peer(&cluster, leader, away, "log_bytes") - before;
-        assert!(log_bytes + 5 * MEMORY_BYTES > AWAY_BYTES, "{log_bytes} bytes from the log");
+        // The rest was in memory, or on its way when the node stood still.
+        assert!(log_bytes > AWAY_BYTES / 2, "{log_bytes} bytes from the log");
         assert_eq!(of_peer(&cluster, leader, away, "checkpoints"), 0, "killed: {killed}");
     }
     assert_eq!(cluster.leader().unwrap(), leader, "the same one leads");
 }
 
 #[test]
-fn who_lacks_more_than_the_log_has_gets_a_checkpoint() {
-    let more = [&PATIENT[..], &["--catch-up-log-bytes", "2097152"]].concat();
+fn without_a_log_for_others_who_was_away_gets_a_checkpoint() {
+    let more = [&PATIENT[..], &["--catch-up-log-bytes", "0"]].concat();
     let mut cluster = Cluster::start_with(3, &more).unwrap();
     let leader = cluster.leader().unwrap();
     cluster.await_links(leader).unwrap();
@@ -91,7 +89,8 @@ fn who_lacks_more_than_the_log_has_gets_a_checkpoint() {
     cluster.start_node(away).unwrap();
     await_caught_up(&cluster, leader, away);
     assert!(of_peer(&cluster, leader, away, "checkpoints") > 0);
-    assert!(of_peer(&cluster, leader, away, "checkpoint_bytes") > 1 << 20);
+    assert!(of_peer(&cluster, leader, away, "checkpoint_bytes") > 0);
+    assert_eq!(of_peer(&cluster, leader, away, "log_bytes"), 0);
     // Settings change while it runs, and say what they may be.
     let mut client = cluster.servers[leader].as_ref().unwrap().client().unwrap();
     let set = |name: &str, value: &str| format!("CONFIG SET catch-up-{name} {value}");
