@@ -93,6 +93,10 @@ pub enum Fault {
     ReplacedEntriesRead,
     /// A segment that is being read may become another meanwhile.
     ReadSegmentsReleased,
+    /// A leader emits what its own program can, whatever the cluster's version is.
+    EmitsUnraised,
+    /// Nodes have links whatever their programs apply.
+    VersionsUnchecked,
 }
 
 impl Fault {
@@ -130,7 +134,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 16] = [
+    pub const OF_CLUSTERS: [Fault; 18] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -147,6 +151,8 @@ impl Fault {
         Fault::WatchForgotten,
         Fault::LeasesToldKept,
         Fault::RemovesAnyway,
+        Fault::EmitsUnraised,
+        Fault::VersionsUnchecked,
     ];
 }
 

@@ -220,7 +220,7 @@ fn info(client: &mut Client) -> String {
 /// Redis's words, as its source has them; those about FORCE with a quorum are ours.
 #[test]
 fn failover_answers_as_redis_does() {
-    let cluster = Cluster::start(3).unwrap();
+    let cluster = Cluster::start_steady(3).unwrap();
     let leader = cluster.leader().unwrap();
     let mut client = cluster.servers[leader].as_ref().unwrap().client().unwrap();
     cluster.await_links(leader).unwrap();
@@ -263,7 +263,7 @@ fn failover_answers_as_redis_does() {
 /// The node that is to lead stands still: the leader goes on, and says how it went.
 #[test]
 fn a_leader_goes_on_if_nobody_takes_the_lead() {
-    let cluster = Cluster::start(3).unwrap();
+    let cluster = Cluster::start_steady(3).unwrap();
     let leader = cluster.leader().unwrap();
     cluster.await_links(leader).unwrap();
     let server = |place: usize| cluster.servers[place].as_ref().unwrap();

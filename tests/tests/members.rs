@@ -195,7 +195,7 @@ fn a_cluster_is_formed_grows_and_shrinks_and_loses_nothing() {
 
 #[test]
 fn a_lone_survivor_goes_on_and_the_others_are_refused() {
-    let mut cluster = Cluster::start(3).unwrap();
+    let mut cluster = Cluster::start_steady(3).unwrap();
     let leader = cluster.leader().unwrap();
     (0..3).for_each(|place| cluster.await_links(place).unwrap());
     let mut client = cluster.servers[leader].as_ref().unwrap().client().unwrap();

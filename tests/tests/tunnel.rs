@@ -25,7 +25,7 @@ fn client(cluster: &Cluster, place: usize) -> Client {
 
 /// A cluster, who leads, and one who follows and knows whom.
 fn start() -> (Cluster, usize, usize) {
-    let cluster = Cluster::start(3).unwrap();
+    let cluster = Cluster::start_steady(3).unwrap();
     let leader = cluster.leader().unwrap();
     let follower = (leader + 1) % 3;
     cluster.await_close(follower).unwrap();
@@ -308,6 +308,14 @@ fn large_values_pass_and_fill_no_memory() {
             here.send(&["SET", &format!("big:{n}"), &value(n)]).unwrap();
         }
         (0..20).for_each(|_| assert_eq!(here.read().unwrap(), Value::ok()));
+        // A transaction that does not go to the primary at once.
+        assert_eq!(here.run("MULTI").unwrap(), Value::ok());
+        for n in 0..4 {
+            here.send(&["SET", &format!("big:{n}"), &value(n)]).unwrap();
+            assert_eq!(here.read().unwrap(), Value::Simple("QUEUED".into()));
+        }
+        let set = Value::Array(vec![Value::ok(); 4]);
+        assert_eq!(here.run("EXEC").unwrap(), set);
         let before = [leader, follower].map(|place| resident_kb(&cluster, place));
         let stream = std::net::TcpStream::connect(address).unwrap();
         let mut sending = stream.try_clone().unwrap();
@@ -453,6 +461,29 @@ fn push(
         }
     }
     (acknowledged, closed)
+}
+
+/// What came before MULTI and waits for a primary is no part of the transaction, whichever node
+/// runs it at last: one of these becomes the primary itself.
+#[test]
+fn what_waits_for_a_primary_is_run_before_the_transaction_behind_it() {
+    let (mut cluster, leader, _) = start();
+    let places: Vec<usize> = (0..3).filter(|place| *place != leader).collect();
+    let mut clients: Vec<Client> = places.iter().map(|place| client(&cluster, *place)).collect();
+    cluster.kill(leader).unwrap();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send(&["INCR", &format!("before:{n}")]).unwrap();
+        client.send(&["MULTI"]).unwrap();
+        client.send(&["INCR", &format!("within:{n}")]).unwrap();
+        client.send(&["GET", &format!("before:{n}")]).unwrap();
+    }
+    let queued = || Value::Simple("QUEUED".into());
+    for client in &mut clients {
+        let expected = [Value::Integer(1), Value::ok(), queued(), queued()];
+        expected.into_iter().for_each(|reply| assert_eq!(client.read().unwrap(), reply));
+        let done = Value::Array(vec![Value::Integer(1), Value::bulk("1")]);
+        assert_eq!(client.run("EXEC").unwrap(), done);
+    }
 }
 
 /// The lead goes round while clients of all nodes work: not one of them sees an error.

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_wiped_follower_takes_no_part_and_the_cluster_goes_on() {
-    let mut cluster = Cluster::start(3).unwrap();
+    let mut cluster = Cluster::start_steady(3).unwrap();
     let leader = cluster.leader().unwrap();
     // Everybody has met everybody.
     (0..3).for_each(|place| cluster.await_links(place).unwrap());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use engine::rng::Rng;
-use tests::harness::{Server, Value};
+use tests::harness::{Cluster, Server, Value};
 
 /// Runs the program; its exit code and what it printed.
 fn ctl(arguments: &[&str]) -> (i32, String) {
@@ -266,4 +266,28 @@ fn status_tells_of_a_running_server_and_why_it_cannot() {
     server.stop().unwrap();
     let (code, text) = ctl(&["status", "--port", &port, "--password", "secret"]);
     assert!(code == 2 && text.contains("cannot connect to 127.0.0.1:"), "{text}");
+}
+
+#[test]
+fn the_clusters_version_is_shown_and_raised_no_further_than_programs_apply() {
+    let alone = tempfile::tempdir().unwrap();
+    let server = Server::start(alone.path(), &[]).unwrap();
+    let at = server.address().to_string();
+    let (code, said) = ctl(&["raise-version", "--at", &at]);
+    assert!(code == 2 && said.contains("this node is not part of a cluster"), "{said}");
+    let cluster = Cluster::start(3).unwrap();
+    let leader = cluster.leader().unwrap();
+    (0..3).for_each(|place| cluster.await_links(place).unwrap());
+    let address = cluster.servers[leader].as_ref().unwrap().address();
+    let (at, port) = (address.to_string(), address.port().to_string());
+    let (code, said) = ctl(&["nodes", "--at", &at]);
+    assert!(code == 0 && said.contains("cluster version=2"), "{said}");
+    let (code, said) = ctl(&["status", "--port", &port]);
+    assert!(code == 0 && said.contains("cluster version   2; this program applies 1-2"), "{said}");
+    for version in [&[][..], &["2"]] {
+        let (code, said) = ctl(&[&["raise-version", "--at", &at][..], version].concat());
+        assert_eq!((code, said.as_str()), (0, "OK\n"));
+    }
+    let (code, said) = ctl(&["raise-version", "3", "--at", &at]);
+    assert!(code == 2 && said.contains("applies versions 1 to 2, not 3"), "{said}");
 }

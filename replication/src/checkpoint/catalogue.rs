@@ -4,6 +4,7 @@
 use crate::ids::{Index, ShardId};
 
 use super::file::{CheckpointIdentity, FileError};
+use crate::version::NotApplied;
 
 const SUFFIX: &str = ".ckpt";
 const TEMPORARY_SUFFIX: &str = ".ckpt.new";
@@ -70,6 +71,8 @@ pub struct Decision {
 pub enum Unusable {
     /// A newer program wrote it, and what this one can read may be long out of date.
     Newer { name: String, version: u32 },
+    /// The same, of a cluster's version.
+    Version { name: String, error: NotApplied },
     /// Entries are in no checkpoint that can be used, nor in the log.
     Missing {
         /// The first one.
@@ -88,6 +91,9 @@ impl std::fmt::Display for Unusable {
                 "{name} has format version {version}, which this program does not know: start a \
                  newer one"
             ),
+            Unusable::Version { name, error } => {
+                write!(f, "{name} is of {error}. Nothing was changed")
+            }
             Unusable::Missing { index, log_first, damaged } => {
                 write!(
                     f,
@@ -124,6 +130,9 @@ pub fn decide(shard: ShardId, files: &[Found], log_first: Index) -> Result<Decis
             Ok(()) => good.push(index),
             Err(FileError::Newer { version }) => {
                 return Err(Unusable::Newer { name: name.clone(), version: *version });
+            }
+            Err(FileError::Version(error)) => {
+                return Err(Unusable::Version { name: name.clone(), error: *error });
             }
             Err(error) => {
                 others.push((index, name.clone()));

@@ -2,6 +2,7 @@
 
 use crate::group::Members;
 use crate::ids::{Index, ShardId, Term};
+use crate::version::NotApplied;
 
 /// 1 had nothing of a group.
 pub const FORMAT_VERSION: u32 = 2;
@@ -80,6 +81,8 @@ pub enum FileError {
     Newer {
         version: u32,
     },
+    /// The cluster has a version that this program does not apply.
+    Version(NotApplied),
     Damaged {
         offset: u64,
         what: &'static str,
@@ -110,6 +113,7 @@ impl std::fmt::Display for FileError {
                 "it has format version {version}; this program knows up to {FORMAT_VERSION}: start \
                  a newer one"
             ),
+            FileError::Version(error) => write!(f, "it is of {error}"),
             FileError::Damaged { offset, what } => write!(f, "damaged at byte {offset}: {what}"),
             FileError::Foreign { found } => write!(
                 f,

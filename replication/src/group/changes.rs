@@ -72,7 +72,10 @@ impl Group {
         change.mut_changes().retain(|step| !self.lost.contains(&NodeId(step.node_id)));
         // Without any steps it would be the end of a change over a joint majority.
         let any = all == 0 || !change.changes.is_empty();
-        let roster = Roster::decode(&change.context);
+        // A version is never lowered, whatever was proposed.
+        let version = self.version();
+        let roster = Roster::decode(&change.context)
+            .map(|roster| Roster { version: roster.version.max(version), ..roster });
         if any && let Ok(state) = self.raft.apply_conf_change(&change) {
             let roster = std::mem::take(&mut self.members.roster);
             self.members = Members { roster, ..state.into() };

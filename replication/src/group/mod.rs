@@ -41,8 +41,10 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeV2, EntryType, HardState, Message, MessageType};
 use raft::{RawNode, Ready, SnapshotStatus, StateRole};
 
+use crate::buggify::{self, Point, is_taken};
 use crate::fault::{Fault, is_planted};
 use crate::ids::{Index, Term};
+use crate::version::Version;
 use chance::Chance;
 pub use entry::{Base, Entry, EntryKind, Members, Vote};
 pub use lease::DRIFT_PER_MILLE;
@@ -85,6 +87,8 @@ pub struct Group {
     reluctant: bool,
     /// Nodes that do not count any more.
     lost: Vec<NodeId>,
+    /// The highest version that anything here says, committed or not.
+    said_version: Version,
     seen: (Term, Role),
 }
 
@@ -119,6 +123,8 @@ impl Group {
         };
         let base = start.base.without(&start.lost);
         let members = base.members.clone();
+        let said = start.entries.iter().map(payload::said_version);
+        let said_version = said.fold(members.roster.version, Version::max);
         let alone = members.voters == [node] && members.voters_outgoing.is_empty();
         let entries = start.entries.iter().map(Into::into).collect();
         let store = EntryStore::new(base, start.terms, entries, hard_state, start.checkpoint);
@@ -139,6 +145,7 @@ impl Group {
             election_timeout: 0,
             reluctant: false,
             lost: start.lost,
+            said_version,
             seen: (Term(0), Role::Follower),
         };
         group.draw_election_timeout();
@@ -156,6 +163,10 @@ impl Group {
         self.raft.tick();
         if self.raft.raft.election_elapsed == 0 {
             self.draw_election_timeout();
+        }
+        let promised = self.promise.holds();
+        if !promised && self.role() == Role::Follower && is_taken(Point::StandsUncalled) {
+            let _ = self.campaign();
         }
         let handed_over = self.raft.raft.lead_transferee.is_some();
         if self.role() == Role::Leader && self.lease.is_given_up() && !handed_over {
@@ -192,6 +203,9 @@ impl Group {
 
     /// Appends bytes to the log if this node leads; they get this index.
     pub fn propose(&mut self, payload: Bytes) -> Result<Index, Refusal> {
+        if is_taken(Point::ProposalRefused) {
+            return Err(Refusal::Busy);
+        }
         self.append(raft::eraftpb::Entry { data: payload, ..Default::default() })
     }
 
@@ -253,7 +267,7 @@ impl Group {
             let ready = self.raft.ready();
             self.take_ready(ready, &mut work);
         }
-        let messages = std::mem::take(&mut self.outbox);
+        let messages = on_rare_ways(std::mem::take(&mut self.outbox));
         work.messages.extend(messages.iter().filter_map(|message| {
             let bytes = message.write_to_bytes().ok()?;
             let checkpoint = (message.get_msg_type() == MessageType::MsgSnapshot)
@@ -275,11 +289,14 @@ impl Group {
         if !ready.snapshot().is_empty() {
             let base = Base::of_message(ready.snapshot()).without(&self.lost);
             self.members = base.members.clone();
+            self.said_version = self.said_version.max(self.members.roster.version);
             self.raft.mut_store().reset(base.clone());
             self.installing = Some((work.number, base.index));
             work.install = Some(base);
         }
         work.entries = ready.entries().iter().map(Into::into).collect();
+        let said = work.entries.iter().map(payload::said_version);
+        self.said_version = said.fold(self.said_version, Version::max);
         self.raft.mut_store().append(ready.entries());
         for read in ready.take_read_states() {
             self.on_confirmed(&read.request_ctx, read.index, work);
@@ -360,7 +377,10 @@ impl Group {
     /// Whether a round of asking for it has begun.
     fn renew_lease(&mut self, now_ns: u64) -> bool {
         // Before an entry of its own term is committed a leader does not know what is.
-        if self.role() != Role::Leader || !self.raft.raft.commit_to_current_term() {
+        if self.role() != Role::Leader
+            || !self.raft.raft.commit_to_current_term()
+            || is_taken(Point::LeaseAskedLate)
+        {
             return false;
         }
         let retry_ns = self.config.tick_ns * self.config.heartbeat_ticks as u64;
@@ -400,6 +420,7 @@ impl Group {
     fn draw_election_timeout(&mut self) {
         let ticks = self.config.election_ticks;
         let drawn = self.chance.below(ticks as u64) as usize;
+        let drawn = buggify::limit(Point::ElectionSoon, drawn, 0);
         let reluctance = if self.reluctant { RELUCTANT_TIMEOUTS * ticks } else { 0 };
         self.election_timeout = self.config.patience_ticks + reluctance + ticks + drawn;
     }
@@ -450,6 +471,17 @@ impl Group {
         self.raft.raft.uncommitted_size()
     }
 
+    /// What may be emitted in the next entry.
+    pub fn version(&self) -> Version {
+        self.members.roster.version
+    }
+
+    /// The highest version that anything here says, committed or not: who does not apply it must
+    /// not be sent any of it.
+    pub fn said_version(&self) -> Version {
+        self.said_version
+    }
+
     pub fn members(&self) -> &Members {
         &self.members
     }
@@ -463,6 +495,7 @@ impl Group {
     /// none behind `applied` or that is not there yet, and none that a majority may yet have to be
     /// given.
     pub fn forget_beyond(&mut self, bytes_max: usize, applied: Index) {
+        let bytes_max = buggify::limit(Point::EntriesForgotten, bytes_max, 0);
         if self.raft.store().bytes() > bytes_max {
             let log = &self.raft.raft.raft_log;
             let there = log.applied.min(log.persisted).min(applied.0);
@@ -507,6 +540,21 @@ impl Group {
     pub fn progress(&self) -> impl Iterator<Item = (NodeId, Index)> {
         self.raft.raft.prs().iter().map(|(id, progress)| (NodeId(*id), Index(progress.matched)))
     }
+}
+
+/// Messages are lost, come twice or in another order, where that is asked for. One with a
+/// checkpoint is awaited until it is told to have arrived or not.
+fn on_rare_ways(mut messages: Vec<Message>) -> Vec<Message> {
+    let is_checkpoint = |message: &Message| message.get_msg_type() == MessageType::MsgSnapshot;
+    messages.retain(|message| is_checkpoint(message) || !is_taken(Point::MessageLost));
+    if is_taken(Point::MessageTwice) {
+        let again = messages.iter().find(|message| !is_checkpoint(message)).cloned();
+        messages.extend(again);
+    }
+    if is_taken(Point::MessagesTurned) {
+        messages.reverse();
+    }
+    messages
 }
 
 /// What is committed in a log for sure. A change of members is proposed only once the one before is

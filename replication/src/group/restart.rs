@@ -8,10 +8,11 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 
-use super::payload::from_record;
+use super::payload::{from_record, version_of_change};
 use super::{Base, Entry, GroupStart, Members};
 use crate::ids::{Index, ShardId, Term};
 use crate::release::resolve::{Content, Placed};
+use crate::version::{NotApplied, Version, Versions};
 
 /// Bytes of decided entries with which a group starts, so that what a replica lacks that was away
 /// while this node was, or before, need not be read: as many as a leader keeps while it runs.
@@ -26,6 +27,8 @@ pub enum Contradiction {
     Replaces { shard: ShardId, index: Index, term: Term },
     /// The state is that of a checkpoint that another node sent, which is not here.
     LacksBase { shard: ShardId, index: Index },
+    /// The cluster has a version that this program does not apply.
+    Version { shard: ShardId, index: Index, error: NotApplied },
 }
 
 impl std::fmt::Display for Contradiction {
@@ -49,6 +52,11 @@ impl std::fmt::Display for Contradiction {
                 "shard {} goes on behind a checkpoint at entry {} that came from another node, and \
                  no sound checkpoint reaches it. Nothing was changed",
                 shard.0, index.0
+            ),
+            Contradiction::Version { shard, index, error } => write!(
+                f,
+                "entry {} of shard {} is of {error}. Nothing was changed",
+                index.0, shard.0
             ),
         }
     }
@@ -79,11 +87,12 @@ struct Replica<P> {
 /// Takes the records of all groups of a node, each group's in the order in which they were written.
 pub struct Restart<P> {
     replicas: Vec<Replica<P>>,
+    applied: Versions,
 }
 
 impl<P: Deref<Target = [u8]>> Restart<P> {
-    /// `bases`: what each shard's checkpoint is as of.
-    pub fn new(bases: Vec<Base>) -> Restart<P> {
+    /// `bases`: what each shard's checkpoint is as of. `applied`: what this program can take.
+    pub fn new(bases: Vec<Base>, applied: Versions) -> Restart<P> {
         let replica = |base: Base| {
             let (settled, ended) = ((Index(base.index), Term(base.term)), base.ended);
             Replica {
@@ -99,7 +108,7 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
                 for_memory: false,
             }
         };
-        Restart { replicas: bases.into_iter().map(replica).collect() }
+        Restart { replicas: bases.into_iter().map(replica).collect(), applied }
     }
 
     /// The next record of its shard. What takes effect now is given to `apply`.
@@ -109,6 +118,8 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
         apply: &mut impl FnMut(ShardId, Index, P) -> Result<(), E>,
     ) -> Result<(), E> {
         let (shard, index) = (placed.shard, placed.index);
+        NotApplied::check(self.applied, said_version(&placed.content))
+            .map_err(|error| Contradiction::Version { shard, index, error })?;
         let replica = &mut self.replicas[usize::from(shard.0)];
         replica.decided = replica.decided.max(placed.decided);
         match placed.content {
@@ -154,6 +165,15 @@ impl<P: Deref<Target = [u8]>> Restart<P> {
     /// Every log is read to its end: how each group goes on. Its vote is not among this.
     pub fn finish(self) -> Vec<GroupStart> {
         self.replicas.into_iter().map(Replica::finish).collect()
+    }
+}
+
+/// The version that a record says is that of the cluster from then on, committed or not.
+fn said_version<P: Deref<Target = [u8]>>(content: &Content<P>) -> Version {
+    match content {
+        Content::Members { members, .. } => members.roster.version,
+        Content::Change { payload } => version_of_change(payload),
+        _ => Version(1),
     }
 }
 
@@ -294,7 +314,7 @@ mod tests {
         records: Vec<Placed<Vec<u8>>>,
     ) -> Result<Ended, Contradiction> {
         let base = Base { index, term, members: Members::of_voters([NodeId(9)]), ended: None };
-        let mut restart = Restart::new(vec![base]);
+        let mut restart = Restart::new(vec![base], Versions::OWN);
         let mut applied = Vec::new();
         for placed in records {
             restart.take(placed, &mut |_, index, payload: Vec<u8>| {

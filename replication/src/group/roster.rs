@@ -1,11 +1,13 @@
 //! Who the nodes of a cluster are: their addresses and data directories, and what each is to do.
 //! Goes with the members of every group, in the entries that change them and in what is kept of
-//! them, so that whoever has the members knows where they are (`server/adr/0014`).
+//! them, so that whoever has the members knows where they are (`server/adr/0014`). The cluster's
+//! version is among it (`server/adr/0018`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::NodeId;
 use crate::link::hello::DirectoryId;
+use crate::version::Version;
 
 /// What a node does beside having replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Roster {
     pub nodes: Vec<Known>,
     /// The highest number that any node has had: none is given twice.
     pub last_node: u64,
+    /// What may be emitted where this roster holds.
+    pub version: Version,
 }
 
 impl Roster {
@@ -65,8 +69,8 @@ impl Roster {
     }
 
     /// `last-node:u64 count:u8`, then of each node `number:u64 directory:16 duty:u8 address`, where
-    /// `address` is `4 or 6:u8`, the bytes of the IP address, `port:u16`. Little-endian but for the
-    /// IP address.
+    /// `address` is `4 or 6:u8`, the bytes of the IP address, `port:u16`; then `version:u16`, which
+    /// is left out where it is 1. Little-endian but for the IP address.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.last_node.to_le_bytes());
         out.push(u8::try_from(self.nodes.len()).expect("a cluster has few nodes"));
@@ -79,6 +83,9 @@ impl Roster {
                 Duty::Leaving => 2,
             });
             encode_address(address, out);
+        }
+        if self.version > Version(1) {
+            out.extend_from_slice(&self.version.0.to_le_bytes());
         }
     }
 
@@ -99,8 +106,14 @@ impl Roster {
             };
             nodes.push(Known { node, address: decode_address(rest)?, directory, duty });
         }
+        let bytes_left = rest.len();
+        let version = match bytes_left {
+            0 => Version(1),
+            _ => Version(u16::from_le_bytes(take(rest)?)),
+        };
         let ascending = nodes.is_sorted_by(|a, b| a.node < b.node);
-        (ascending && rest.is_empty()).then_some(Roster { nodes, last_node })
+        let said = bytes_left == 0 || version > Version(1);
+        (ascending && said && rest.is_empty()).then_some(Roster { nodes, last_node, version })
     }
 }
 
@@ -156,6 +169,13 @@ mod tests {
         assert_eq!(Roster::decode(&bytes), Some(roster.clone()));
         assert_eq!(Roster::decode(&bytes[..bytes.len() - 1]), None);
         assert_eq!(Roster::decode(&[&bytes[..], &[0]].concat()), None);
+        roster.version = Version(0x0203);
+        let mut longer = Vec::new();
+        roster.encode(&mut longer);
+        assert_eq!(longer, [&bytes[..], b"\x03\x02"].concat());
+        assert_eq!(Roster::decode(&longer), Some(roster.clone()));
+        assert_eq!(Roster::decode(&[&longer[..], &[0]].concat()), None);
+        assert_eq!(Roster::decode(&[&bytes[..], &[1, 0]].concat()), None);
         // A number is not given again.
         roster.remove(second);
         assert!(roster.has_removed(second) && !roster.has_removed(first));

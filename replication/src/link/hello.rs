@@ -20,7 +20,10 @@
 //! | 95 | 1 | 1: the node that is spoken to was removed |
 //! | 96 | 4 | CRC32C of bytes 0..96 |
 //! | 100 | 2 | election timeout in ms |
-//! | 102 | 22 | 0: what later programs may say |
+//! | 102 | 2 | version of the cluster when it began, less 1 |
+//! | 104 | 4 | least and most version of the cluster that this program applies, less 1 each |
+//! | 108 | 2 | version of the cluster, as far as this node has heard, less 1 |
+//! | 110 | 14 | 0: what later programs may say |
 //! | 124 | 4 | CRC32C of bytes 100..124 |
 //!
 //! Programs of version 2 say the first 100 bytes only, and understand so much of a later one's.
@@ -29,13 +32,14 @@ use std::ops::Range;
 
 use super::{CORES_MAX, LinkError, VERSIONS};
 use crate::fault::{Fault, is_planted};
+use crate::version::{NotApplied, Version, Versions};
 
 pub const HELLO_BYTES: usize = 128;
 /// What every version begins with, so that each can say to another what is wrong.
 pub const FIRST_BYTES: usize = 100;
 /// Its checksum is behind each of these.
 const CHECKED: [Range<usize>; 2] = [0..96, FIRST_BYTES..HELLO_BYTES - 4];
-const LATER_BYTES: usize = 22;
+const LATER_BYTES: usize = 14;
 /// The first version that says more.
 const WHOLE_SINCE: u16 = 3;
 
@@ -99,6 +103,11 @@ pub struct Hello {
     /// For how long that node votes for nobody else once it has heard of a leader: leases rest on
     /// it.
     pub election_timeout_ms: u16,
+    /// What the cluster began with: the same on all nodes.
+    pub founded: Version,
+    /// What that node's program applies, and what it has to: see [`crate::version`].
+    pub applied: Versions,
+    pub version: Version,
     /// What this program does not know of, but the checksums of both sides begin with it.
     pub later: [u8; LATER_BYTES],
 }
@@ -142,6 +151,9 @@ impl Hello {
             epoch: 0,
             says_removed: false,
             election_timeout_ms: 0,
+            founded: Version(1),
+            applied: Versions::UNSAID,
+            version: Version(1),
             later: Default::default(),
         }
     }
@@ -165,7 +177,10 @@ impl Hello {
         put(92, &self.shards.to_le_bytes());
         put(94, &[self.epoch, u8::from(self.says_removed)]);
         put(100, &self.election_timeout_ms.to_le_bytes());
-        put(102, &self.later);
+        put(102, &self.founded.encode());
+        put(104, &self.applied.encode());
+        put(108, &self.version.encode());
+        put(110, &self.later);
         for checked in CHECKED {
             let checksum = crc32c::crc32c(&out[checked.clone()]);
             out[checked.end..checked.end + 4].copy_from_slice(&checksum.to_le_bytes());
@@ -191,8 +206,14 @@ impl Hello {
         let first = bytes.first_chunk().ok_or(LinkError::NoHello)?;
         let [low, high] = bytes_at(bytes, 100);
         let election_timeout_ms = u16::from_le_bytes([low, high]);
-        let later = bytes_at(bytes, 102);
-        Ok(Hello { election_timeout_ms, later, ..Hello::decode_first(first)? })
+        Ok(Hello {
+            election_timeout_ms,
+            founded: Version::decode(bytes_at(bytes, 102)),
+            applied: Versions::decode(bytes_at(bytes, 104)),
+            version: Version::decode(bytes_at(bytes, 108)),
+            later: bytes_at(bytes, 110),
+            ..Hello::decode_first(first)?
+        })
     }
 
     /// What all versions say.
@@ -223,6 +244,9 @@ impl Hello {
             epoch: bytes[94],
             says_removed: bytes[95] == 1,
             election_timeout_ms: 0,
+            founded: Version(1),
+            applied: Versions::UNSAID,
+            version: Version(1),
             later: Default::default(),
         })
     }
@@ -275,8 +299,28 @@ impl Hello {
             let timeout_ms = other.election_timeout_ms;
             return Err(LinkError::OtherTimeout { node, timeout_ms, own_ms });
         }
+        self.check_versions(other)?;
         let (own, others) = (self.encode(), other.encode());
         Ok(Agreed { version, send_seed: seed(&own, &others), receive_seed: seed(&others, &own) })
+    }
+}
+
+impl Hello {
+    /// Whether each side's program applies what the other has of the cluster, and both have begun
+    /// with the same: entries of one must mean something to the other.
+    pub fn check_versions(&self, other: &Hello) -> Result<(), LinkError> {
+        let node = other.node;
+        if is_planted(Fault::VersionsUnchecked) {
+            return Ok(());
+        }
+        NotApplied::check(other.applied, self.version)
+            .map_err(|error| LinkError::CannotApply { node, error })?;
+        NotApplied::check(self.applied, other.version)
+            .map_err(|error| LinkError::MustApply { node, error })?;
+        match (other.founded, self.founded) {
+            (founded, own) if founded == own => Ok(()),
+            (founded, own) => Err(LinkError::OtherBeginning { node, founded, own }),
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub mod outbox;
 #[cfg(test)]
 mod tests;
 
+use crate::version::{NotApplied, Version};
+
 /// Versions of the protocol that this program speaks.
 pub const VERSIONS: std::ops::RangeInclusive<u16> = 3..=3;
 
@@ -92,6 +94,22 @@ pub enum LinkError {
     RemovedNode {
         node: u64,
     },
+    /// That node's program does not apply the version of the cluster that this node has.
+    CannotApply {
+        node: u64,
+        error: NotApplied,
+    },
+    /// This node's program does not apply the version of the cluster that that node has.
+    MustApply {
+        node: u64,
+        error: NotApplied,
+    },
+    /// That node's directory was made for a cluster that begins with another version.
+    OtherBeginning {
+        node: u64,
+        founded: Version,
+        own: Version,
+    },
     /// One of the two was left behind when a survivor went on alone.
     OtherEpoch {
         node: u64,
@@ -131,6 +149,9 @@ impl LinkError {
                 | LinkError::OtherShards { .. }
                 | LinkError::RemovedNode { .. }
                 | LinkError::OtherEpoch { .. }
+                | LinkError::CannotApply { .. }
+                | LinkError::MustApply { .. }
+                | LinkError::OtherBeginning { .. }
         )
     }
 }
@@ -232,6 +253,37 @@ impl LinkError {
                 f,
                 "by which data directory node {node} is known cannot be written to this node's \
                  node.toml; see that the directory can be written to"
+            ),
+            _ => self.fmt_of_versions(f),
+        }
+    }
+}
+
+impl LinkError {
+    fn fmt_of_versions(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LinkError::CannotApply { node, error } => write!(
+                f,
+                "the cluster has version {}, and the program of node {node} applies {}: node \
+                 {node} takes no part. {}",
+                error.version,
+                error.applied,
+                error.remedy("there")
+            ),
+            LinkError::MustApply { node, error } => write!(
+                f,
+                "the cluster has version {}, as node {node} says, and this program applies {}: \
+                 this node takes no part. {}",
+                error.version,
+                error.applied,
+                error.remedy("here")
+            ),
+            LinkError::OtherBeginning { node, founded, own } => write!(
+                f,
+                "the directory of node {node} was made for a cluster that begins with version \
+                 {founded}, this node's with {own}: they were first started with different \
+                 programs. Stop the one that is wrong, and start it with an empty directory and \
+                 the program of the others, if it never took part"
             ),
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 
 use super::LINK_BYTES_MAX;
 use super::frame::{FRAME_HEAD_BYTES, Frame, FrameWriter};
+use crate::buggify::{Point, is_taken};
 
 #[derive(Debug)]
 pub struct Outbox {
@@ -23,7 +24,7 @@ impl Outbox {
     /// was added.
     pub fn push(&mut self, frame: Frame<'_>) -> bool {
         let bytes = self.bytes() + FRAME_HEAD_BYTES + frame.payload.len();
-        if bytes > LINK_BYTES_MAX && self.bytes() > 0 {
+        if bytes > LINK_BYTES_MAX && self.bytes() > 0 || is_taken(Point::LinkFull) {
             self.dropped += 1;
             return false;
         }

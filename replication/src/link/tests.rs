@@ -9,6 +9,7 @@ use super::hello::{DirectoryId, FIRST_BYTES, Hello};
 use super::outbox::Outbox;
 use super::*;
 use crate::ids::ShardId;
+use crate::version::Versions;
 
 const CLUSTER: [u8; 16] = [7; 16];
 
@@ -20,6 +21,14 @@ fn hellos() -> (Hello, Hello) {
     let two = Hello::new(CLUSTER, two, (1, 7), 7, 20, 6, (right, Some(left)));
     let election_timeout_ms = 300;
     (Hello { election_timeout_ms, ..one }, Hello { election_timeout_ms, ..two })
+}
+
+fn range(least: u16, most: u16) -> Versions {
+    Versions { least: Version(least), most: Version(most) }
+}
+
+fn not_applied(version: u16, (least, most): (u16, u16)) -> NotApplied {
+    NotApplied { version: Version(version), applied: range(least, most) }
 }
 
 #[test]
@@ -57,6 +66,18 @@ fn strangers_are_refused() {
             Hello { versions: (900, 901), ..two },
             LinkError::NoCommonVersion { least: 900, most: 901 },
         ),
+        (
+            Hello { version: Version(2), applied: range(1, 2), ..two },
+            LinkError::MustApply { node: 2, error: not_applied(2, (1, 1)) },
+        ),
+        (
+            Hello { applied: range(2, 3), version: Version(1), ..two },
+            LinkError::CannotApply { node: 2, error: not_applied(1, (2, 3)) },
+        ),
+        (
+            Hello { founded: Version(2), ..two },
+            LinkError::OtherBeginning { node: 2, founded: Version(2), own: Version(1) },
+        ),
     ];
     for (other, refusal) in cases {
         assert_eq!(one.agree(&other), Err(refusal));
@@ -93,6 +114,14 @@ fn a_hello_lies_as_its_table_says() {
     bytes.extend([0; 22]);
     bytes.extend(0xdd563c4e_u32.to_le_bytes());
     assert_eq!(hellos().1.encode().as_slice(), bytes);
+    let (founded, version, applied) = (Version(2), Version(2), range(1, 0x0103));
+    let newer = Hello { founded, version, applied, ..hellos().1 };
+    bytes.truncate(102);
+    bytes.extend(b"\x01\0\0\0\x02\x01\x01\0");
+    bytes.extend([0; 14]);
+    bytes.extend(0x3279070d_u32.to_le_bytes());
+    assert_eq!(newer.encode().as_slice(), bytes);
+    assert_eq!(Hello::decode(&newer.encode()), Ok(newer));
 }
 
 #[test]
@@ -100,6 +129,24 @@ fn the_newest_common_version_is_spoken() {
     let (one, two) = hellos();
     let (old, new) = (Hello { versions: (1, 3), ..one }, Hello { versions: (2, 5), ..two });
     assert_eq!(old.agree(&new).unwrap().version, 3);
+}
+
+/// Each side says what its program applies, and what there is to apply; what they have in common
+/// counts, whichever is the newer one.
+#[test]
+fn programs_that_apply_the_clusters_version_agree() {
+    let (one, two) = hellos();
+    let newer = Hello { applied: range(1, 7), version: Version(1), ..two };
+    assert!(one.agree(&newer).is_ok() && newer.agree(&one).is_ok());
+    let raised = Hello { version: Version(2), ..newer };
+    let error = not_applied(2, (1, 1));
+    assert_eq!(raised.agree(&one), Err(LinkError::CannotApply { node: 1, error }));
+    // One that has not heard of it yet.
+    let behind = Hello { applied: range(1, 2), ..one };
+    assert!(raised.agree(&behind).is_ok() && behind.agree(&raised).is_ok());
+    let text = LinkError::CannotApply { node: 1, error }.to_string();
+    assert!(text.contains("node 1 applies 1 to 1: node 1 takes no part."), "{text}");
+    assert!(text.ends_with("Start one that applies 2 there"), "{text}");
 }
 
 /// A hello is read in pieces, an older one once its beginning is there, and what a later one says
@@ -116,7 +163,7 @@ fn hellos_of_other_versions_are_understood_as_far_as_needed() {
     let refusal = Err(LinkError::NoCommonVersion { least: 1, most: 2 });
     assert_eq!(Hello::read(&older[..FIRST_BYTES]), refusal);
     assert_eq!(Hello::read(&[0; FIRST_BYTES]), Err(LinkError::NoHello));
-    let later = Hello { later: [9; 22], versions: (3, 4), ..two };
+    let later = Hello { later: [9; 14], versions: (3, 4), ..two };
     assert_eq!(Hello::decode(&later.encode()), Ok(later));
     let (left, right) = (one.agree(&later).unwrap(), later.agree(&one).unwrap());
     assert_eq!((left.send_seed, left.receive_seed), (right.receive_seed, right.send_seed));

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::buggify::{Point, is_taken};
 use crate::fault::{Fault, is_planted};
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
@@ -345,7 +346,11 @@ impl LogWriter {
         let mut first = true;
         loop {
             let needed = HEADER_BYTES + front.len() + rest.len();
-            let room = self.open_room(needed) - HEADER_BYTES;
+            let mut room = self.open_room(needed) - HEADER_BYTES;
+            // Others are never so long that they have to be cut.
+            if subject.kind == RecordKind::Entry && is_taken(Point::LogFragments) {
+                room = room.min(1);
+            }
             let (front_part, front_left) = front.split_at(front.len().min(room));
             let (part, left) = rest.split_at(rest.len().min(room - front_part.len()));
             let payload_len = front_part.len() + part.len();
@@ -387,7 +392,8 @@ impl LogWriter {
     fn open_room(&mut self, needed: usize) -> usize {
         if let Some(batch) = self.waiting.back() {
             let room = batch.buffer.room();
-            if room >= needed || room >= HEADER_BYTES + FRAGMENT_BYTES_MIN {
+            let fits = room >= needed || room >= HEADER_BYTES + FRAGMENT_BYTES_MIN;
+            if fits && !is_taken(Point::LogBatchShort) {
                 return room;
             }
         }
@@ -418,10 +424,12 @@ impl LogWriter {
         let bytes = self.waiting.front()?.buffer.len();
         let worth = self.in_flight.back().is_none_or(|last| bytes >= last.bytes / NEXT_WRITE_PART);
         let len = bytes.next_multiple_of(BLOCK_BYTES) as u64;
-        if len == 0 || !worth {
+        let waits = !self.in_flight.is_empty() && is_taken(Point::LogWriteWaits);
+        if len == 0 || !worth || waits {
             return None;
         }
-        if self.offset + len > self.current_bytes {
+        let ready = self.next_segment == NextSegment::Ready;
+        if self.offset + len > self.current_bytes || ready && is_taken(Point::LogSegmentShort) {
             if self.next_segment != NextSegment::Ready {
                 return None;
             }
@@ -454,7 +462,8 @@ impl LogWriter {
         let next_len = self.waiting.front().map_or(0, |batch| batch.buffer.capacity() as u64);
         let due = self.offset == 0
             || self.offset >= self.current_bytes / 2
-            || self.offset + next_len > self.current_bytes;
+            || self.offset + next_len > self.current_bytes
+            || is_taken(Point::LogSegmentEarly);
         if !due || self.next_segment != NextSegment::NotAsked {
             return None;
         }

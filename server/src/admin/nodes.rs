@@ -6,15 +6,16 @@ use engine::number::parse_i64;
 use replication::group::NodeId;
 use replication::group::roster::Duty;
 use replication::link::meeting::{self, Welcome};
+use replication::version::Version;
 
 use super::everywhere::{Answer, Purpose, Question};
-use super::replication::GroupsSeen;
+use super::replication::{GroupsSeen, text_of_range};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::replica::members::MembersOrder;
 
 impl Core {
-    /// NODES [REMOVE node | DRAIN node | UNDRAIN node]
+    /// NODES [REMOVE node | DRAIN node | UNDRAIN node | RAISE-VERSION [version]]
     pub(crate) fn nodes_command(&mut self, connection: &mut Connection, args: Args<'_>) {
         if args.len() == 1 {
             return self.ask_everywhere(connection, Question::Snapshot, Purpose::Nodes);
@@ -24,12 +25,15 @@ impl Core {
         }
         let why = match args.is(1, "init") {
             true => "ERR this node is of a cluster, or alone",
-            false => "ERR NODES takes REMOVE, DRAIN or UNDRAIN, and the number of a node",
+            false => {
+                "ERR NODES takes REMOVE, DRAIN or UNDRAIN, and the number of a node, or \
+                 RAISE-VERSION and the version"
+            }
         };
         self.reply_with(connection, |reply| reply.error(why));
     }
 
-    /// A line a node.
+    /// A line a node, and one of the cluster.
     pub(super) fn describe_nodes(&self, groups: &GroupsSeen) -> String {
         let (own, leader) = (NodeId(self.node.node), self.leader());
         let mut text = String::new();
@@ -45,12 +49,14 @@ impl Core {
             let leads = if leader == Some(node) { "yes" } else { "no" };
             let lag = groups.lag_of(node).filter(|_| leader == Some(own));
             let lag = lag.map_or("unknown".into(), |lag| lag.to_string());
+            let applies = text_of_range(self.links.applied_by(node));
             let (number, address) = (node.0, known.address);
             text += &format!(
                 "node={number} address={address} role={role} duty={duty} leads={leads} \
-                 link={link} lag={lag}\r\n"
+                 link={link} lag={lag} applies={applies}\r\n"
             );
         }
+        text += &format!("cluster version={}\r\n", groups.version());
         text
     }
 
@@ -73,11 +79,15 @@ impl Core {
         if let Some(why) = question.differs_in_timeout(own_ms) {
             return meeting::Answer::Wait(why);
         }
+        if let Some(why) = question.lacks_version(self.roster().version) {
+            return meeting::Answer::Wait(why);
+        }
         if let Some(of) = self.welcome(question.directory) {
             return meeting::Answer::Welcome(Welcome {
                 node: of.node,
                 epoch: of.epoch,
                 shards,
+                founded: of.founded,
                 founders: of.founders,
                 lost: of.lost,
                 roster: self.roster().clone(),
@@ -95,10 +105,18 @@ impl Core {
 }
 
 fn order_of(args: Args<'_>) -> Option<MembersOrder> {
+    if args.len() == 2 && args.is(1, "raise-version") {
+        return Some(MembersOrder::Raise(None));
+    }
     if args.len() != 3 {
         return None;
     }
-    let node = parse_i64(args.at(2)).and_then(|node| u64::try_from(node).ok())?;
+    let number = parse_i64(args.at(2));
+    if args.is(1, "raise-version") {
+        let version = number.and_then(|number| u16::try_from(number).ok())?;
+        return Some(MembersOrder::Raise(Some(Version(version))));
+    }
+    let node = number.and_then(|number| u64::try_from(number).ok())?;
     let order = [
         ("remove", MembersOrder::Remove as fn(NodeId) -> MembersOrder),
         ("drain", MembersOrder::Drain),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use engine::reply::Reply;
 use replication::group::NodeId;
 use replication::group::fetch::CatchUpWay;
+use replication::version::{Version, Versions};
 
 use super::stats::Snapshot;
 use crate::core::Core;
@@ -41,6 +42,8 @@ pub struct GroupsSeen {
     shards: BTreeMap<u16, String>,
     /// How far a planned hand-over is, and how the last one went, as the first core sees it.
     failover: Option<(&'static str, &'static str)>,
+    /// The version of the cluster that all of them have.
+    version: Option<Version>,
 }
 
 impl GroupsSeen {
@@ -63,6 +66,11 @@ impl GroupsSeen {
         }
         self.shards.extend(other.shards.iter().map(|(shard, line)| (*shard, line.clone())));
         self.failover = self.failover.or(other.failover);
+        self.version = self.version.into_iter().chain(other.version).min();
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.version.unwrap_or_default()
     }
 
     pub(super) fn votes_in_all(&self, node: NodeId) -> bool {
@@ -97,6 +105,7 @@ impl Core {
             seen.shards.insert(shard, info_shard(shard, replica));
         }
         seen.caught = self.catch_up.caught().map(|(node, caught)| (node.0, caught)).collect();
+        seen.version = self.replicas.iter().map(|(_, replica)| replica.group.version()).min();
         if self.is_coordinator() {
             seen.failover = Some((self.handover.state(), self.handover.last()));
         }
@@ -141,18 +150,23 @@ impl Core {
         text += &format!(
             "master_failover_state:{state}\r\nquoring_last_failover:{last}\r\n\
              master_repl_offset:{}\r\nquoring_node:{}\r\nquoring_leader:{}\r\n\
-             quoring_last_entry:{}\r\nquoring_committed:{}\r\nquoring_applied:{}\r\n",
+             quoring_last_entry:{}\r\nquoring_committed:{}\r\nquoring_applied:{}\r\n\
+             quoring_cluster_version:{}\r\nquoring_applied_versions:{}\r\n",
             groups.committed,
             self.node.node,
             leader.map_or(0, |node| node.0),
             groups.last,
             groups.committed,
             groups.applied,
+            groups.version(),
+            text_of_range(Some(self.config.applied)),
         );
         text.extend(groups.shards.values().map(String::as_str));
         for (place, other) in others.iter().enumerate() {
             let link = if other.linked { "up" } else { "down" };
-            text += &format!("quoring_peer{place}:node={},link={link}", other.node.0);
+            let applies = text_of_range(self.links.applied_by(other.node));
+            text +=
+                &format!("quoring_peer{place}:node={},link={link},applies={applies}", other.node.0);
             if self.leads() {
                 let behind = groups.last.saturating_sub(other.matched);
                 text += &format!(",matched={},behind={behind}", other.matched);
@@ -195,6 +209,11 @@ impl Core {
         reply.bulk(state.as_bytes());
         reply.integer(sum.groups.applied as i64);
     }
+}
+
+/// Versions that a program applies, as INFO and NODES have them.
+pub(super) fn text_of_range(range: Option<Versions>) -> String {
+    range.map_or("unknown".into(), |Versions { least, most }| format!("{least}-{most}"))
 }
 
 fn info_shard(shard: u16, replica: &Replica) -> String {

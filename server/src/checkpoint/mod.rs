@@ -8,6 +8,7 @@ pub mod round;
 
 use std::collections::VecDeque;
 
+use replication::buggify::{Point, is_taken};
 use replication::checkpoint::{FileOperation, OfGroup, Outcome};
 use replication::fault::{Fault, is_planted};
 use replication::group::Base;
@@ -122,8 +123,8 @@ impl Checkpoints {
         let place = usize::from(shard);
         let logged = &mut self.logged_bytes[place];
         *logged += bytes as u64;
-        if *logged > least_bytes.max(self.files[place].newest_bytes()) && !self.due.contains(&shard)
-        {
+        let is_much = *logged > least_bytes.max(self.files[place].newest_bytes());
+        if (is_much || is_taken(Point::CheckpointSoon)) && !self.due.contains(&shard) {
             self.due.push_back(shard);
         }
     }
@@ -273,6 +274,8 @@ impl Core {
         let members = self.replicas.get(round.shard()).map(|replica| replica.group.members());
         if released && members != round.group.as_ref().map(|group| &group.members) {
             round.writer.abandon("the members of the group changed meanwhile");
+        } else if is_taken(Point::CheckpointGivenUp) {
+            round.writer.abandon("the simulation wants it so");
         } else if released || is_planted(Fault::CheckpointUnreleased) {
             round.writer.on_released();
         }

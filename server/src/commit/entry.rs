@@ -108,9 +108,11 @@ impl Core {
         index: Index,
         transaction: Option<Arc<Transaction>>,
     ) {
+        let Some(replica) = self.replicas.get(shard.0) else { return };
+        let (version, decided) = (self.emitted_version(replica), self.release.point(shard));
         let Some(held) = self.shards.get_mut(usize::from(shard.0)) else { return };
-        let decided = self.release.point(shard);
-        let payload = encode_entry(transaction.as_deref(), decided, held.effects.payload());
+        let effects = held.effects.payload();
+        let payload = encode_entry(transaction.as_deref(), (index, decided), effects, version);
         let Some(replica) = self.replicas.get_mut(shard.0) else { return };
         if replica.propose(index, payload) {
             held.close_entry();

@@ -7,6 +7,7 @@ use engine::rng::Rng;
 use replication::group::roster::{Duty, Known, Roster};
 use replication::group::{Members, NodeId};
 use replication::link::hello::DirectoryId;
+use replication::version::Version;
 
 /// Most nodes of a cluster: a group has one replica on each.
 pub const NODES_MAX: usize = 7;
@@ -23,6 +24,8 @@ pub struct Cluster {
     pub told: bool,
     /// Those that the cluster began with: members of every group before its first entry.
     pub founders: Vec<NodeId>,
+    /// The version that it began with.
+    pub founded: Version,
     /// How often a survivor went on alone without a majority of the others.
     pub epoch: u8,
     /// Those that do not count any more since then.
@@ -51,10 +54,11 @@ impl Cluster {
         Ok(Some(Cluster { told, ..Cluster::of(id, node, nodes) }))
     }
 
-    /// A cluster that begins with these nodes.
+    /// A cluster that begins with these nodes, and the newest version.
     pub fn of(id: u128, node: NodeId, nodes: Vec<(NodeId, SocketAddr)>) -> Cluster {
         let founders = nodes.iter().map(|(id, _)| *id).collect();
-        Cluster { id, node, nodes, told: false, founders, epoch: 0, lost: Vec::new() }
+        let (founded, lost) = (Version::NEWEST, Vec::new());
+        Cluster { id, node, nodes, told: false, founders, founded, epoch: 0, lost }
     }
 
     /// What every group begins with. Directories are not known: nodes meet, and note them.
@@ -71,7 +75,7 @@ impl Cluster {
         }
         let all = nodes.iter().map(|known| known.node).chain(self.lost.iter().copied());
         let last_node = all.chain(self.founders.iter().copied()).map(|node| node.0).max();
-        let roster = Roster { nodes, last_node: last_node.unwrap_or(0) };
+        let roster = Roster { nodes, last_node: last_node.unwrap_or(0), version: self.founded };
         let voters = self.founders.clone();
         Members { voters, roster, ..Members::default() }.without(&self.lost)
     }

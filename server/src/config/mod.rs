@@ -22,6 +22,7 @@ use std::path::PathBuf;
 
 use engine::settings::{EntryLimits, Eviction, Settings};
 use engine::value::limits::EncodingLimits;
+use replication::version::Versions;
 
 use crate::limits::{
     CLIENTS_MAX, GROUP_ELECTION_TICKS, QUERY_BUFFER_BYTES_MAX, SLOWLOG_ENTRIES_MAX,
@@ -123,6 +124,8 @@ pub struct Config {
     pub eviction: Eviction,
     /// No setting of an operator's.
     pub entry: EntryLimits,
+    /// Nor this: versions of the cluster that this program applies.
+    pub applied: Versions,
     /// Microseconds from which on a command is in SLOWLOG; 0 every command, negative none.
     pub slowlog_slower_than_us: i64,
     pub slowlog_entries_max: usize,
@@ -174,6 +177,7 @@ impl Default for Config {
             maxmemory_bytes: 0,
             eviction: Eviction::default(),
             entry: EntryLimits::default(),
+            applied: Versions::OWN,
             slowlog_slower_than_us: 10_000,
             slowlog_entries_max: SLOWLOG_ENTRIES_MAX,
             latency_threshold_ms: 0,

@@ -108,8 +108,9 @@ pub struct Connection {
     pub tunnelled: bool,
     /// What that node is told at the end.
     pub farewell: Option<&'static [u8]>,
-    /// `query` begins with what this node has noted of it.
-    pub replays: bool,
+    /// `query` begins with what this node has noted of it, once for each: up to its end that is run
+    /// beside the transaction that the client has open, which waits here.
+    pub replays: Vec<Option<Transaction>>,
     /// The node where it watched keys leads no more: they count as changed.
     pub watch_lost: bool,
     /// Send what is there, then close.
@@ -168,7 +169,7 @@ impl Connection {
             tunnel: None,
             tunnelled: false,
             farewell: None,
-            replays: false,
+            replays: Vec::new(),
             watch_lost: false,
             closing: false,
             ended: false,
@@ -221,9 +222,20 @@ impl Connection {
         self.tunnel.as_ref().is_some_and(|tunnel| tunnel.queue.has_blocking())
     }
 
+    /// What it runs is what this node has noted of it, not what comes from the client.
+    pub fn replays_own(&self) -> bool {
+        !self.replays.is_empty()
+    }
+
+    /// Of transactions that are open.
+    fn queued_bytes(&self) -> usize {
+        let open = self.transaction.iter().chain(self.replays.iter().flatten());
+        open.map(|transaction| transaction.bytes).sum()
+    }
+
     /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
-        let queued = self.transaction.as_ref().map_or(0, |t| t.bytes);
+        let queued = self.queued_bytes();
         let passed = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.queue.memory_bytes());
         self.query.capacity()
             + passed
@@ -234,7 +246,6 @@ impl Connection {
 
     /// What one client can make this core hold, for limits and CLIENT LIST.
     pub fn query_bytes(&self) -> usize {
-        let queued = self.transaction.as_ref().map_or(0, |t| t.bytes);
-        self.query.len() + queued
+        self.query.len() + self.queued_bytes()
     }
 }

@@ -27,6 +27,7 @@ use replication::group::{GroupStart, NodeId};
 use replication::ids::{Incarnation, Index, Lsn, ShardId};
 use replication::log::{LogIdentity, LogWriter};
 use replication::release::{Release, Report};
+use replication::version::Version;
 
 use crate::admin::measure::Measures;
 use crate::admin::pause::Pause;
@@ -176,7 +177,7 @@ impl Core {
         let shards = hold(start.shard_count, start.hasher, start.shards);
         let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
         let account = Account::new(count, cores, start.config.maxmemory_bytes);
-        let mut core = Core {
+        let core = Core {
             id: start.id,
             settings: start.config.engine_settings(),
             homes: (0..start.shard_count).map(|s| home_of(s, start.shard_count, cores)).collect(),
@@ -238,14 +239,14 @@ impl Core {
             block: None,
             shards,
         };
-        core.begin();
-        core
+        core.begun()
     }
 
-    fn begin(&mut self) {
+    fn begun(mut self) -> Core {
         self.begin_membership();
         self.refresh_serving();
         self.note_logged_before();
+        self
     }
 
     pub(crate) fn next_ticket(&mut self) -> u64 {
@@ -313,6 +314,8 @@ fn links_of(start: &CoreStart) -> Links {
         shard_count: start.shard_count,
         epoch: start.config.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
         election_timeout_ms: start.config.election_timeout_ms as u16,
+        founded: start.config.cluster.as_ref().map_or(Version(1), |cluster| cluster.founded),
+        applied: start.config.applied,
     };
     // Not the numbers that commands get.
     let known = start.host.acquaintances();

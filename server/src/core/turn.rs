@@ -1,6 +1,8 @@
 //! One turn of a core: inputs are run as they come, then the turn is closed: one entry for each
 //! touched shard, one log write for all, then what is released is sent.
 
+use replication::buggify::{self, Point, is_taken};
+
 use super::Core;
 use super::io::{ConnId, Input, Machine, Now, Output, Port};
 use super::message::Message;
@@ -19,12 +21,15 @@ impl Machine for Core {
             self.config.started_ns = now.mono_ns;
             self.config.started_unix_s = now.unix_us / 1_000_000;
         }
-        self.mesh_pressed = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
+        let is_full = mesh_waiting.iter().any(|waiting| *waiting > MESH_WAITING_MAX);
+        // With groups there is always a next turn.
+        let rarely = self.replicas.is_grouped() && is_taken(Point::MeshFull);
+        self.mesh_pressed = is_full || rarely;
         self.links.begin_turn(now.mono_ns);
         self.stats.turns += 1;
         self.begin_turn_meter();
         self.refresh_serving();
-        self.budget.commands_left = COMMANDS_PER_TURN_MAX;
+        self.budget.commands_left = buggify::limit(Point::TurnShort, COMMANDS_PER_TURN_MAX, 1);
     }
 
     fn on_input(&mut self, input: Input<'_, Message, LogDone>) {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use engine::args::Args;
 use engine::reply::Reply;
+use replication::buggify::{Point, is_taken};
 use replication::log::LogWriter;
 
 use super::ahead::{Ahead, Next};
@@ -145,6 +146,7 @@ impl Core {
         core || self.draining
             || connection.replies.expected_answers() >= EXPECTED_ANSWERS_MAX
             || connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX
+            || connection.replies.expected_answers() > 0 && is_taken(Point::ClientSlow)
     }
 
     pub(crate) fn is_core_pressed(&self) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use engine::args::{Args, OwnedArgs};
 use engine::keyspace::Shard;
+use replication::buggify::{self, Point};
 use replication::fault::{Fault, is_planted};
 use replication::ids::ShardId;
 use replication::release::Transaction;
@@ -90,7 +91,8 @@ impl Core {
             return;
         }
         let mut needed = ShardSet::new();
-        let departed_with = self.gatherings.queue.len().min(GATHERED_OPERATIONS_MAX);
+        let operations_max = buggify::limit(Point::GatheringSmall, GATHERED_OPERATIONS_MAX, 1);
+        let departed_with = self.gatherings.queue.len().min(operations_max);
         for (_, shards) in self.gatherings.queue.iter().take(departed_with) {
             shards.iter().for_each(|shard| add_shard(&mut needed, *shard));
         }

@@ -2,6 +2,7 @@
 //! deleted, the end of a drain.
 
 use engine::limits::DATABASE_COUNT;
+use replication::buggify::{self, Point};
 use replication::log::LogWriter;
 
 use super::route::ShardSet;
@@ -17,7 +18,7 @@ impl Core {
         self.end_pause_if_over();
         self.start_gathering();
         self.end_overdue_waits();
-        let mut budget = FREED_PER_TURN_MAX;
+        let mut budget = buggify::limit(Point::FreesLittle, FREED_PER_TURN_MAX, 1);
         for shard in self.shards.held_mut().chain(self.graves.iter_mut().map(Box::as_mut)) {
             budget -= shard.free_slice(budget).min(budget);
         }
@@ -77,7 +78,7 @@ impl Core {
         if !self.settings.active_expire || self.pause.is_on() || pressed {
             return false;
         }
-        let mut budget = EXPIRED_PER_TURN_MAX;
+        let mut budget = buggify::limit(Point::ExpiresLittle, EXPIRED_PER_TURN_MAX, 1);
         for shard in 0..self.shards.count() as u16 {
             let Some(held) = self.shards.get_mut(usize::from(shard)) else { continue };
             for db in 0..DATABASE_COUNT as u16 {

@@ -11,18 +11,21 @@
 //! connection takes the place of the one before, which is closed.
 //!
 //! - `connection`: one connection, from its first byte. `peer`: another node and our links with it.
-//! - `place`: what every hello says. [`identity`]: whom this node knows by which data directory.
+//! - `place`: where links begin. `hellos`: what is said of it. [`versions`]: who applies what.
+//! - [`identity`]: whom this node knows by which data directory.
 //! - [`batch`]: messages for groups of other cores of this node.
 //! - [`stats`]: what is counted, and what is said in the log.
 
 pub mod batch;
 mod connection;
+mod hellos;
 pub mod identity;
 mod peer;
 mod place;
 pub mod stats;
 #[cfg(test)]
 mod tests;
+pub mod versions;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +38,7 @@ use replication::link::LinkError;
 use replication::link::frame::{Frame, FrameReader};
 use replication::link::hello::{DirectoryId, FIRST_BYTES, HELLO_BYTES, Hello, Purpose};
 use replication::link::meeting::Question;
+use replication::version::Version;
 
 use crate::core::io::{ConnId, OsError, Output};
 use crate::limits::{LINK_HELLO_NS_MAX, LINK_HELLOS_MAX};
@@ -42,12 +46,15 @@ use connection::{Connection, Flush, Stage, Table};
 use identity::Acquaintances;
 use peer::{Peer, Route};
 pub use place::Place;
+use replication::buggify::{Point, is_taken};
 use replication::fault::{Fault, is_planted};
 use stats::LinkStats;
 
 pub struct Links {
     place: Place,
     acquaintances: Arc<dyn Acquaintances>,
+    /// The version of the cluster that the other side of a link must apply.
+    required: Version,
     peers: BTreeMap<NodeId, Peer>,
     /// The highest number that any node has had: at or below it, whoever is no peer was removed.
     last_node: u64,
@@ -111,6 +118,7 @@ impl Links {
         Links {
             place,
             acquaintances,
+            required: Version(1),
             peers: BTreeMap::new(),
             last_node: 0,
             told_removed: false,
@@ -361,6 +369,9 @@ impl Links {
         }
         let mut dirty = std::mem::take(&mut self.dirty);
         for conn in dirty.drain(..) {
+            if is_taken(Point::LinkBreaks) {
+                self.give_up(conn);
+            }
             let Some(connection) = self.table.get_mut(conn) else { continue };
             match connection.flush() {
                 Flush::Nothing => {}
@@ -430,6 +441,8 @@ impl Links {
             }
         };
         let agreed = own.agree(&other)?;
+        // What there is to apply may be more than when this side spoke.
+        Hello { version: self.required, ..own }.check_versions(&other)?;
         let node = NodeId(other.node);
         if own.purpose == Purpose::Client {
             return self.on_client_hello(conn, own, &other);
@@ -459,6 +472,7 @@ impl Links {
         self.mark_dirty(conn);
         self.learn_cores(node, other.cores);
         let Some(peer) = self.peers.get_mut(&node) else { return Ok(()) };
+        peer.applied = other.applied;
         let before = peer.on_linked(other.link, conn, self.now_ns);
         self.stats.on_linked(node, peer.address, other.link);
         if let Some(before) = before {
@@ -503,12 +517,6 @@ impl Links {
         self.peers.get(&node).map(|peer| peer.address)
     }
 
-    /// What this node says to another one before it speaks for a client.
-    pub fn client_hello(&mut self, node: NodeId) -> Hello {
-        let cores = self.peers.get(&node).and_then(|peer| peer.cores);
-        Hello { purpose: Purpose::Client, ..self.hello((node.0, peer::core_of(0, cores)), 0) }
-    }
-
     /// Whether a node comes with the directory that it had when it was first met. If that is now,
     /// it is written down before anything that the node says counts.
     fn check_directory(&self, other: &Hello) -> Result<(), LinkError> {
@@ -521,12 +529,6 @@ impl Links {
                 Err(LinkError::NotNoted { node })
             }
         }
-    }
-
-    /// What this node says to who has said this.
-    fn answer_to(&mut self, hello: &[u8; FIRST_BYTES]) -> Option<Hello> {
-        let other = Hello::decode_first(hello).ok()?;
-        Some(self.hello((other.node, other.core), other.link))
     }
 
     /// A node has so many cores: links that only more would have end, others are begun.
@@ -569,16 +571,6 @@ impl Links {
         self.table.remove(conn);
         self.closes.push(conn);
         self.stats.standing -= usize::from(route.stands());
-    }
-
-    fn hello(&mut self, to: (u64, u16), link: u16) -> Hello {
-        self.last_number += 1;
-        let Place { cluster, node, core, cores, shard_count, epoch, election_timeout_ms } =
-            self.place;
-        let directories = (self.acquaintances.own(), self.acquaintances.known(to.0));
-        let (from, number, shards) = ((node.0, core, cores), self.last_number, shard_count as u16);
-        let own = Hello::new(cluster, from, to, link, number, shards, directories);
-        Hello { epoch, election_timeout_ms, ..own }
     }
 
     fn mark_dirty(&mut self, conn: ConnId) {

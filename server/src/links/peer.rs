@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use replication::ids::ShardId;
 use replication::link::backoff::Backoff;
 use replication::link::hello::CORE_UNKNOWN;
+use replication::version::Versions;
 
 use super::Place;
 use crate::core::home_of;
@@ -14,6 +15,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// As it said last.
     pub cores: Option<u16>,
+    /// What its program applies, as it said when a link was made last.
+    pub applied: Versions,
     /// Ascending by link.
     pub routes: Vec<Route>,
 }
@@ -54,7 +57,7 @@ pub fn core_of(link: u16, cores: Option<u16>) -> u16 {
 
 impl Peer {
     pub fn new(address: SocketAddr) -> Peer {
-        Peer { address, cores: None, routes: Vec::new() }
+        Peer { address, cores: None, applied: Versions::UNSAID, routes: Vec::new() }
     }
 
     /// It is elsewhere now: what is not connected is to be connected there, at once.

@@ -1,6 +1,7 @@
 //! Where links begin: what every hello of a core says of it.
 
 use replication::group::NodeId;
+use replication::version::{Version, Versions};
 
 /// Which core of which node of which cluster this is, and of how many.
 #[derive(Clone, Copy, Debug)]
@@ -15,4 +16,7 @@ pub struct Place {
     pub epoch: u8,
     /// The same on all nodes.
     pub election_timeout_ms: u16,
+    /// What the cluster began with, and what this node's program applies.
+    pub founded: Version,
+    pub applied: Versions,
 }

@@ -5,6 +5,7 @@ mod net;
 use replication::link::LINK_BYTES_MAX;
 use replication::link::frame::FrameWriter;
 use replication::link::hello::{DirectoryId, FIRST_BYTES};
+use replication::version::{NotApplied, Version, Versions};
 
 use super::identity::Remembered;
 use super::*;
@@ -21,6 +22,8 @@ fn place(node: u64, core: u16, cores: u16) -> Place {
         shard_count: 7,
         epoch: 0,
         election_timeout_ms: 300,
+        founded: Version(1),
+        applied: Versions { least: Version(1), most: Version(3) },
     }
 }
 
@@ -152,6 +155,43 @@ fn whose_operator_has_to_do_something_is_told_and_closed() {
     }
     greeted(&mut links, 4, &hello_of(1));
     assert!(links.is_linked(NodeId(1)), "the one that is known");
+}
+
+/// Of links that stand, and of those that come: from when it was said on.
+#[test]
+fn who_does_not_apply_what_was_said_has_no_link() {
+    let mut links = links(2, 0, 1);
+    links.begin_turn(2 * LINK_HELLO_NS_MAX);
+    let of = |most| Versions { least: Version(1), most: Version(most) };
+    let program = |most| Hello { applied: of(most), ..hello_of(1) };
+    greeted(&mut links, 0, &program(1));
+    links.require(Version(1));
+    assert_eq!(links.applied_by(NodeId(1)), Some(of(1)));
+    links.require(Version(2));
+    let lacks = NotApplied { version: Version(2), applied: of(1) };
+    let refusal = LinkError::CannotApply { node: 1, error: lacks };
+    assert_eq!(links.stats.last_error(), Some(&refusal));
+    assert!(!links.is_linked(NodeId(1)) && !links.send(NodeId(1), ShardId(0), b"x"));
+    let closed = |o: &Out| matches!(o, Output::Close { conn: id } if *id == conn(0));
+    assert!(end_turn(&mut links).iter().any(closed));
+    assert_eq!(links.applied_by(NodeId(1)), None, "it may come with another program");
+    // It comes again as it was, and hears why; so does one that has more than this program applies.
+    let newer = Hello { version: Version(4), ..program(4) };
+    let more = NotApplied { version: Version(4), applied: of(3) };
+    let cases = [(program(1), refusal), (newer, LinkError::MustApply { node: 1, error: more })];
+    for (index, (hello, error)) in (1..).zip(cases) {
+        let outputs = greeted(&mut links, index, &hello);
+        let said = outputs.into_iter().find_map(|output| match output {
+            Output::Send { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        let answer = Hello::decode(said.unwrap().first_chunk().unwrap()).unwrap();
+        assert_eq!((answer.version, answer.applied), (Version(2), of(3)));
+        assert_eq!(links.stats.last_error(), Some(&error));
+        assert!(!links.is_linked(NodeId(1)));
+    }
+    greeted(&mut links, 5, &program(2));
+    assert!(links.is_linked(NodeId(1)));
 }
 
 #[test]

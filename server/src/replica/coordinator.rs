@@ -2,6 +2,7 @@
 //! settle what the primary before left open, lets all begin, and, once all have, serve. With one
 //! core it says all that to itself, within a turn.
 
+use replication::buggify::{Point, is_taken};
 use replication::ids::Index;
 use replication::release::takeover::{Log, find_cuts};
 
@@ -83,6 +84,9 @@ impl Core {
     }
 
     fn settle_or_begin(&mut self) -> bool {
+        if is_taken(Point::CoordinatorLate) {
+            return false;
+        }
         let now_ns = self.now.mono_ns;
         let period = self.replicas.period;
         let coordinator = &self.replicas.coordinator;
@@ -141,7 +145,7 @@ impl Core {
     /// All cores answer clients only as long as the leases of all are known to hold.
     fn tell_lease(&mut self) {
         let period = self.replicas.period;
-        if !period.is_primary() || self.config.cores == 1 {
+        if !period.is_primary() || self.config.cores == 1 || is_taken(Point::LeaseToldLate) {
             return;
         }
         let others = self.replicas.coordinator.others_leased_until_ns(period);

@@ -17,6 +17,7 @@
 
 use std::collections::VecDeque;
 
+use replication::buggify::{Point, is_taken};
 use replication::fault::{Fault, is_planted};
 use replication::group::{NodeId, Role};
 use replication::ids::ShardId;
@@ -287,6 +288,10 @@ impl Core {
             },
             Stage::Draining { until_ns } => {
                 self.say_if_drained();
+                let until_ns = match is_taken(Point::HandoverGivenUp) {
+                    true => now_ns,
+                    false => until_ns,
+                };
                 if self.is_coordinator() && !self.transfer_if_drained() && now_ns >= until_ns {
                     let why = "what was under way did not end in time";
                     self.step_all(&Step::Resume { why });
@@ -295,7 +300,7 @@ impl Core {
             Stage::Transferring { to, until_ns } => {
                 if self.follows_other() {
                     self.on_handed_over();
-                } else if now_ns >= until_ns {
+                } else if now_ns >= until_ns || is_taken(Point::HandoverTakenBack) {
                     tracing::warn!(core = self.id, node = to.0, "it has not taken the lead");
                     self.take_back();
                 }

@@ -16,6 +16,7 @@ use replication::group::roster::{Duty, Known, Roster, decode_address, encode_add
 use replication::group::{Members, NodeId};
 use replication::ids::ShardId;
 use replication::link::hello::DirectoryId;
+use replication::version::Version;
 
 use super::Replica;
 use super::coordinator::COORDINATOR;
@@ -30,10 +31,16 @@ use crate::limits::{DRAIN_RETRY_NS, HANDOVER_CLOSE_ENTRIES};
 /// What an operator, or a node that joins, asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MembersOrder {
-    Add { address: SocketAddr, directory: DirectoryId },
+    Add {
+        address: SocketAddr,
+        directory: DirectoryId,
+    },
     Remove(NodeId),
     Drain(NodeId),
     Undrain(NodeId),
+    /// To this version of the cluster; to the newest that the primary's program applies if none is
+    /// named.
+    Raise(Option<Version>),
 }
 
 /// What is to become of the members of all groups but the first, whose these are already. It holds
@@ -282,6 +289,10 @@ impl Core {
                 known_of(&mut goal.roster, node)?.duty = Duty::Full;
                 node
             }
+            MembersOrder::Raise(asked) => {
+                goal.roster.version = self.check_raise(&members.roster, asked)?;
+                NodeId(self.node.node)
+            }
         };
         if goal == members {
             return Ok(node);
@@ -380,7 +391,8 @@ impl Core {
         let nodes = self.roster().nodes.iter();
         let nodes = nodes.map(|known| (known.node, known.address)).collect();
         let (founders, lost) = (of.founders.clone(), of.lost.clone());
-        Some(Cluster { founders, epoch: of.epoch, lost, ..Cluster::of(of.id, node, nodes) })
+        let (founded, epoch) = (of.founded, of.epoch);
+        Some(Cluster { founders, founded, epoch, lost, ..Cluster::of(of.id, node, nodes) })
     }
 }
 

@@ -11,7 +11,7 @@
 //!   cores together: [`coordinator`], [`period`].
 //! - [`standing`]: a replica leads, serves, follows, or reads its memory again.
 //! - [`serving`]: what clients may do here meanwhile.
-//! - [`members`]: nodes come and go. [`peers`]: who they are.
+//! - [`members`]: nodes come and go. [`peers`]: who they are. [`versions`]: what all may be sent.
 //! - [`handover`]: the lead goes to another node because this one wants that.
 //! - [`rebuild`]: memory from what is on the disk.
 //! - [`catchup`]: what another node lacks and only the log has; [`pace`]: how fast.
@@ -32,11 +32,13 @@ pub mod serving;
 pub mod standing;
 pub mod stopping;
 pub mod transfer;
+pub mod versions;
 pub mod work;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use replication::buggify::{Point, is_taken};
 use replication::group::{Base, Entry, Group, GroupConfig, GroupError, GroupStart, NodeId, Role};
 use replication::ids::{Index, Lsn, ShardId};
 use replication::log::LogWriter;
@@ -297,6 +299,9 @@ impl Core {
             if replica.pending_bytes > pending_max && replica.pending.front().is_some_and(applies) {
                 continue;
             }
+            if !replica.writes.is_empty() && is_taken(Point::DurableToldLate) {
+                continue;
+            }
             let mut last = None;
             while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable)
             {
@@ -373,6 +378,9 @@ impl Core {
     fn drive_group(&mut self, shard: ShardId, replica: &mut Replica) {
         loop {
             let mut worked = false;
+            if is_taken(Point::GroupPolledLate) {
+                return;
+            }
             while let Some(work) = replica.group.poll() {
                 self.carry_out(shard, replica, work);
                 worked = true;
@@ -385,7 +393,7 @@ impl Core {
         }
         let memory_bytes = self.config.catch_up_memory_bytes;
         // What stands behind a checkpoint that is on its way is needed once it is there.
-        if replica.group.bytes() > memory_bytes && self.log_follows_sent(shard, replica) {
+        if self.log_follows_sent(shard, replica) {
             replica.group.forget_beyond(memory_bytes, replica.applied);
         }
         self.note_wanted_entries(shard, replica);

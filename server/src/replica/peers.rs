@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use replication::buggify::{Point, is_taken};
 use replication::group::NodeId;
 use replication::group::roster::{Duty, Known, Roster};
 use replication::ids::ShardId;
@@ -100,6 +101,7 @@ impl Core {
             self.membership.around.peers = self.reached(&roster.nodes);
             self.membership.around.roster = roster;
         }
+        self.begin_versions();
         self.note_members();
         self.refresh_peers();
         self.use_peers();
@@ -166,6 +168,7 @@ impl Core {
     /// The first core's word.
     pub(super) fn on_around(&mut self, around: Around) {
         self.replicas.nodes = around.voters;
+        self.links.require(around.roster.version);
         self.membership.around = around;
         self.refresh_peers();
         let reluctant = !self.may_lead(NodeId(self.node.node));
@@ -266,7 +269,8 @@ impl Core {
             self.membership.leaderless_ns = now_ns;
             self.links.ask_around();
         }
-        if now_ns < self.membership.next_gossip_ns || self.membership.removed {
+        let early = now_ns < self.membership.next_gossip_ns && !is_taken(Point::GossipSoon);
+        if early || self.membership.removed {
             return;
         }
         self.membership.next_gossip_ns = now_ns + GOSSIP_NS;

@@ -7,6 +7,7 @@
 //! Each core does so with its own groups, as [`super::coordinator`] says; a core that has lost one
 //! tells all others.
 
+use replication::buggify::{Point, is_taken};
 use replication::fault::{Fault, is_planted};
 use replication::group::payload::{encode_marker, encode_void};
 use replication::group::{NodeId, Role};
@@ -305,7 +306,7 @@ impl Core {
 
     /// Once a tick: followers of a shard that is quiet hear that its last transaction is decided.
     pub(super) fn mark_decided(&mut self) {
-        if self.handover.has_drained() {
+        if self.handover.has_drained() || is_taken(Point::MarkerLate) {
             return;
         }
         self.for_each_replica(|core, shard, replica| {

@@ -7,6 +7,7 @@ use engine::hash::Hasher64;
 use engine::keyspace::Shard;
 use engine::settings::Settings;
 use replication::ids::{Index, ShardId};
+use replication::version::Versions;
 
 use crate::core::Core;
 use crate::startup::identity::Identity;
@@ -22,6 +23,8 @@ pub struct RebuildOrder {
     pub identity: Identity,
     pub settings: Settings,
     pub hasher: Hasher64,
+    /// What this program can take.
+    pub applied: Versions,
 }
 
 /// A shard as of [`RebuildOrder::through`].
@@ -48,6 +51,7 @@ impl Core {
         };
         let (settings, hasher) = (self.settings.clone(), self.shards.hasher());
         let directory = self.config.dir.clone();
-        RebuildOrder { shard, through, directory, identity, settings, hasher }
+        let applied = self.config.applied;
+        RebuildOrder { shard, through, directory, identity, settings, hasher, applied }
     }
 }

@@ -3,6 +3,7 @@
 use engine::keyspace::digest::{Digest, digest_of_database};
 use replication::group::{Members, Role};
 use replication::ids::{Index, Term};
+use replication::version::Version;
 
 use super::standing::Standing;
 use crate::core::Core;
@@ -50,6 +51,11 @@ impl Core {
     /// Members of a shard's group, as far as this node has heard.
     pub fn see_members(&self, shard: u16) -> Option<&Members> {
         self.replicas.get(shard).map(|replica| replica.group.members())
+    }
+
+    /// The version of the cluster that a shard's group has.
+    pub fn see_version(&self, shard: u16) -> Option<Version> {
+        self.replicas.get(shard).map(|replica| replica.group.version())
     }
 
     pub fn see_handover(&self) -> HandoverSeen {

@@ -4,6 +4,7 @@
 use engine::command::call::{Run, ServerCommand};
 use engine::command::spec::CommandSpec;
 use engine::command::spec::flag::{READONLY, WRITE};
+use replication::buggify::{Point, is_taken};
 use replication::fault::{Fault, is_planted};
 use replication::group::{NodeId, Role};
 
@@ -92,6 +93,7 @@ impl Core {
         }
         let behind = |replica: &Replica| replica.group.uncommitted_bytes() > UNCOMMITTED_BYTES_MAX;
         self.replicas.serving == Serving::Waits
+            || is_taken(Point::UncommittedFull)
             || self.replicas.iter().any(|(_, replica)| behind(replica))
     }
 

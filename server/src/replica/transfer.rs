@@ -12,6 +12,7 @@
 //! | 4 | who is in the cluster, for those that were away | roster |
 //! | 5 | a machine has asked to join, elsewhere than at the leader | its directory, its address |
 
+use replication::buggify::{Point, is_taken};
 use replication::checkpoint::FileOperation;
 use replication::checkpoint::catalogue::{file_name, temporary_name};
 use replication::group::fetch::CatchUpWay;
@@ -193,7 +194,9 @@ impl Core {
                 message.extend_from_slice(&bytes);
                 message.push(PIECE);
                 self.catch_up.note_checkpoint_bytes(to, bytes.len() as u64);
-                self.links.send(to, shard, &message);
+                if !is_taken(Point::PieceLost) {
+                    self.links.send(to, shard, &message);
+                }
             }
             Err(error) => {
                 tracing::warn!(core = self.id, shard = shard.0, "reading a checkpoint: {error}");
@@ -236,7 +239,8 @@ impl Core {
         }
         let mut kept = Vec::new();
         for mut sending in std::mem::take(&mut replica.sending) {
-            if now_ns > sending.progressed_ns + TRANSFER_SILENCE_NS {
+            let silent = now_ns > sending.progressed_ns + TRANSFER_SILENCE_NS;
+            if silent || is_taken(Point::SendingGivenUp) {
                 replica.group.on_checkpoint_sent(sending.to, false);
                 continue;
             }
@@ -259,7 +263,8 @@ impl Core {
             // Who leads no more sends no more, and this node may be the one that others wait for.
             let abandoned =
                 receiving.shard == shard && leader.is_some_and(|leader| leader != receiving.from);
-            if abandoned || now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS {
+            let silent = now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS;
+            if abandoned || silent || is_taken(Point::ReceivingGivenUp) {
                 receiving.step = Step::Remove;
                 self.push_receiving();
             }

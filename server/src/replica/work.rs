@@ -2,6 +2,7 @@
 //! committed entries for the shard's memory.
 
 use engine::effect::apply::apply_batch;
+use replication::buggify::{self, Point};
 use replication::fault::{Fault, is_planted};
 use replication::group::payload::{content, decided, to_record};
 use replication::group::{Entry, Envelope, Work};
@@ -16,6 +17,9 @@ use crate::limits::APPLIED_BYTES_PER_TURN_MAX;
 
 impl Core {
     pub(super) fn carry_out(&mut self, shard: ShardId, replica: &mut Replica, mut work: Work) {
+        if !self.takes_versions(shard, replica, &work) {
+            return;
+        }
         if let Some(base) = &work.install {
             self.install(shard, replica, base);
         }
@@ -132,7 +136,8 @@ impl Core {
         let point = self.release.point(shard);
         let place = usize::from(shard.0);
         let mut bytes = 0;
-        while bytes < APPLIED_BYTES_PER_TURN_MAX
+        let bytes_max = buggify::limit(Point::AppliesLittle, APPLIED_BYTES_PER_TURN_MAX, 1);
+        while bytes < bytes_max
             && self.shards.holds(place)
             && replica.pending.front().is_some_and(|entry| entry.index <= point)
         {

@@ -13,6 +13,7 @@ use replication::checkpoint::CheckpointSource;
 use replication::checkpoint::catalogue::parse_name;
 use replication::checkpoint::file::STAMP_AT;
 use replication::ids::ShardId;
+use replication::version::Versions;
 
 use super::StartError;
 use super::checkpoints::{CheckpointDirectory, LoadPlan, LoadedShard};
@@ -75,7 +76,8 @@ pub fn load_checkpoints(
 ) -> Result<Loaded, StartError> {
     let directory = data.join(DIRECTORY);
     let names = list_files(&directory)?;
-    let plan = LoadPlan { identity, settings, hasher: &hasher, names: &names };
+    let applied = Versions::OWN;
+    let plan = LoadPlan { identity, settings, hasher: &hasher, names: &names, applied };
     let progress = Progress::begin("checkpoints", newest_bytes(&names));
     let loaded = load_all(&plan, &Directory { path: &directory, progress: &progress }, |_| {})?;
     let keys = loaded.iter().filter_map(|loaded| loaded.shard.as_deref()).map(key_count);
@@ -85,7 +87,7 @@ pub fn load_checkpoints(
     }
     let mut shards = Shards::new(identity.shards, hasher.clone());
     let mut files = Vec::new();
-    let bases = Bases::new(identity, loaded.iter().map(|loaded| loaded.base.clone()));
+    let bases = Bases::new(identity, applied, loaded.iter().map(|loaded| loaded.base.clone()));
     for (id, loaded) in loaded.into_iter().enumerate() {
         let LoadedShard { shard, files: found, decision, .. } = loaded;
         for (name, error) in &decision.damaged {
@@ -137,7 +139,8 @@ pub fn inspect_checkpoints(
     let directory = data.join(DIRECTORY);
     let names = list_files(&directory)?;
     let (settings, hasher) = (Settings::default(), Hasher64::new([1, 2, 3, 4]));
-    let plan = LoadPlan { identity, settings: &settings, hasher: &hasher, names: &names };
+    let applied = Versions::OWN;
+    let plan = LoadPlan { identity, settings: &settings, hasher: &hasher, names: &names, applied };
     let progress = Progress::begin("checkpoints", newest_bytes(&names));
     let directory = Directory { path: &directory, progress: &progress };
     load_all(&plan, &directory, |loaded| loaded.shard = None)

@@ -13,6 +13,7 @@ use replication::checkpoint::{
 use replication::fault::{Fault, is_planted};
 use replication::group::Base;
 use replication::ids::{Index, ShardId, Term};
+use replication::version::{NotApplied, Versions};
 
 use super::StartError;
 use super::identity::Identity;
@@ -44,6 +45,8 @@ pub struct LoadPlan<'a> {
     pub hasher: &'a Hasher64,
     /// Name and size of every file in the directory.
     pub names: &'a [(String, u64)],
+    /// What this program can take of a cluster's state.
+    pub applied: Versions,
 }
 
 impl LoadPlan<'_> {
@@ -108,6 +111,8 @@ impl LoadPlan<'_> {
         // A replica may have been sent another node's.
         let node = if self.identity.is_grouped() { found.node } else { self.identity.node };
         check_identity(name, found, self.identity.cluster, node)?;
+        let version = reader.summary().group.members.roster.version;
+        NotApplied::check(self.applied, version).map_err(FileError::Version)?;
         Ok(reader)
     }
 

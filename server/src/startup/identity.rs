@@ -9,6 +9,7 @@ use std::path::Path;
 use replication::fault::{Fault, is_planted};
 use replication::group::NodeId;
 use replication::link::hello::DirectoryId;
+use replication::version::{NotApplied, Version, Versions};
 use serde::{Deserialize, Serialize};
 
 use crate::config::cluster::Cluster;
@@ -18,14 +19,18 @@ const FILE: &str = "node.toml";
 /// What a directory that waits for its cluster is called.
 const JOINING_FILE: &str = "joining";
 /// 1 had neither the directory's own identity nor those of others, 2 no addresses, 3 no election
-/// timeout.
-const FORMAT: u32 = 4;
+/// timeout, 4 no version of the cluster. 4 is written still where that would be 1: the program
+/// before may then be started again.
+const FORMAT: u32 = 5;
+const FORMAT_WITHOUT_VERSION: u32 = 4;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     pub cluster: u128,
     pub node: u64,
     pub shards: usize,
+    /// The version that the cluster began with. What it has since then the logs know.
+    pub founded: Version,
     /// The nodes that the cluster began with; none where this one has no peers.
     pub voters: Vec<u64>,
     /// Of this directory, whatever node it is of; zeros in one of format 1, until its next start.
@@ -71,6 +76,8 @@ struct File {
     lost: Vec<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     election_timeout_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u16>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     met: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -84,7 +91,7 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
 impl File {
     fn check(&self) -> String {
         let File { format, cluster, node, shards, voters, directory, check: _, .. } = self;
-        let File { epoch, lost, met, addresses, election_timeout_ms, .. } = self;
+        let File { epoch, lost, met, addresses, election_timeout_ms, version, .. } = self;
         let mut said = format!("{format} {cluster} {node} {shards}");
         voters.iter().for_each(|voter| said += &format!(" {voter}"));
         directory.iter().for_each(|directory| said += &format!(" directory {directory}"));
@@ -96,6 +103,7 @@ impl File {
         if *election_timeout_ms > 0 {
             said += &format!(" election timeout {election_timeout_ms}");
         }
+        version.iter().for_each(|version| said += &format!(" version {version}"));
         format!("{:08x}", crc32c::crc32c(said.as_bytes()))
     }
 }
@@ -131,6 +139,7 @@ impl Identity {
                         cluster: cluster.id,
                         node: cluster.node.0,
                         shards,
+                        founded: cluster.founded,
                         voters: cluster.founders.iter().map(|node| node.0).collect(),
                         directory: new_directory()?,
                         addresses: cluster.nodes.iter().map(|(id, at)| (id.0, *at)).collect(),
@@ -207,6 +216,7 @@ impl Identity {
         Some(Cluster {
             told: told.is_some(),
             founders: self.voters.iter().copied().map(NodeId).collect(),
+            founded: self.founded,
             epoch: self.epoch,
             lost: self.lost.iter().copied().map(NodeId).collect(),
             ..Cluster::of(self.cluster, NodeId(self.node), nodes)
@@ -266,6 +276,9 @@ impl Identity {
         }
         let File { node, shards, voters, directory, met, addresses, epoch, lost, .. } = file;
         let election_timeout_ms = file.election_timeout_ms;
+        let founded = Version(file.version.unwrap_or(1).max(1));
+        NotApplied::check(Versions::OWN, founded)
+            .map_err(|error| format!("it is of {error}. Nothing was changed"))?;
         let addresses = addresses.into_iter().map(|(node, address)| {
             let wrong = |_| "a node that has an address has no number".to_owned();
             Ok((node.parse().map_err(wrong)?, address))
@@ -281,6 +294,7 @@ impl Identity {
             cluster,
             node,
             shards,
+            founded,
             voters,
             directory,
             met,
@@ -293,8 +307,9 @@ impl Identity {
 
     /// Written under another name first, so that it is whole or absent.
     pub fn create(&self, directory: &Path) -> std::io::Result<()> {
+        let version = Some(self.founded.0).filter(|version| *version > 1);
         let mut file = File {
-            format: FORMAT,
+            format: version.map_or(FORMAT_WITHOUT_VERSION, |_| FORMAT),
             cluster: format!("{:032x}", self.cluster),
             node: self.node,
             shards: self.shards,
@@ -304,6 +319,7 @@ impl Identity {
             epoch: self.epoch,
             lost: self.lost.clone(),
             election_timeout_ms: self.election_timeout_ms,
+            version,
             met: self.met.iter().map(|(node, id)| (node.to_string(), hex(*id))).collect(),
             addresses: self.addresses.iter().map(|(node, at)| (node.to_string(), *at)).collect(),
         };
@@ -353,9 +369,9 @@ mod tests {
         assert_eq!(Identity::load_or_create(directory.path(), 9, None).unwrap(), first);
         let path = directory.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("format = 4", "format = 5")).unwrap();
+        std::fs::write(&path, text.replace("format = 4", "format = 6")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
-        assert!(error.contains("format 5"), "{error}");
+        assert!(error.contains("format 6"), "{error}");
         std::fs::write(&path, text.replace("shards = 4", "shards = 5")).unwrap();
         let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
         assert!(error.contains("node.toml: it is corrupt"), "{error}");
@@ -369,6 +385,14 @@ mod tests {
         assert!(error.contains("it is corrupt"), "{error}");
         assert_eq!((first.promised_with_ms(), owed_ms(300, 300), owed_ms(100, 300)), (300, 0, 0));
         assert_eq!(owed_ms(1000, 999), 1000);
+        // The version that a cluster began with; 1 is as the program before wrote it.
+        let founded = Version::NEWEST;
+        Identity { founded, voters: vec![1], ..first.clone() }.create(directory.path()).unwrap();
+        assert_eq!(Identity::load(directory.path()).unwrap().founded, founded);
+        let founded = Version(founded.0 + 1);
+        Identity { founded, voters: vec![1], ..first.clone() }.create(directory.path()).unwrap();
+        let error = Identity::load_or_create(directory.path(), 4, None).unwrap_err();
+        assert!(error.contains("node.toml: it is of version 3 of the cluster"), "{error}");
         // Without the line that checks it: that is needed since there is a directory's identity.
         let unchecked = text.lines().filter(|line| !line.starts_with("check"));
         std::fs::write(&path, unchecked.collect::<Vec<_>>().join("\n")).unwrap();

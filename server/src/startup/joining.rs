@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use replication::group::NodeId;
 use replication::link::hello::DirectoryId;
 use replication::link::meeting::{ANSWER_BYTES_MAX, Answer, QUESTION_BYTES, Question, Welcome};
+use replication::version::{Version, Versions};
 
 use super::StartError;
 use super::identity::Identity;
@@ -31,8 +32,8 @@ struct Joining<'a> {
     config: &'a Config,
     join: &'a Join,
     own: Question,
-    /// Others that wait too: where they are, and when they were heard last.
-    met: BTreeMap<SocketAddr, (DirectoryId, Instant)>,
+    /// Others that wait too: where they are, what they asked, and when they were heard last.
+    met: BTreeMap<SocketAddr, (Question, Instant)>,
     /// What was said last, for the log.
     said: String,
     formed: Option<Identity>,
@@ -59,7 +60,8 @@ pub fn await_cluster(config: &Config, join: &Join) -> Result<(), StartError> {
     let shards = config.shards.unwrap_or(0) as u16;
     let cluster = join.cluster.to_le_bytes();
     let election_timeout_ms = config.election_timeout_ms as u16;
-    let own = Question { cluster, directory, shards, address, election_timeout_ms };
+    let applied = config.applied;
+    let own = Question { cluster, directory, shards, address, election_timeout_ms, applied };
     let (met, said) = (BTreeMap::new(), String::new());
     let mut joining = Joining { config, join, own, met, said, formed: None };
     tracing::info!(
@@ -117,7 +119,7 @@ impl Joining<'_> {
         if let Some(why) = question.differs_in_timeout(self.own.election_timeout_ms) {
             return stream.write_all(&Answer::Wait(why).encode());
         }
-        self.met.insert(question.address, (question.directory, Instant::now()));
+        self.met.insert(question.address, (question, Instant::now()));
         let why = format!("{} waits too, for `quoring-ctl init`", self.own.address);
         stream.write_all(&Answer::Wait(why).encode())
     }
@@ -152,6 +154,7 @@ impl Joining<'_> {
             cluster: self.join.cluster,
             node: welcome.node.0,
             shards: usize::from(welcome.shards),
+            founded: welcome.founded,
             voters: numbers(&welcome.founders),
             directory: self.own.directory,
             met: BTreeMap::new(),
@@ -204,8 +207,9 @@ impl Joining<'_> {
                  or leave them out of it on all"
             ));
         }
+        let founded = self.version_to_begin_with()?;
         let mut all: Vec<(SocketAddr, DirectoryId)> =
-            self.met.iter().map(|(at, (directory, _))| (*at, *directory)).collect();
+            self.met.iter().map(|(at, (question, _))| (*at, question.directory)).collect();
         all.push((self.own.address, self.own.directory));
         all.sort_unstable_by_key(|(at, _)| *at);
         let numbered = || (1..).zip(&all);
@@ -215,6 +219,7 @@ impl Joining<'_> {
             cluster: self.join.cluster,
             node,
             shards: self.config.shards.unwrap_or(self.config.cores),
+            founded,
             voters: numbered().map(|(node, _)| node).collect(),
             directory: self.own.directory,
             met: numbered()
@@ -225,6 +230,23 @@ impl Joining<'_> {
             election_timeout_ms: self.config.election_timeout_ms,
             ..Identity::default()
         })
+    }
+}
+
+impl Joining<'_> {
+    /// The newest version that the programs of all that have met apply.
+    fn version_to_begin_with(&self) -> Result<Version, String> {
+        let others = self.met.iter().map(|(at, (question, _))| (*at, question.applied));
+        let all: Vec<(SocketAddr, Versions)> =
+            others.chain([(self.own.address, self.own.applied)]).collect();
+        let version = all.iter().map(|(_, applied)| applied.most).min().unwrap_or_default();
+        match all.iter().find(|(_, applied)| !applied.contains(version)) {
+            None => Ok(version),
+            Some((at, applied)) => Err(format!(
+                "the program at {at} applies versions {applied} of a cluster, another one no more \
+                 than {version}: start all with the same program"
+            )),
+        }
     }
 }
 

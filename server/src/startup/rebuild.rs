@@ -18,13 +18,14 @@ pub fn load_checkpoint<D: CheckpointDirectory>(
     directory: &D,
     names: &[(String, u64)],
 ) -> Result<(Box<Shard>, Base), StartError> {
-    let RebuildOrder { shard, identity, settings, hasher, through, .. } = order;
+    let RebuildOrder { shard, identity, settings, hasher, through, applied, .. } = order;
     // One of another node may be there already that the group has not heard of.
     let reached =
         |(name, _): &&(String, u64)| parse_name(name).is_some_and(|(_, index)| index <= *through);
     let names: Vec<_> = names.iter().filter(reached).cloned().collect();
     let names = &names;
-    let loaded = LoadPlan { identity, settings, hasher, names }.load(directory, *shard)?;
+    let plan = LoadPlan { identity, settings, hasher, names, applied: *applied };
+    let loaded = plan.load(directory, *shard)?;
     let empty = || Box::new(Shard::new(shard.0, hasher.clone()));
     Ok((loaded.shard.unwrap_or_else(empty), loaded.base))
 }
@@ -42,7 +43,7 @@ pub fn apply_logs<L: EntryStream>(
     shards.put(shard);
     let mut bases = vec![Base::default(); identity.shards];
     bases[place] = base;
-    let mut restart = Restart::new(bases);
+    let mut restart = Restart::new(bases, order.applied);
     let mut applier = Applier::new(shards, settings);
     let mut number = 0;
     let mut apply = |shard, index: Index, payload: L::Payload| {

@@ -32,7 +32,7 @@ fn attempt(order: &RebuildOrder) -> Result<Rebuilt, StartError> {
     })?;
     let directories = core_directories(&order.directory)?;
     let nothing_before = vec![Base::default(); order.identity.shards];
-    let bases = Bases::Grouped(nothing_before);
+    let bases = Bases::Grouped(nothing_before, order.applied);
     let mut shard = None;
     read_logs(&directories, &order.identity, &bases, Reading::WhileWritten, |logs| {
         let (rebuilt, entries) = apply_logs(order, loaded, logs)?;

@@ -12,6 +12,7 @@ use replication::group::{Base, GroupStart};
 use replication::ids::{Incarnation, Index, ShardId};
 use replication::log::recovery::Entry;
 use replication::release::resolve::{Ending, Placed, Resolver};
+use replication::version::Versions;
 
 use super::StartError;
 use super::identity::Identity;
@@ -75,14 +76,15 @@ pub fn empty_shards(shard_count: usize, hasher: Hasher64) -> Shards {
 pub enum Bases {
     /// Of a node without peers.
     Alone(Vec<Index>),
-    Grouped(Vec<Base>),
+    /// And what this program can take behind them.
+    Grouped(Vec<Base>, Versions),
 }
 
 impl Bases {
     /// Those of a directory whose shards begin with these.
-    pub fn new(identity: &Identity, bases: impl Iterator<Item = Base>) -> Bases {
+    pub fn new(identity: &Identity, applied: Versions, bases: impl Iterator<Item = Base>) -> Bases {
         if identity.is_grouped() {
-            Bases::Grouped(bases.collect())
+            Bases::Grouped(bases.collect(), applied)
         } else {
             Bases::Alone(bases.map(|base| Index(base.index)).collect())
         }
@@ -91,7 +93,7 @@ impl Bases {
     pub fn count(&self) -> usize {
         match self {
             Bases::Alone(bases) => bases.len(),
-            Bases::Grouped(bases) => bases.len(),
+            Bases::Grouped(bases, _) => bases.len(),
         }
     }
 
@@ -100,7 +102,7 @@ impl Bases {
         let place = usize::from(shard.0);
         match self {
             Bases::Alone(bases) => bases.get(place).copied().unwrap_or_default(),
-            Bases::Grouped(bases) => bases.get(place).map_or(Index(0), |base| Index(base.index)),
+            Bases::Grouped(bases, _) => bases.get(place).map_or(Index(0), |base| Index(base.index)),
         }
     }
 }
@@ -204,7 +206,7 @@ pub fn take_in_order<L: EntryStream>(
 ) -> Result<Replayed, StartError> {
     let mut rules = match bases {
         Bases::Alone(bases) => Rules::Alone(Resolver::new(bases)),
-        Bases::Grouped(bases) => Rules::Grouped(Restart::new(bases.clone())),
+        Bases::Grouped(bases, applied) => Rules::Grouped(Restart::new(bases.clone(), *applied)),
     };
     let mut bytes = vec![0; bases.count()];
     let mut take_effect = |shard: ShardId, index: Index, payload: L::Payload| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use replication::fault::{Fault, is_planted};
-use replication::group::Vote;
+use replication::group::{GroupStart, Vote};
 use replication::ids::{Incarnation, Index, ShardId, Term};
 use replication::log::limits::TRANSACTION_BYTES_MAX;
 use replication::log::{LogIdentity, LogWriter, Tail};
@@ -69,13 +69,7 @@ pub fn deal_out(
             });
             let group_of = |shard: u16| {
                 let mut group = replayed.groups.get(usize::from(shard))?.clone();
-                group.vote = votes.get(&ShardId(shard)).copied().unwrap_or_default();
-                // A checkpoint of another node may be here of which the group has not heard yet: no
-                // vote was given in its term.
-                let last = group.entries.last().map_or(Term(group.base.term), |entry| entry.term);
-                if group.vote.term < last {
-                    group.vote = Vote { term: last, voted_for: None };
-                }
+                set_vote(&mut group, votes.get(&ShardId(shard)));
                 let last = (Index(group.base.index), Term(group.base.term));
                 if let Some(tail) = tails.get(usize::from(id)) {
                     group.terms = tail.kept.terms_until(ShardId(shard), last, incarnation);
@@ -100,6 +94,16 @@ pub fn deal_out(
             }
         })
         .collect()
+}
+
+fn set_vote(group: &mut GroupStart, vote: Option<&Vote>) {
+    group.vote = vote.copied().unwrap_or_default();
+    // A checkpoint of another node may be here of which the group has not heard yet: no vote was
+    // given in its term.
+    let last = group.entries.last().map_or(Term(group.base.term), |entry| entry.term);
+    if group.vote.term < last {
+        group.vote = Vote { term: last, voted_for: None };
+    }
 }
 
 /// What was cut of a shard must stay cut: it is said before anything else of the shard is logged.

@@ -8,6 +8,7 @@ use engine::args::{Args, OwnedArgs};
 use engine::command::call::{Run, ServerCommand};
 use engine::command::spec::CommandSpec;
 use engine::command::spec::flag::{BLOCKING, READONLY, WRITE};
+use replication::buggify::{Point, is_taken};
 use replication::fault::{Fault, is_planted};
 
 use super::queue::{Kind, Passed, write_transaction};
@@ -220,8 +221,9 @@ impl Core {
         if !std::mem::replace(&mut tunnel.marked, true) {
             self.tunnels.dirty.push(id);
         }
-        let full =
-            tunnel.queue.bytes() > TUNNEL_BYTES_MAX || tunnel.queue.len() > TUNNEL_COMMANDS_MAX;
+        let full = tunnel.queue.bytes() > TUNNEL_BYTES_MAX
+            || tunnel.queue.len() > TUNNEL_COMMANDS_MAX
+            || is_taken(Point::TunnelFull);
         connection.tunnel = Some(tunnel);
         if connection.ended && blocking {
             // It goes away: it waits for nothing.

@@ -150,10 +150,14 @@ impl Queue {
         bytes
     }
 
-    /// A piece of the first one's reply. False if there is none that it can be of.
+    /// A piece of the first one's reply. False if there is none that it can be of: what a
+    /// transaction queues is answered while the rest of it is still to be sent.
     pub fn on_piece(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-        let whole = |first: &&Passed| first.bytes > 0 && self.used + first.bytes <= self.sent;
-        let Some(first) = self.passed.front().filter(whole) else { return false };
+        let is_asked = |first: &&Passed| match first.hidden_left {
+            0 => first.bytes > 0 && self.used + first.bytes <= self.sent,
+            _ => self.is_under_way(),
+        };
+        let Some(first) = self.passed.front().filter(is_asked) else { return false };
         if first.hidden_left == 0 && !first.silent && first.instead.is_none() {
             self.begun = true;
             out.extend_from_slice(bytes);

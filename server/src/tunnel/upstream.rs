@@ -4,6 +4,7 @@
 //! they may have run or not: the client is closed, unless all that was under way only reads. A
 //! primary that hands over says that the rest was not run; the next one gets it.
 
+use replication::buggify::{self, Point};
 use replication::fault::{Fault, is_planted};
 use replication::group::NodeId;
 use replication::link::hello::{HELLO_BYTES, Hello};
@@ -113,7 +114,8 @@ impl Core {
         }
         let mut bytes = std::mem::take(&mut tunnel.preface);
         if commands {
-            let more = tunnel.queue.take_unsent(TUNNEL_SEND_BYTES_MAX);
+            let most = buggify::limit(Point::TunnelSendsLittle, TUNNEL_SEND_BYTES_MAX, 1);
+            let more = tunnel.queue.take_unsent(most);
             if bytes.is_empty() { bytes = more } else { bytes.extend_from_slice(&more) }
         }
         if !bytes.is_empty() {
@@ -183,7 +185,7 @@ impl Core {
             }
         };
         if !tunnel.queue.is_empty() || waiting.is_some() {
-            connection.replays = true;
+            connection.replays.push(connection.transaction.take());
             text.extend_from_slice(&session_of(connection));
             let skips = connection.reply_mode == ReplyMode::Skipping;
             if skips {

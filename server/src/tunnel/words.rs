@@ -105,7 +105,7 @@ pub fn write_end(out: &mut Vec<u8>, mode: ReplyMode) {
 
 /// Whether this is such a command, of whom it may be. It is no client's.
 pub fn is_inner(connection: &Connection, args: Args<'_>) -> bool {
-    args.at(0).first() == Some(&0) && (connection.tunnelled || connection.replays)
+    args.at(0).first() == Some(&0) && (connection.tunnelled || connection.replays_own())
 }
 
 /// Does what such a command says.
@@ -113,17 +113,17 @@ pub fn obey(connection: &mut Connection, args: Args<'_>, now: Now) {
     let done = match (args.at(0), args.len()) {
         (CLIENT, 5) if connection.tunnelled => set_client(connection, args, now),
         (SESSION, 7) => set_session(connection, args),
-        (MODE, 2) if connection.replays => {
+        (MODE, 2) if connection.replays_own() => {
             connection.reply_mode =
                 if args.at(1) == b"on" { ReplyMode::On } else { ReplyMode::Off };
             Some(())
         }
-        (SAY, 2) if connection.replays => {
+        (SAY, 2) if connection.replays_own() => {
             connection.replies.begin().0.extend_from_slice(args.at(1));
             Some(())
         }
-        (END, 2) if connection.replays => {
-            connection.replays = false;
+        (END, 2) if connection.replays_own() => {
+            connection.transaction = connection.replays.pop().flatten();
             connection.reply_mode = match args.at(1) {
                 b"off" => ReplyMode::Off,
                 b"skip" => ReplyMode::SkipNext,

@@ -34,9 +34,15 @@ struct Options {
     /// Election timeout of a cluster; the seed decides, and whether it changes, if left out.
     #[arg(long)]
     election_timeout_ms: Option<u64>,
+    /// Programs of a cluster's nodes change, and its version; the seed decides if left out.
+    #[arg(long)]
+    upgrades: bool,
     /// The one kind of troubles of a cluster, by its name in the code; all kinds if left out.
     #[arg(long, value_parser = trouble_named)]
     only: Option<Trouble>,
+    /// Whether rare ways in production code are taken often; the seed decides if left out.
+    #[arg(long)]
+    buggify: Option<bool>,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
@@ -72,6 +78,8 @@ fn main() -> Result<ExitCode> {
                     only: options.only,
                     election_timeout_ms: options.election_timeout_ms.unwrap_or(drawn_ms),
                     retimed: retimed && options.election_timeout_ms.is_none(),
+                    buggify: options.buggify.unwrap_or_else(|| Plan::buggifies(seed)),
+                    upgrades: options.upgrades || Plan::upgrades_of(seed),
                 }
             },
             cluster_sim::world::run,
@@ -84,18 +92,24 @@ fn main() -> Result<ExitCode> {
                     true => String::new(),
                     false => format!(" --election-timeout-ms {}", plan.election_timeout_ms),
                 };
-                format!("--nodes {nodes} --shards {shards} --cores {cores}{only}{timeout}")
+                let rare = plan.buggify;
+                let upgrades = if plan.upgrades { " --upgrades" } else { "" };
+                format!(
+                    "--nodes {nodes} --shards {shards} --cores {cores} --buggify \
+                     {rare}{only}{timeout}{upgrades}"
+                )
             },
         )?,
         None => go(
             &options,
             |seed| {
                 let crashes = options.crashes.unwrap_or((seed % 4) as usize);
-                sim::world::Plan { seed, clients, operations, crashes, cut: None }
+                let buggify = options.buggify.unwrap_or_else(|| Plan::buggifies(seed));
+                sim::world::Plan { seed, clients, operations, crashes, cut: None, buggify }
             },
             sim::world::run,
             sim::world::Outcome::add,
-            |plan| format!("--crashes {}", plan.crashes),
+            |plan| format!("--crashes {} --buggify {}", plan.crashes, plan.buggify),
         )?,
     })
 }

@@ -1,6 +1,7 @@
 //! What goes wrong, and when.
 
 use engine::rng::Rng;
+use replication::buggify;
 
 use super::machine::Machine;
 use super::plan::Trouble;
@@ -226,6 +227,8 @@ impl World {
     /// From now on nothing goes wrong; what was wrong is put right.
     pub fn calm_down(&mut self) -> Result<(), String> {
         self.calm = true;
+        self.rare_ways = buggify::end();
+        self.outcome.rare_ways = self.rare_ways.iter().map(|(_, times)| times).sum();
         self.calm_since_ns = self.now_ns;
         self.history.note(self.now_ns, || "the faults cease".into());
         for machine in &mut self.machines {
@@ -239,6 +242,7 @@ impl World {
             self.unstall(wire)?;
         }
         self.retime_the_rest();
+        self.upgrade_the_rest();
         self.mend()
     }
 }

@@ -8,6 +8,7 @@ use engine::rng::Rng;
 use replication::group::NodeId;
 use replication::link::hello::DirectoryId;
 use replication::log::limits::SEGMENT_BYTES_MIN;
+use replication::version::Version;
 use server::config::Config;
 use server::config::cluster::Cluster;
 use server::core::home_of;
@@ -62,6 +63,8 @@ pub struct Machine {
     pub compared: Vec<(u32, u64)>,
     /// By shard: how often entries of it were voided.
     pub voids: Vec<u64>,
+    /// By shard: the version that its group had last, and in which start.
+    pub versions: Vec<(u32, Version)>,
     /// It is to be cut off from what others say once it hands over.
     pub deaf_when_handing_over: bool,
     known: Known,
@@ -117,6 +120,7 @@ impl Machine {
             in_turn: Vec::new(),
             compared: vec![(0, 0); shards],
             voids: vec![0; shards],
+            versions: vec![(0, Version(1)); shards],
             deaf_when_handing_over: false,
             known: new_directory(rng),
             set_aside: None,
@@ -193,7 +197,13 @@ impl Machine {
             self.clock.clone(),
             self.known.clone(),
         );
-        let node = started.map_err(|no| format!("node {}: {}", self.number + 1, no.message))?;
+        let node = match started {
+            Ok(node) => node,
+            Err(refused) => {
+                self.state = State::Down(Box::new(refused.disk));
+                return Err(format!("node {}: {}", self.number + 1, refused.message));
+            }
+        };
         if !node.disk.damaged.is_empty() {
             return Err(format!("node {}: damaged: {:?}", self.number + 1, node.disk.damaged));
         }

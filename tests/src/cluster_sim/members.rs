@@ -40,6 +40,7 @@ impl World {
         let number = self.machines.len();
         self.machines.push(Machine::new(number, &self.plan, self.roomy, &mut self.rng));
         self.joining = Some(number);
+        self.upgrade_new(number);
         self.after(1, Event::Admit);
     }
 
@@ -80,7 +81,7 @@ impl World {
         self.order(if back { MembersOrder::Undrain(node) } else { MembersOrder::Drain(node) });
     }
 
-    fn order(&mut self, order: MembersOrder) {
+    pub fn order(&mut self, order: MembersOrder) {
         if let Some(leader) = self.newest_leader() {
             self.history.note(self.now_ns, || match order {
                 MembersOrder::Add { address, .. } => {

@@ -7,6 +7,7 @@
 //! - [`world`]: events, in order; [`network`] and [`nodes`]: those of each kind; [`faults`]: what
 //!   goes wrong; [`ending`]: the faults cease, and the verdict.
 //! - [`timeouts`]: the election timeout changes. [`members`]: machines join and are taken out.
+//!   [`upgrades`]: programs change, and the cluster's version.
 //! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
 //! - [`client`]: what virtual clients hold; [`talk`]: what they do; [`operation`]: what they ask.
 //! - [`history`]: what was asked and answered, and what must hold of it: [`register`], [`growth`].
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod register;
 pub mod talk;
 pub mod timeouts;
+pub mod upgrades;
 pub mod wires;
 pub mod world;
 

@@ -24,7 +24,9 @@ impl World {
             self.after(waits_ns, Event::Boot { machine, start });
             return Ok(());
         }
-        self.machines[machine].boot(self.plan.cores, &mut self.rng)?;
+        if let Err(why) = self.machines[machine].boot(self.plan.cores, &mut self.rng) {
+            return self.start_refused(machine, why);
+        }
         self.history.note(self.now_ns, || format!("node {} starts", machine + 1));
         for core in 0..self.machines[machine].cores() {
             self.schedule_turn(machine, core, self.now_ns);
@@ -246,6 +248,7 @@ impl World {
         }
         for shard in self.shards() {
             self.look_at_replica(machine, shard)?;
+            self.look_at_version(machine, shard)?;
         }
         Ok(())
     }

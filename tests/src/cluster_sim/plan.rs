@@ -21,6 +21,10 @@ pub struct Plan {
     pub election_timeout_ms: u64,
     /// An operator changes that now and then, as is right or not.
     pub retimed: bool,
+    /// Rare ways in production code are taken often, until the faults cease.
+    pub buggify: bool,
+    /// Nodes run programs of several versions, which change, and the cluster's is raised.
+    pub upgrades: bool,
 }
 
 impl Plan {
@@ -29,6 +33,16 @@ impl Plan {
     pub fn timeouts_of(seed: u64) -> (u64, bool) {
         let mut rng = Rng::new(seed ^ 0x7133_0075);
         (TIMEOUTS_MS[rng.below(TIMEOUTS_MS.len() as u64) as usize], rng.below(3) == 0)
+    }
+
+    /// Whether a seed takes rare ways: as above.
+    pub fn buggifies(seed: u64) -> bool {
+        Rng::new(seed ^ 0x000B_1661_F1E5).below(2) == 0
+    }
+
+    /// Whether a seed has upgrades: as above.
+    pub fn upgrades_of(seed: u64) -> bool {
+        Rng::new(seed ^ 0x0510_0de5).below(4) == 0
     }
 }
 
@@ -97,6 +111,11 @@ pub struct Outcome {
     /// Changes of the election timeout, and starts that waited for the one before.
     pub retimes: usize,
     pub waits: usize,
+    /// Nodes that got another program, versions that were raised, and starts that were refused
+    /// because the program lacked one.
+    pub upgrades: usize,
+    pub raises: usize,
+    pub version_refusals: usize,
     /// Starts with an empty directory.
     pub wipes: usize,
     /// Nodes that joined, were taken out, and drained or not any more.
@@ -124,6 +143,8 @@ pub struct Outcome {
     pub received: u64,
     /// Bytes of entries that those which are up at the end have read from their logs for others.
     pub log_bytes: u64,
+    /// Rare ways that were taken.
+    pub rare_ways: u64,
     pub virtual_ns: u64,
     /// Of everything that the clients heard, and when: the same for the same seed.
     pub digest: u64,
@@ -138,6 +159,9 @@ impl Outcome {
         self.kills += other.kills;
         self.retimes += other.retimes;
         self.waits += other.waits;
+        self.upgrades += other.upgrades;
+        self.raises += other.raises;
+        self.version_refusals += other.version_refusals;
         self.wipes += other.wipes;
         self.joined += other.joined;
         self.removed += other.removed;
@@ -157,6 +181,7 @@ impl Outcome {
         self.voids += other.voids;
         self.received += other.received;
         self.log_bytes += other.log_bytes;
+        self.rare_ways += other.rare_ways;
         self.virtual_ns += other.virtual_ns;
     }
 }
@@ -166,10 +191,12 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             other timeouts, {} starts that waited, {} stops, {} hand-overs, {} operations cut \
+             other timeouts, {} starts that waited, {} other programs, {} versions raised, {} \
+             starts refused, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
-             checkpoints, {} rebuilds, {} voids, {} received, {} bytes from logs, {:.1} s of virtual time",
+             checkpoints, {} rebuilds, {} voids, {} received, {} bytes from logs, {} rare ways, \
+             {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,
@@ -177,6 +204,9 @@ impl fmt::Display for Outcome {
             self.kills,
             self.retimes,
             self.waits,
+            self.upgrades,
+            self.raises,
+            self.version_refusals,
             self.stops,
             self.hand_overs,
             self.cut_off,
@@ -196,6 +226,7 @@ impl fmt::Display for Outcome {
             self.voids,
             self.received,
             self.log_bytes,
+            self.rare_ways,
             self.virtual_ns as f64 / 1e9
         )
     }

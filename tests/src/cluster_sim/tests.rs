@@ -1,11 +1,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use engine::rng::Rng;
+use replication::buggify::{self, Point};
 use replication::fault::{Fault, plant};
 
 use super::plan::{Outcome, Plan, Trouble};
 use super::register::{Access, check};
-use super::world::run;
+use super::world::{World, run};
 use server::limits::ELECTION_TIMEOUT_MS;
 
 fn plan(seed: u64) -> Plan {
@@ -22,13 +23,16 @@ fn plan(seed: u64) -> Plan {
         only: None,
         election_timeout_ms: ELECTION_TIMEOUT_MS,
         retimed: false,
+        buggify: false,
+        upgrades: false,
     }
 }
 
 /// With what else a seed decides.
 fn full_plan(seed: u64) -> Plan {
     let (election_timeout_ms, retimed) = Plan::timeouts_of(seed);
-    Plan { election_timeout_ms, retimed, ..plan(seed) }
+    let (buggify, upgrades) = (Plan::buggifies(seed), Plan::upgrades_of(seed));
+    Plan { election_timeout_ms, retimed, buggify, upgrades, ..plan(seed) }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.
@@ -42,12 +46,30 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
             Err(violation) => panic!("{plan:?}: {violation}"),
         }
     }
+    assert!(sum.upgrades > 30 && sum.raises > 5, "{sum}");
     assert!(sum.retimes > 5 && sum.waits > 5, "{sum}");
     assert!(sum.done > 10_000 && sum.unknown > 300 && sum.follower_reads > 3_000, "{sum}");
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
+    assert!(sum.rare_ways > 10_000, "{sum}");
     assert!(sum.received > 0 && sum.stops > 10 && sum.hand_overs > 5 && sum.wipes > 5, "{sum}");
+}
+
+/// Programs of three versions, one after the other and back again, and the version raised now and
+/// then: no node takes what its program does not apply, and none that was raised is lost.
+#[test]
+fn versions_are_raised_while_programs_change() {
+    let mut sum = Outcome::default();
+    for seed in 0..30 {
+        let plan = Plan { upgrades: true, operations: 400, ..full_plan(1_000 + seed) };
+        match run(plan) {
+            Ok(outcome) => sum.add(&outcome),
+            Err(violation) => panic!("{plan:?}: {violation}"),
+        }
+    }
+    assert!(sum.upgrades > 200 && sum.raises > 30 && sum.version_refusals > 0, "{sum}");
+    println!("{sum}");
 }
 
 /// Nodes stop in good order and hand over, nothing else goes wrong: who is cut off has asked what
@@ -67,6 +89,28 @@ fn a_planned_end_leaves_no_write_in_doubt() {
         assert!(only == Trouble::Stop || sum.cut_off == 0, "{sum}");
         println!("{only:?}: {sum}");
     }
+}
+
+/// Every rare way is one that some run takes.
+#[test]
+fn every_rare_way_is_taken() {
+    let mut taken = vec![0; Point::ALL.len()];
+    for seed in 0..60 {
+        let plan = Plan { buggify: true, ..plan(seed) };
+        buggify::begin(plan.seed);
+        let world = World::new(plan).and_then(|mut world| world.live().map(|()| world));
+        let world = world.unwrap_or_else(|violation| panic!("{plan:?}: {violation}"));
+        for (sum, (_, times)) in taken.iter_mut().zip(&world.rare_ways) {
+            *sum += times;
+        }
+    }
+    let never: Vec<Point> = Point::ALL
+        .into_iter()
+        .zip(&taken)
+        .filter(|(_, times)| **times == 0)
+        .map(|(p, _)| p)
+        .collect();
+    assert!(never.is_empty(), "never taken: {never:?}");
 }
 
 /// Rare: a new primary finds transactions of which the one before had brought only some parts to a
@@ -159,7 +203,10 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
         Fault::LeasesToldKept => {
             Plan { only: Some(Trouble::FailoverDeaf), shards: 1, cores: 2, ..longer }
         }
-        Fault::ShorterAtOnce => Plan { retimed: true, ..full_plan(seed) },
+        Fault::ShorterAtOnce => {
+            Plan { retimed: true, buggify: false, upgrades: false, ..full_plan(seed) }
+        }
+        Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
         Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), ..longer },
         _ => usual,
     }

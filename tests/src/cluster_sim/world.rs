@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::keyspace::digest::Digest;
 use engine::rng::Rng;
+use replication::buggify::{self, Point};
 
 use super::client::Client;
 use super::faults::Mood;
@@ -11,6 +12,7 @@ use super::history::History;
 use super::machine::Machine;
 use super::plan::{Outcome, Plan};
 use super::timeouts::Timeouts;
+use super::upgrades::Upgrades;
 use super::wires::{Parcel, Wires};
 
 pub enum Event {
@@ -95,6 +97,13 @@ pub enum Event {
     RetimeOne {
         machine: usize,
     },
+    /// Some node is to have another program, or the version is to be raised.
+    Upgrade,
+    /// A node is started again with a program that applies versions up to this.
+    UpgradeOne {
+        machine: usize,
+        most: u16,
+    },
 }
 
 pub struct World {
@@ -109,6 +118,7 @@ pub struct World {
     pub history: History,
     pub mood: Mood,
     pub timeouts: Timeouts,
+    pub upgrades: Upgrades,
     /// A machine that has no number yet.
     pub joining: Option<usize>,
     /// Logs keep everything.
@@ -129,16 +139,22 @@ pub struct World {
     /// A node has stopped, and not because of its disk.
     pub unexplained: Option<String>,
     pub outcome: Outcome,
+    /// How often each rare way was taken.
+    pub rare_ways: Vec<(Point, u64)>,
 }
 
 /// Runs one seed. An error says what was violated.
 pub fn run(plan: Plan) -> Result<Outcome, String> {
+    buggify::end();
+    if plan.buggify {
+        buggify::begin(plan.seed);
+    }
     let mut world = World::new(plan)?;
     world.live().map(|()| world.outcome)
 }
 
 impl World {
-    fn new(plan: Plan) -> Result<World, String> {
+    pub fn new(plan: Plan) -> Result<World, String> {
         let mut rng = Rng::new(plan.seed);
         let count = plan.nodes as usize;
         // In the others a node that was away may need what the logs have no more.
@@ -159,6 +175,7 @@ impl World {
             history: History::begin(),
             mood,
             timeouts: Timeouts::new(&plan),
+            upgrades: Upgrades::new(&plan),
             joining: None,
             roomy,
             calm: false,
@@ -171,7 +188,11 @@ impl World {
             leaders: BTreeMap::new(),
             unexplained: None,
             outcome: Outcome::default(),
+            rare_ways: Vec::new(),
         };
+        if plan.upgrades {
+            world.begin_upgrades();
+        }
         for machine in 0..count {
             world.boot(machine)?;
         }
@@ -239,6 +260,8 @@ impl World {
             Event::Trouble => self.trouble()?,
             Event::Retime => self.retime(),
             Event::RetimeOne { machine } => self.retime_one(machine),
+            Event::Upgrade => self.upgrade(),
+            Event::UpgradeOne { machine, most } => self.upgrade_one(machine, most),
         }
         Ok(())
     }

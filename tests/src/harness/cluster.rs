@@ -12,6 +12,13 @@ use super::server::Server;
 /// An election on a machine that others use takes less.
 const LEADER_MAX: Duration = Duration::from_secs(60);
 
+/// What the nodes share.
+pub const TOKEN: &str = "the secret of a test";
+/// Shards of each.
+pub const SHARDS: usize = 4;
+/// Milliseconds; the first election takes one to two of these.
+const STEADY_MS: &str = "4000";
+
 pub struct Cluster {
     directories: Vec<TempDir>,
     /// By node; `None` while it is down.
@@ -28,8 +35,21 @@ impl Cluster {
         Cluster::start_with(count, &[])
     }
 
+    /// For tests that want one leader throughout: a busy machine may hold a node up for seconds,
+    /// and nobody takes its lead.
+    pub fn start_steady(count: usize) -> Result<Cluster> {
+        Cluster::start_with(count, &["--election-timeout-ms", STEADY_MS])
+    }
+
     /// With flags beside the usual ones.
     pub fn start_with(count: usize, more: &[&str]) -> Result<Cluster> {
+        let mut cluster = Cluster::prepare(count, more)?;
+        (0..count).try_for_each(|place| cluster.start_node(place))?;
+        Ok(cluster)
+    }
+
+    /// The same, with empty directories and none of them started.
+    pub fn prepare(count: usize, more: &[&str]) -> Result<Cluster> {
         let listeners: Vec<TcpListener> =
             (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
         let mut nodes = Vec::new();
@@ -41,9 +61,7 @@ impl Cluster {
         let directories = (0..count).map(|_| tempfile::tempdir()).collect::<Result<_, _>>()?;
         let servers = (0..count).map(|_| None).collect();
         let (nodes, more) = (nodes.join(","), more.iter().map(ToString::to_string).collect());
-        let mut cluster = Cluster { directories, servers, nodes, starts: 0, more };
-        (0..count).try_for_each(|place| cluster.start_node(place))?;
-        Ok(cluster)
+        Ok(Cluster { directories, servers, nodes, starts: 0, more })
     }
 
     /// Starts a node that is down.
@@ -52,13 +70,14 @@ impl Cluster {
         // Nodes differ, and so do the starts of one.
         self.starts += 1;
         let cores = (1 + self.starts % 2).to_string();
+        let shards = SHARDS.to_string();
         let usual = [
             "--cores",
             &cores,
             "--shards",
-            "4",
+            &shards,
             "--cluster-token",
-            "the secret of a test",
+            TOKEN,
             "--node",
             &node,
             "--nodes",
@@ -127,6 +146,11 @@ impl Cluster {
         let mut client = self.servers[place].as_ref().context("it is down")?.client()?;
         client.run("READONLY")?;
         Ok(client)
+    }
+
+    /// All nodes, as --nodes names them.
+    pub fn nodes(&self) -> &str {
+        &self.nodes
     }
 
     /// The port of a node for the others.

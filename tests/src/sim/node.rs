@@ -311,10 +311,11 @@ pub fn identity_of(config: &Config) -> Identity {
             let LogIdentity { cluster, node, .. } = IDENTITY;
             Identity { cluster, node, shards, ..Identity::default() }
         }
-        Some(Cluster { id, node, nodes, founders, epoch, lost, .. }) => Identity {
+        Some(Cluster { id, node, nodes, founders, founded, epoch, lost, .. }) => Identity {
             cluster: *id,
             node: node.0,
             shards,
+            founded: *founded,
             voters: founders.iter().map(|node| node.0).collect(),
             addresses: nodes.iter().map(|(node, address)| (node.0, *address)).collect(),
             epoch: *epoch,
@@ -370,7 +371,8 @@ fn load_checkpoints(
     hasher: Hasher64,
 ) -> Result<(Shards, Vec<Files>, Bases), String> {
     let (settings, names) = (config.engine_settings(), disk.files.list());
-    let plan = LoadPlan { identity, settings: &settings, hasher: &hasher, names: &names };
+    let applied = config.applied;
+    let plan = LoadPlan { identity, settings: &settings, hasher: &hasher, names: &names, applied };
     let mut shards = Shards::new(identity.shards, hasher.clone());
     let (mut files, mut bases) = (Vec::new(), Vec::new());
     for id in 0..identity.shards as u16 {
@@ -382,7 +384,7 @@ fn load_checkpoints(
         disk.damaged.extend(loaded.decision.damaged.into_iter().map(|(name, _)| name));
         loaded.decision.remove.iter().for_each(|name| disk.files.remove(name));
     }
-    Ok((shards, files, Bases::new(identity, bases.into_iter())))
+    Ok((shards, files, Bases::new(identity, applied, bases.into_iter())))
 }
 
 /// A shard again from what is on the disk of a node that runs, as the server's job does it.

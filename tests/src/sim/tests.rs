@@ -6,13 +6,13 @@ use super::disk::Damage;
 use super::world::{Outcome, Plan, run};
 
 fn plan(seed: u64, crashes: usize) -> Plan {
-    Plan { seed, clients: 6, operations: 300, crashes, cut: None }
+    Plan { seed, clients: 6, operations: 300, crashes, ..Plan::default() }
 }
 
 #[test]
 fn histories_are_right_without_and_with_power_cuts() {
-    for seed in 0..60 {
-        let plan = plan(seed, (seed % 4) as usize);
+    for seed in 0..120 {
+        let plan = Plan { buggify: seed % 2 == 1, ..plan(seed / 2, (seed / 2 % 4) as usize) };
         if let Err(violation) = run(plan) {
             panic!("{plan:?}: {violation}");
         }
@@ -33,16 +33,16 @@ fn a_seed_gives_the_same_run_again() {
 fn seeds_that_failed_before() {
     let plans = [
         // A pop served within another client's gathering was never answered.
-        Plan { seed: 168, clients: 6, operations: 400, crashes: 0, cut: None },
+        Plan { seed: 168, clients: 6, operations: 400, crashes: 0, ..Plan::default() },
         // A transaction whose reply waits for several shards was held at the wrong place.
-        Plan { seed: 7, clients: 6, operations: 400, crashes: 3, cut: None },
+        Plan { seed: 7, clients: 6, operations: 400, crashes: 3, ..Plan::default() },
         // A transaction joined a trip that had set out before its client's last command did.
         Plan {
             seed: 1_795_600_985_820_613_631,
             clients: 6,
             operations: 400,
             crashes: 3,
-            cut: None,
+            ..Plan::default()
         },
     ];
     for plan in plans {
@@ -55,7 +55,7 @@ fn seeds_that_failed_before() {
 #[test]
 fn a_power_cut_at_every_disk_operation_is_harmless() {
     for seed in [11, 12, 13] {
-        let whole = Plan { seed, clients: 4, operations: 60, crashes: 0, cut: None };
+        let whole = Plan { seed, clients: 4, operations: 60, crashes: 0, ..Plan::default() };
         let operations = run(whole).unwrap().disk_operations;
         assert!(operations > 20, "{operations}");
         for operation in 1..=operations {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::rng::Rng;
 use engine::settings::Policy;
+use replication::buggify;
 use replication::log::limits::SEGMENT_BYTES_MIN;
 use server::config::Config;
 use server::core::io::ConnId;
@@ -23,6 +24,8 @@ pub struct Plan {
     pub crashes: usize,
     /// The power goes when the disk gets this operation, and again soon after the next start.
     pub cut: Option<(u64, Damage)>,
+    /// Rare ways in production code are taken often.
+    pub buggify: bool,
 }
 
 /// What happened.
@@ -137,6 +140,16 @@ struct World {
 
 /// Runs one seed. An error says what was violated.
 pub fn run(plan: Plan) -> Result<Outcome, String> {
+    buggify::end();
+    if plan.buggify {
+        buggify::begin(plan.seed);
+    }
+    let outcome = live(plan);
+    buggify::end();
+    outcome
+}
+
+fn live(plan: Plan) -> Result<Outcome, String> {
     let mut world = World::new(plan)?;
     if let Some((operation, damage)) = plan.cut {
         world.run_until(|world| world.node.disk.operations() >= operation || world.is_over())?;

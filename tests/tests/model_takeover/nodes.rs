@@ -8,6 +8,7 @@ use replication::group::{Base, Members, NodeId};
 use replication::ids::{Incarnation, Index, ShardId, Term};
 use replication::release::resolve::{Content, Placed};
 use replication::release::{Release, Transaction};
+use replication::version::Versions;
 
 pub const NODES: usize = 3;
 pub const SHARDS: usize = 2;
@@ -86,7 +87,8 @@ impl Replica {
     /// where the shard has ended.
     pub fn read(&self, through: Index) -> Result<(Vec<Index>, Option<Index>), Contradiction> {
         let members = Members::of_voters((1..=NODES as u64).map(NodeId));
-        let mut restart = Restart::new(vec![Base { index: 0, term: 0, members, ended: None }]);
+        let base = Base { index: 0, term: 0, members, ended: None };
+        let mut restart = Restart::new(vec![base], Versions::OWN);
         let shard = ShardId(0);
         let mut applied = Vec::new();
         let mut apply = |_, at, _: Vec<u8>| {

@@ -60,6 +60,13 @@ enum Action {
         #[command(flatten)]
         at: At,
     },
+    /// Let the nodes use what newer programs can, once all run such ones; there is no way back
+    RaiseVersion {
+        /// The newest that the leading node's program applies, if left out
+        version: Option<u16>,
+        #[command(flatten)]
+        at: At,
+    },
     /// Let the node of this directory go on without the others, which are lost for good
     ForceQuorum {
         /// The --dir of the survivor, whose server is stopped
@@ -112,6 +119,12 @@ fn main() -> ExitCode {
         Action::RemoveNode { node, at } => tell_of(at, "REMOVE", node, &mut out),
         Action::Drain { node, at } => tell_of(at, "DRAIN", node, &mut out),
         Action::Undrain { node, at } => tell_of(at, "UNDRAIN", node, &mut out),
+        Action::RaiseVersion { version: None, at } => {
+            tell(at, &["NODES", "RAISE-VERSION"], &mut out)
+        }
+        Action::RaiseVersion { version: Some(version), at } => {
+            tell(at, &["NODES", "RAISE-VERSION", &version.to_string()], &mut out)
+        }
         Action::ForceQuorum { directory, yes_i_accept_losing_acknowledged_writes } => {
             nodes::force_quorum(&directory, yes_i_accept_losing_acknowledged_writes, &mut out)
         }

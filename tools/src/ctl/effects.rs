@@ -21,7 +21,8 @@ pub fn describe_content(content: &Content<&[u8]>, shown_bytes_max: usize) -> Vec
             };
             let (voters, learners) = (ids(&members.voters), ids(&members.learners));
             let of = if *installed { "a checkpoint of another node, with" } else { "now" };
-            vec![format!("{of} voters {voters}; learners {learners}")]
+            let version = members.roster.version;
+            vec![format!("{of} voters {voters}; learners {learners}; version {version}")]
         }
         Content::Entry { transaction, payload } => {
             let mut lines: Vec<String> = transaction.iter().map(describe_transaction).collect();

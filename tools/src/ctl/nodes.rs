@@ -1,5 +1,6 @@
-//! `quoring-ctl init`, `nodes`, `remove-node`, `drain`, `undrain`: said to a running server at its
-//! port for clients; and `force-quorum`, done to the directory of one that is stopped.
+//! `quoring-ctl init`, `nodes`, `remove-node`, `drain`, `undrain`, `raise-version`: said to a
+//! running server at its port for clients; and `force-quorum`, done to the directory of one that is
+//! stopped.
 
 use std::io::Write;
 use std::path::Path;

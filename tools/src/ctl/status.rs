@@ -26,7 +26,7 @@ pub fn print(server: &Server, out: &mut impl Write) -> Result<bool> {
     if !info.fields.contains_key("quoring_version") {
         bail!("{}:{} is not a Quoring server", server.host, server.port);
     }
-    for (name, value) in lines(&info)? {
+    for (name, value) in lines(&info)?.into_iter().chain(cluster_version(&info)) {
         writeln!(out, "{name:<17} {value}")?;
     }
     Ok(info.text("rdb_last_bgsave_status")? == "ok")
@@ -53,6 +53,14 @@ fn lines(info: &Info) -> Result<Vec<(&'static str, String)>> {
         ("last checkpoint", last_checkpoint(info)?),
         ("turns", turns),
     ])
+}
+
+/// Of a node of a cluster.
+fn cluster_version(info: &Info) -> Option<(&'static str, String)> {
+    let field = |name: &str| info.fields.get(name).map(String::as_str);
+    let (version, applied) =
+        (field("quoring_cluster_version")?, field("quoring_applied_versions")?);
+    Some(("cluster version", format!("{version}; this program applies {applied}")))
 }
 
 fn clients(info: &Info) -> Result<String> {

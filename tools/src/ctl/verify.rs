@@ -10,6 +10,7 @@ use replication::ids::ShardId;
 use replication::log::segment::file_name;
 use replication::log::{LogIdentity, Tail, recover};
 use replication::release::resolve::Content;
+use replication::version::Versions;
 use server::startup::checkpoint_files::{DIRECTORY, inspect_checkpoints};
 use server::startup::checkpoints::LoadedShard;
 use server::startup::identity::Identity;
@@ -45,7 +46,7 @@ pub fn verify(directory: &Path, out: &mut dyn Write) -> Result<bool> {
     };
     let mut sound = report_checkpoints(&checkpoints, out)?;
     let of_checkpoint = |checkpoint: &LoadedShard| checkpoint.base.clone();
-    let bases = Bases::new(&identity, checkpoints.iter().map(of_checkpoint));
+    let bases = Bases::new(&identity, Versions::OWN, checkpoints.iter().map(of_checkpoint));
     let mut shards = Shards::default();
     let mut logs_sound = true;
     for (core, path) in cores.iter().enumerate() {

@@ -462,7 +462,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         tips: &["nondeterministic_output"],
         since: "7.2.4",
         group: "server",
-        summary: "Shows the nodes of the cluster, takes one out, drains one.",
+        summary: "Shows the nodes of the cluster, takes one out, drains one, raises the version.",
         run: Run::Server(ServerCommand::Nodes),
         subcommands: &[],
     },

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::fault::plant;
-use crate::group::payload::to_record;
+use crate::group::payload::{encode_entry, to_record};
 use crate::group::{EntryKind, Vote};
 use crate::ids::Incarnation;
 use crate::log::limits::SEGMENT_BYTES_MIN;
 use crate::log::{KeptFor, LogOperation, LogWriter, Readable, SegmentSource, Tail, recover};
+use crate::version::Version;
 
 const IDENTITY: LogIdentity = LogIdentity { cluster: 5, node: 6, core: 7 };
 const SHARD: ShardId = ShardId(2);
@@ -29,7 +30,8 @@ impl Written {
     }
 
     fn add(&mut self, shard: ShardId, index: u64, term: u64, bytes: usize) {
-        let payload = crate::group::payload::encode_entry(None, Index(0), &vec![term as u8; bytes]);
+        let payload =
+            encode_entry(None, (Index(index), Index(0)), &vec![term as u8; bytes], Version(1));
         let (index, term, kind) = (Index(index), Term(term), EntryKind::Data);
         let entry = Entry { index, term, kind, payload };
         self.log.append_group_entry(to_record(&entry, shard, Index(0)).unwrap());

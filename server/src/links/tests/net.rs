@@ -8,6 +8,7 @@ use std::sync::Arc;
 use engine::rng::Rng;
 use replication::group::NodeId;
 use replication::ids::{Incarnation, ShardId};
+use replication::version::{Version, Versions};
 
 use super::super::connection::Stage;
 use super::super::identity::Remembered;
@@ -125,6 +126,8 @@ impl Net {
                     shard_count: SHARDS,
                     epoch: 0,
                     election_timeout_ms: 300,
+                    founded: Version(1),
+                    applied: Versions::OWN,
                 };
                 let known = self.acquaintances[node].clone();
                 let mut links = Links::new(place, known, Incarnation(starts), self.rng.next_u64());

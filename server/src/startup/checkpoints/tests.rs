@@ -4,6 +4,7 @@ use replication::checkpoint::CheckpointIdentity;
 use replication::checkpoint::file::Encoder;
 use replication::ids::Term;
 use replication::link::hello::DirectoryId;
+use replication::version::Version;
 
 use super::*;
 
@@ -36,6 +37,7 @@ const IDENTITY: Identity = Identity {
     cluster: 7,
     node: 1,
     shards: 1,
+    founded: Version(1),
     voters: Vec::new(),
     directory: DirectoryId([1; 16]),
     met: BTreeMap::new(),
@@ -61,8 +63,13 @@ fn load(contents: &[u8], blocks: &[&[u8]]) -> LoadedShard {
     encoder.end(&mut bytes);
     let names = [(NAME.to_owned(), bytes.len() as u64)];
     let (settings, hasher) = (Settings::default(), Hasher64::new([1, 2, 3, 4]));
-    let plan =
-        LoadPlan { identity: &IDENTITY, settings: &settings, hasher: &hasher, names: &names };
+    let plan = LoadPlan {
+        identity: &IDENTITY,
+        settings: &settings,
+        hasher: &hasher,
+        names: &names,
+        applied: Versions::OWN,
+    };
     plan.load(&Files(BTreeMap::from([(NAME.to_owned(), bytes)])), ShardId(0)).unwrap()
 }
 

@@ -125,3 +125,18 @@ fn without_a_primary_each_gets_its_error() {
     assert_eq!(out, b"-DOWN\r\n+PONG\r\n-DOWN\r\n");
     assert!(queue.is_empty() && queue.bytes() == 0);
 }
+
+/// A long transaction does not go out at once: the primary answers its first commands meanwhile.
+#[test]
+fn a_transaction_is_answered_while_it_is_sent() {
+    let mut queue = Queue::default();
+    push_exec(&mut queue, &["SET b 1"]);
+    assert_eq!(queue.take_unsent(command("MULTI").len()), command("MULTI"));
+    assert_eq!(answer(&mut queue, &["+OK\r\n"]), "");
+    queue.take_unsent(command("SET b 1").len());
+    assert_eq!(answer(&mut queue, &["+QUEUED\r\n"]), "");
+    assert!(!queue.on_piece(b"*1\r\n", &mut Vec::new()), "EXEC was not sent");
+    assert_eq!(queue.take_unsent(usize::MAX), command("EXEC"));
+    assert_eq!(answer(&mut queue, &["*1\r\n+OK\r\n"]), "*1\r\n+OK\r\n");
+    assert!(queue.is_empty());
+}
