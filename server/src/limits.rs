@@ -261,19 +261,19 @@ pub const CATCH_UP_MEMORY_BYTES: usize = replication::group::restart::KEPT_BYTES
 pub const CATCH_UP_MEMORY_BYTES_MIN: u64 = 1 << 20;
 
 /// Default of `catch-up-log-bytes`: of the log of each core that stays on disk for replicas that
-/// were away, beside what a start needs. Minutes of writes; a start may have to read it too, in a
-/// second.
+/// were away, beside what a start needs. At 10 MB/s a minute and a half of writes; a start reads it
+/// too.
 pub const CATCH_UP_LOG_BYTES: u64 = 1 << 30;
 
 /// Default of `catch-up-bytes-per-second`: what a core reads of logs and checkpoints for other
-/// nodes. Half of a 1 Gbit/s network; a core's clients do not notice it
-/// (`benches/peers/catchup.py`). At the least, so that a piece of a checkpoint does not wait for
-/// longer than until it is asked for again.
+/// nodes. Half of a 1 Gbit/s network; what a core's clients notice of it is not measured yet
+/// (`benches/peers/catchup.py` does that). At the least, so that a piece of a checkpoint does not
+/// wait for longer than until it is asked for again.
 pub const CATCH_UP_BYTES_PER_SECOND: u64 = 64 << 20;
 pub const CATCH_UP_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 
-/// Bytes of a log that are read at once for other nodes: what is made of them in a turn takes some
-/// 200 µs.
+/// Bytes of a log that are read at once for other nodes: as many as of a checkpoint, so that a turn
+/// that makes entries of them is short.
 pub const CATCH_UP_PIECE_BYTES: usize = 256 << 10;
 
 /// What a command may leave in the log of a node of a cluster: while an entry goes to the others,
