@@ -127,9 +127,12 @@ fn written() -> Written {
             written.add(OTHER, index + 1000, term, 500);
         }
         if round % 7 == 6 {
-            // A leader of a later term replaces the last ones, and has fewer at first.
-            (index, term) = (index - 3, term + 1);
-            written.add(SHARD, index, term, 10);
+            // A leader of a later term replaces the last ones, and has fewer at first; and so does
+            // the one after it, with what it had.
+            for back in [3, 2] {
+                (index, term) = (index - back, term + 1);
+                written.add(SHARD, index, term, 10);
+            }
         }
         if round % 3 > 0 {
             written.flush();
