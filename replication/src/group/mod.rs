@@ -15,7 +15,7 @@
 //! - `handover`: the lead goes to another node.
 //! - `chance`: election timeouts. `changes`: of members. [`roster`]: who they are.
 //! - `storage`: what the crate reads of the log. [`fetch`]: what of it is read from the disk first;
-//!   [`terms`]: what is known of that.
+//!   [`terms`]: what is known of that. `outgoing`: what goes out of what the crate says.
 //! - [`work`]: what a group is started with, and what it asks for.
 
 mod chance;
@@ -24,6 +24,7 @@ pub mod entry;
 pub mod fetch;
 mod handover;
 mod lease;
+mod outgoing;
 pub mod payload;
 mod promise;
 pub mod restart;
@@ -49,6 +50,7 @@ use chance::Chance;
 pub use entry::{Base, Entry, EntryKind, Members, Vote};
 pub use lease::DRIFT_PER_MILLE;
 use lease::Lease;
+use outgoing::without_superseded;
 use promise::Promise;
 use storage::EntryStore;
 pub use work::{Envelope, GroupConfig, GroupError, GroupStart, Refusal, Role, Work};
@@ -118,7 +120,8 @@ impl Group {
             max_uncommitted_size: config.uncommitted_bytes_max,
             check_quorum: true,
             pre_vote: true,
-            batch_append: true,
+            // See `outgoing`.
+            batch_append: false,
             ..raft::Config::default()
         };
         let base = start.base.without(&start.lost);
@@ -267,7 +270,7 @@ impl Group {
             let ready = self.raft.ready();
             self.take_ready(ready, &mut work);
         }
-        let messages = on_rare_ways(std::mem::take(&mut self.outbox));
+        let messages = without_superseded(std::mem::take(&mut self.outbox));
         work.messages.extend(messages.iter().filter_map(|message| {
             let bytes = message.write_to_bytes().ok()?;
             let checkpoint = (message.get_msg_type() == MessageType::MsgSnapshot)
@@ -540,21 +543,6 @@ impl Group {
     pub fn progress(&self) -> impl Iterator<Item = (NodeId, Index)> {
         self.raft.raft.prs().iter().map(|(id, progress)| (NodeId(*id), Index(progress.matched)))
     }
-}
-
-/// Messages are lost, come twice or in another order, where that is asked for. One with a
-/// checkpoint is awaited until it is told to have arrived or not.
-fn on_rare_ways(mut messages: Vec<Message>) -> Vec<Message> {
-    let is_checkpoint = |message: &Message| message.get_msg_type() == MessageType::MsgSnapshot;
-    messages.retain(|message| is_checkpoint(message) || !is_taken(Point::MessageLost));
-    if is_taken(Point::MessageTwice) {
-        let again = messages.iter().find(|message| !is_checkpoint(message)).cloned();
-        messages.extend(again);
-    }
-    if is_taken(Point::MessagesTurned) {
-        messages.reverse();
-    }
-    messages
 }
 
 /// What is committed in a log for sure. A change of members is proposed only once the one before is

@@ -3,6 +3,7 @@
 use super::operation::Operation;
 use super::plan::Trouble;
 use super::world::{Event, World};
+use crate::sim::node::Node;
 
 /// Virtual time that clients have under faults.
 const FAULTS_NS_MAX: u64 = 40_000_000_000;
@@ -72,30 +73,22 @@ impl World {
         self.left == 0 && self.clients.iter().all(|client| client.asked.is_empty())
     }
 
-    /// All members run, have applied everything there is, and have the same.
+    /// All members run, have applied everything there is, and have the same. Memory is looked at
+    /// only once their logs are: it takes long.
     fn are_equal(&self) -> bool {
+        self.is_same_of_all(|node, core, shard| {
+            let seen = node.core(core).see_replica(shard)?;
+            let settled = seen.applied == seen.last && seen.committed == seen.last;
+            settled.then_some((seen.term, seen.last))
+        }) && self.is_same_of_all(|node, core, shard| node.core(core).see_memory(shard))
+    }
+
+    /// Whether there is such a thing of each shard, and all members' are the same.
+    fn is_same_of_all<T: PartialEq>(&self, of: impl Fn(&Node, u16, u16) -> Option<T>) -> bool {
         let members = self.members();
-        // Memory is looked at only where that may show something: it takes long.
-        let is_settled = |machine: &usize| {
-            let machine = &self.machines[*machine];
-            machine.node().is_some_and(|node| {
-                self.shards().all(|shard| {
-                    let seen = node.core(machine.home_of(shard)).see_replica(shard);
-                    seen.is_some_and(|seen| {
-                        seen.applied == seen.last && seen.committed == seen.last
-                    })
-                })
-            })
-        };
-        if !members.iter().all(is_settled) {
-            return false;
-        }
         let mut seen = members.iter().map(|machine| &self.machines[*machine]).map(|machine| {
             let node = machine.node()?;
-            let shards = self.shards().map(|shard| {
-                let core = node.core(machine.home_of(shard));
-                Some((core.see_replica(shard)?.term, core.see_memory(shard)?))
-            });
+            let shards = self.shards().map(|shard| of(node, machine.home_of(shard), shard));
             shards.collect::<Option<Vec<_>>>()
         });
         let first = seen.next().flatten();

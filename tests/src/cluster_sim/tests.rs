@@ -68,7 +68,7 @@ fn versions_are_raised_while_programs_change() {
             Err(violation) => panic!("{plan:?}: {violation}"),
         }
     }
-    assert!(sum.upgrades > 200 && sum.raises > 30 && sum.version_refusals > 0, "{sum}");
+    assert!(sum.upgrades > 200 && sum.raises > 5 && sum.version_refusals > 0, "{sum}");
     println!("{sum}");
 }
 
@@ -95,7 +95,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
 #[test]
 fn every_rare_way_is_taken() {
     let mut taken = vec![0; Point::ALL.len()];
-    for seed in 0..60 {
+    for seed in 0..150 {
         let plan = Plan { buggify: true, ..plan(seed) };
         buggify::begin(plan.seed);
         let world = World::new(plan).and_then(|mut world| world.live().map(|()| world));
@@ -160,6 +160,27 @@ fn seeds_that_once_failed_do_not() {
         (1_795_776_645_858_043_270, 3, 3, 2),
     ] {
         let plan = Plan { seed, nodes, shards, cores, operations: 400, ..plan(0) };
+        if let Err(violation) = run(plan) {
+            panic!("{plan:?}: {violation}");
+        }
+    }
+}
+
+/// The same on rare ways: commands that wait for a primary and were queued into a transaction
+/// behind them, entries that were put into a message of another index.
+#[test]
+fn seeds_that_once_failed_on_rare_ways_do_not() {
+    let first = Plan {
+        seed: 1_795_797_073_691_998_065,
+        nodes: 5,
+        shards: 1,
+        cores: 1,
+        election_timeout_ms: 1_000,
+        ..plan(0)
+    };
+    let second = Plan { upgrades: true, ..full_plan(17) };
+    for plan in [first, second] {
+        let plan = Plan { operations: 400, buggify: true, ..plan };
         if let Err(violation) = run(plan) {
             panic!("{plan:?}: {violation}");
         }

@@ -261,6 +261,8 @@ impl World {
             Event::Retime => self.retime(),
             Event::RetimeOne { machine } => self.retime_one(machine),
             Event::Upgrade => self.upgrade(),
+            // What was not begun in time is not.
+            Event::UpgradeOne { .. } if self.calm => {}
             Event::UpgradeOne { machine, most } => self.upgrade_one(machine, most),
         }
         Ok(())
