@@ -2,12 +2,13 @@
 """A follower that was away while much was written: what clients of the leader notice while it catches up.
 
     catchup.py [--quoring PATH] [--writers PATH] [--away-bytes 2000000000] [--value 16384] [--keys 20000] [--seconds 3]
-               [--clients 50] [--pipeline 1] [--shards 1]
+               [--clients 50] [--pipeline 1] [--shards 1] [--rate BYTES] [--log-bytes BYTES]
 
 Three nodes; `writers` (`benches/src/bin/writers.rs`) writes in windows of some seconds before anything happens, then a follower
 is killed, so many bytes are written, and it is started again. Windows go on until it has what the leader has, and some more
 after that. Printed are p50 and p99 of each window's writes, and the worst and the median of those during the catch-up beside the
-median of those before.
+median of those before; and how the leader brought the follower up to date, as it says. `--rate` is its
+`catch-up-bytes-per-second`, `--log-bytes` its `catch-up-log-bytes`: with 0 it sends a checkpoint.
 """
 import argparse, json, os, signal, statistics, subprocess, tempfile, time
 
@@ -77,6 +78,8 @@ def main():
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--pipeline", type=int, default=1)
     parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--rate", default="64mb")
+    parser.add_argument("--log-bytes", default="4gb")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="quoring-catchup-", dir=os.environ.get("BENCH_DIR")) as folder:
         nodes = quoring(options, folder)
@@ -89,6 +92,9 @@ def main():
 def measure(options, nodes):
     away = next(n for n, process in enumerate(nodes.processes) if port_of(process) != nodes.port)
     argv = nodes.processes[away].args
+    for process in nodes.processes:
+        for name, value in (("bytes-per-second", options.rate), ("log-bytes", options.log_bytes)):
+            Client(port_of(process)).run("CONFIG", "SET", f"catch-up-{name}", value)
     print("| window | writes/s | p50 ms | p99 ms |\n| --- | --- | --- | --- |")
     # As much data as later, so that what it costs to have it counts before too.
     load(options, nodes, options.keys * options.value)
@@ -115,8 +121,11 @@ def measure(options, nodes):
         leader = info(Client(nodes.port))
         if int(said["quoring_applied"]) + 1000 >= int(leader["quoring_committed"]) > 1000:
             took = time.monotonic() - began
+    named = f"node={argv[argv.index('--node') + 1]},"
+    said = [value for name, value in leader.items() if name.startswith("quoring_peer") and value.startswith(named)]
     after = [window(options, nodes) for _ in range(3)]
     show("after", after)
+    print(f"the leader says: {' '.join(said)}")
     usual = statistics.median(one["p99"] for one in before)
     p99 = sorted(one["p99"] for one in during)
     print(f"caught up within {took:.1f} s: p99 {statistics.median(p99):.2f} ms (median of windows), {p99[-1]:.2f} at most; before "

@@ -87,6 +87,12 @@ pub enum Fault {
     LeasesToldKept,
     /// A new primary takes whatever stands at a part's index for that part.
     PartAssumed,
+    /// What a log says of an entry's term is believed although a later record replaced the entry.
+    ReplacedTermsKept,
+    /// An entry that is read from the log for another node may be one that was replaced.
+    ReplacedEntriesRead,
+    /// A segment that is being read may become another meanwhile.
+    ReadSegmentsReleased,
     /// A leader emits what its own program can, whatever the cluster's version is.
     EmitsUnraised,
     /// Nodes have links whatever their programs apply.

@@ -13,6 +13,7 @@ use crate::runtime::Drives;
 use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, SideOperation, Write};
 use crate::startup::checkpoint_files::read_piece;
 use crate::startup::rebuild_files::rebuild_shard;
+use crate::startup::segments::read_log_piece;
 
 // SAFETY: the bytes lie in a heap allocation that is neither moved nor changed while the buffer is
 // owned by the runtime, which has no access but `as_ref`.
@@ -38,6 +39,10 @@ impl Drives for Core {
             StorageOperation::ReadPiece(order) => Operation::Job(Box::new(move || {
                 let piece = read_piece(&order).map_err(|error| error.to_string());
                 Box::new(LogDone::Piece { order, piece })
+            })),
+            StorageOperation::ReadLog(order) => Operation::Job(Box::new(move || {
+                let bytes = read_log_piece(&order).map_err(|error| error.to_string());
+                Box::new(LogDone::LogPiece { order, bytes })
             })),
         }
     }

@@ -253,10 +253,28 @@ pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 /// Bytes of entries that a follower applies in one turn; the rest waits for the next.
 pub const APPLIED_BYTES_PER_TURN_MAX: usize = 1 << 20;
 
-/// Bytes of a group's entries that are kept in memory for replicas that lack them: some seconds of
-/// writes. As many more may be committed and not yet applied by a follower, which otherwise keeps
-/// its leader waiting. The simulation of a cluster runs with far less.
-pub const GROUP_ENTRIES_BYTES_MAX: usize = replication::group::restart::KEPT_BYTES;
+/// Default of `catch-up-memory-bytes`: bytes of a group's entries that are kept in memory for
+/// replicas that lack them: some seconds of writes. As many more may be committed and not yet
+/// applied by a follower, which otherwise keeps its leader waiting. At the least a message's worth.
+/// The simulation of a cluster runs with far less.
+pub const CATCH_UP_MEMORY_BYTES: usize = replication::group::restart::KEPT_BYTES;
+pub const CATCH_UP_MEMORY_BYTES_MIN: u64 = 1 << 20;
+
+/// Default of `catch-up-log-bytes`: of the log of each core that stays on disk for replicas that
+/// were away, beside what a start needs. At 10 MB/s a minute and a half of writes; a start reads it
+/// too.
+pub const CATCH_UP_LOG_BYTES: u64 = 1 << 30;
+
+/// Default of `catch-up-bytes-per-second`: what a core reads of logs and checkpoints for other
+/// nodes. Half of a 1 Gbit/s network; what a core's clients notice of it is not measured yet
+/// (`benches/peers/catchup.py` does that). At the least, so that a piece of a checkpoint does not
+/// wait for longer than until it is asked for again.
+pub const CATCH_UP_BYTES_PER_SECOND: u64 = 64 << 20;
+pub const CATCH_UP_BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
+/// Bytes of a log that are read at once for other nodes: as many as of a checkpoint, so that a turn
+/// that makes entries of them is short.
+pub const CATCH_UP_PIECE_BYTES: usize = 256 << 10;
 
 /// What a command may leave in the log of a node of a cluster: while an entry goes to the others,
 /// no heartbeat does, and 64 MB (a value of 32) take a tenth of a second at 10 Gbit/s.
@@ -270,3 +288,7 @@ pub const TRANSFER_PIECE_BYTES: usize = 256 << 10;
 /// When a piece of which nothing is heard is sent again, and when the whole is given up.
 pub const TRANSFER_RETRY_NS: u64 = 1_000_000_000;
 pub const TRANSFER_SILENCE_NS: u64 = 20_000_000_000;
+
+/// How long nothing has to come of a checkpoint until another shard's may take its place: some
+/// times as long as it takes until a piece is sent again.
+pub const TRANSFER_YIELD_NS: u64 = 3 * TRANSFER_RETRY_NS;

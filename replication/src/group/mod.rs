@@ -14,12 +14,14 @@
 //! - [`restart`]: what a node's logs have of its groups.
 //! - `handover`: the lead goes to another node.
 //! - `chance`: election timeouts. `changes`: of members. [`roster`]: who they are.
-//! - `storage`: what the crate reads of the log. `outgoing`: what goes out of what it says.
+//! - `storage`: what the crate reads of the log. [`fetch`]: what of it is read from the disk first;
+//!   [`terms`]: what is known of that. `outgoing`: what goes out of what the crate says.
 //! - [`work`]: what a group is started with, and what it asks for.
 
 mod chance;
 mod changes;
 pub mod entry;
+pub mod fetch;
 mod handover;
 mod lease;
 mod outgoing;
@@ -28,6 +30,7 @@ mod promise;
 pub mod restart;
 pub mod roster;
 mod storage;
+pub mod terms;
 #[cfg(test)]
 mod tests;
 pub mod work;
@@ -127,7 +130,7 @@ impl Group {
         let said_version = said.fold(members.roster.version, Version::max);
         let alone = members.voters == [node] && members.voters_outgoing.is_empty();
         let entries = start.entries.iter().map(Into::into).collect();
-        let store = EntryStore::new(base, entries, hard_state, start.checkpoint);
+        let store = EntryStore::new(base, start.terms, entries, hard_state, start.checkpoint);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raft = RawNode::new(&settings, store, &logger)?;
         let mut group = Group {
@@ -456,12 +459,12 @@ impl Group {
         Index(self.raft.raft.raft_log.last_index())
     }
 
-    /// The first entry in memory: who lacks one before needs a checkpoint.
+    /// The first entry in memory or on disk: who lacks one before needs a checkpoint.
     pub fn first(&self) -> Index {
         Index(self.raft.raft.raft_log.first_index())
     }
 
-    /// The term of an entry, if it is in memory or the last one that is not.
+    /// The term of an entry, if it is in memory or on disk, or the last one that is neither.
     pub fn term_of(&self, index: Index) -> Option<Term> {
         self.raft.raft.raft_log.term(index.0).ok().map(Term)
     }
@@ -491,14 +494,16 @@ impl Group {
         self.raft.store().bytes()
     }
 
-    /// Forgets the oldest entries until no more than so many bytes are left, but none behind
-    /// `applied`, and none that a majority may yet have to be given.
+    /// Leaves the oldest entries to the log on disk until no more than so many bytes are left, but
+    /// none behind `applied` or that is not there yet, and none that a majority may yet have to be
+    /// given.
     pub fn forget_beyond(&mut self, bytes_max: usize, applied: Index) {
         let bytes_max = buggify::limit(Point::EntriesForgotten, bytes_max, 0);
         if self.raft.store().bytes() > bytes_max {
-            let applied = self.raft.raft.raft_log.applied.min(applied.0);
+            let log = &self.raft.raft.raft_log;
+            let there = log.applied.min(log.persisted).min(applied.0);
             let needed = self.needed_by_majority();
-            self.raft.mut_store().forget_beyond(bytes_max, applied.min(needed));
+            self.raft.mut_store().forget_beyond(bytes_max, there.min(needed));
         }
     }
 
@@ -510,7 +515,8 @@ impl Group {
         wanted.map(Into::into).collect()
     }
 
-    /// Forgets entries up to here, which must be applied: who lacks them gets a checkpoint.
+    /// Forgets entries up to here, on disk too; they must be applied. Who lacks them gets a
+    /// checkpoint.
     pub fn forget(&mut self, index: Index) {
         let applied = self.raft.raft.raft_log.applied;
         self.raft.mut_store().forget(index.0.min(applied));

@@ -26,8 +26,8 @@ pub fn without_superseded(messages: Vec<Message>) -> Vec<Message> {
     on_rare_ways(kept.map(|(message, _)| message).collect())
 }
 
-/// Messages are lost, come twice or in another order, where that is asked for. One with a checkpoint
-/// is awaited until it is told to have arrived or not.
+/// Messages are lost, come twice or in another order, where that is asked for. One with a
+/// checkpoint is awaited until it is told to have arrived or not.
 fn on_rare_ways(mut messages: Vec<Message>) -> Vec<Message> {
     let is_checkpoint = |message: &Message| message.get_msg_type() == MessageType::MsgSnapshot;
     messages.retain(|message| is_checkpoint(message) || !is_taken(Point::MessageLost));

@@ -14,8 +14,8 @@ use crate::ids::{Index, ShardId, Term};
 use crate::release::resolve::{Content, Placed};
 use crate::version::{NotApplied, Version, Versions};
 
-/// Bytes of decided entries with which a group starts, so that a replica that was away while this
-/// node was, or before, needs no checkpoint: as many as a leader keeps while it runs.
+/// Bytes of decided entries with which a group starts, so that what a replica lacks that was away
+/// while this node was, or before, need not be read: as many as a leader keeps while it runs.
 pub const KEPT_BYTES: usize = 64 << 20;
 
 /// Why the logs cannot be taken.
@@ -274,8 +274,8 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
         let (behind, term) = self.kept_behind;
         let base = Base { index: behind.0, term: term.0, members, ended: self.ended };
         let (vote, checkpoint) = (Default::default(), None);
-        let (committed, lost) = (index, Vec::new());
-        GroupStart { base, applied: index, checkpoint, vote, committed, entries, lost }
+        let (committed, applied) = (index, index);
+        GroupStart { base, applied, checkpoint, vote, committed, entries, ..GroupStart::default() }
     }
 }
 

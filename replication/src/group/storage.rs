@@ -1,44 +1,84 @@
-//! A group's log as the `raft` crate reads it: the entries that are still in memory, and where they
-//! begin. What is on disk is the core's log; it has all of them.
+//! A group's log as the `raft` crate reads it: the entries that are in memory, those that only the
+//! core's log on disk has, and where all of them begin.
 //!
-//! Invariant: the entries' indexes follow each other, the first being `base.index + 1`.
+//! What is on disk is read beside the core: until then the crate hears that it is to come later
+//! (`fetch`). Of those entries the terms are in memory.
+//!
+//! Invariant: the entries' indexes follow each other; `on_disk` has those from `base.index + 1` up
+//! to `behind`, `entries` those from `behind + 1` on.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::NodeId;
 use super::entry::Base;
+use super::terms::TermRuns;
+use crate::ids::{Index, Term};
 
 pub(super) struct EntryStore {
     base: Base,
+    on_disk: TermRuns,
+    /// The entry before those in memory.
+    behind: u64,
     entries: VecDeque<Entry>,
     /// What they take.
     bytes: usize,
+    /// What was read from the disk last for each node, in order and without a gap.
+    fetched: BTreeMap<NodeId, Vec<Entry>>,
+    /// First indexes of what the crate asked for and only the disk has. It asks through `&self`.
+    wanted: RefCell<BTreeSet<u64>>,
     /// What the crate asks for at the start.
     hard_state: HardState,
     /// A checkpoint that may be sent to who is too far behind.
     offered: Option<Base>,
-    /// Nodes that need one. The crate asks through `&self`.
-    wanting: std::cell::RefCell<BTreeSet<NodeId>>,
+    /// Nodes that need one.
+    wanting: RefCell<BTreeSet<NodeId>>,
 }
 
 impl EntryStore {
+    /// `base`: the entry before those in memory. `on_disk`: the terms of what the log has up to it,
+    /// if anything.
     pub(super) fn new(
-        base: Base,
+        mut base: Base,
+        mut on_disk: TermRuns,
         entries: VecDeque<Entry>,
         hard_state: HardState,
         offered: Option<Base>,
     ) -> EntryStore {
+        let behind = base.index;
+        // The first one is what all others follow: its term must be known, and it is not given.
+        let usable = on_disk.last() == Some(Index(behind))
+            && on_disk.get(Index(behind)) == Some(Term(base.term));
+        match on_disk.first().filter(|_| usable) {
+            Some(first) => {
+                (base.index, base.term) = (first.0, on_disk.get(first).map_or(0, |term| term.0));
+                on_disk.cut_before(Index(first.0 + 1));
+            }
+            None => on_disk.clear(),
+        }
         let bytes = entries.iter().map(bytes_of).sum();
-        EntryStore { base, entries, bytes, hard_state, offered, wanting: Default::default() }
+        EntryStore {
+            base,
+            on_disk,
+            behind,
+            entries,
+            bytes,
+            fetched: BTreeMap::new(),
+            wanted: RefCell::default(),
+            hard_state,
+            offered,
+            wanting: RefCell::default(),
+        }
     }
 
     /// Adds entries; one whose index is there already replaces it and all behind it.
     pub(super) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
-        let keep = first.index.saturating_sub(self.base.index + 1);
+        assert!(first.index > self.behind, "entry {} is on disk, and decided", first.index);
+        let keep = first.index - (self.behind + 1);
         assert!(keep <= self.entries.len() as u64, "a gap before entry {}", first.index);
         let replaced = self.entries.drain(keep as usize..);
         self.bytes -= replaced.map(|entry| bytes_of(&entry)).sum::<usize>();
@@ -50,35 +90,69 @@ impl EntryStore {
         &self.entries
     }
 
-    /// Forgets entries up to this one.
+    /// The entry before those in memory.
+    pub(super) fn behind(&self) -> u64 {
+        self.behind
+    }
+
+    /// Forgets entries up to this one: they are nowhere any more.
     pub(super) fn forget(&mut self, index: u64) {
-        while let Some(first) = self.entries.front()
-            && first.index <= index
-        {
-            self.forget_first();
-        }
+        self.forget_beyond(0, index);
+        self.lose(index);
     }
 
-    /// Forgets the oldest, but none behind `index`, until no more than so many bytes are left.
+    /// Leaves the oldest to the disk, but none behind `index`, until no more than so many bytes are
+    /// left.
     pub(super) fn forget_beyond(&mut self, bytes_max: usize, index: u64) {
-        while self.bytes > bytes_max && self.entries.front().is_some_and(|e| e.index <= index) {
-            self.forget_first();
+        while self.bytes > bytes_max
+            && let Some(first) = self.entries.front().filter(|first| first.index <= index)
+        {
+            self.behind = first.index;
+            self.on_disk.note(Index(first.index), Term(first.term));
+            self.bytes -= bytes_of(first);
+            self.entries.pop_front();
         }
     }
 
-    fn forget_first(&mut self) {
-        if let Some(first) = self.entries.pop_front() {
-            (self.base.index, self.base.term) = (first.index, first.term);
-            self.bytes -= bytes_of(&first);
+    /// The disk does not have entries up to this one either.
+    pub(super) fn lose(&mut self, index: u64) {
+        let index = index.min(self.behind);
+        if index > self.base.index {
+            let term = self.on_disk.get(Index(index));
+            self.base.term = term.expect("all entries behind the base have a term").0;
+            self.base.index = index;
+            self.on_disk.cut_before(Index(index + 1));
         }
     }
 
     /// Everything up to here came as a checkpoint.
     pub(super) fn reset(&mut self, base: Base) {
         self.offered = Some(base.clone());
+        self.behind = base.index;
         self.base = base;
+        self.on_disk.clear();
         self.entries.clear();
+        self.fetched.clear();
         self.bytes = 0;
+    }
+
+    /// What the crate asked for of the disk, since this was asked last: first indexes.
+    pub(super) fn take_wanted(&mut self) -> BTreeSet<u64> {
+        std::mem::take(self.wanted.get_mut())
+    }
+
+    /// Entries for a node were read; they take the place of those before.
+    pub(super) fn give(&mut self, to: NodeId, entries: Vec<Entry>) {
+        assert!(
+            entries.windows(2).all(|pair| pair[0].index + 1 == pair[1].index),
+            "entries from the disk follow each other"
+        );
+        self.fetched.insert(to, entries);
+    }
+
+    /// Lets go of what was read for nodes that do not need it any more.
+    pub(super) fn keep_fetched(&mut self, needs: impl Fn(NodeId) -> bool) {
+        self.fetched.retain(|node, _| needs(*node));
     }
 
     pub(super) fn offer(&mut self, checkpoint: Base) {
@@ -94,12 +168,36 @@ impl EntryStore {
     }
 
     fn last(&self) -> u64 {
-        self.base.index + self.entries.len() as u64
+        self.behind + self.entries.len() as u64
+    }
+
+    /// Entries from the disk, if they are here by now.
+    fn fetched(&self, low: u64, high: u64, bytes_max: u64) -> Option<Vec<Entry>> {
+        let pieces = self.fetched.values();
+        let mut found = pieces.filter_map(|piece| {
+            let from = low.checked_sub(piece.first()?.index)? as usize;
+            piece.get(from..).filter(|rest| !rest.is_empty())
+        });
+        // What is in memory too may be replaced yet.
+        let until = high.min(self.behind + 1);
+        let rest = found.next()?.iter().take_while(|entry| entry.index < until);
+        Some(limited(rest, bytes_max))
     }
 }
 
 fn bytes_of(entry: &Entry) -> usize {
     entry.data.len() + size_of::<Entry>()
+}
+
+/// The first of these entries, and as many more as fit.
+fn limited<'e>(entries: impl Iterator<Item = &'e Entry>, bytes_max: u64) -> Vec<Entry> {
+    let mut bytes = 0;
+    let fits = |entry: &&Entry| {
+        let first = bytes == 0;
+        bytes += bytes_of(entry) as u64;
+        first || bytes <= bytes_max
+    };
+    entries.take_while(fits).cloned().collect()
 }
 
 impl Storage for EntryStore {
@@ -112,32 +210,37 @@ impl Storage for EntryStore {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
         if low <= self.base.index {
             return Err(StorageError::Compacted.into());
         }
         assert!(high <= self.last() + 1, "entries to {high} of {}", self.last());
-        let range = (low - self.base.index - 1) as usize..(high - self.base.index - 1) as usize;
-        let most = max_size.into().unwrap_or(u64::MAX);
-        let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let first = bytes == 0;
-            bytes += bytes_of(entry) as u64;
-            first || bytes <= most
-        };
-        Ok(self.entries.range(range).take_while(fits).cloned().collect())
+        let bytes_max = max_size.into().unwrap_or(u64::MAX);
+        if low > self.behind {
+            let range = (low - self.behind - 1) as usize..(high - self.behind - 1) as usize;
+            return Ok(limited(self.entries.range(range), bytes_max));
+        }
+        // All that the crate has to have at once is what was not handed out yet, which is here.
+        assert!(context.can_async(), "entry {low} is wanted at once, and is on disk only");
+        self.fetched(low, high, bytes_max).ok_or_else(|| {
+            self.wanted.borrow_mut().insert(low);
+            StorageError::LogTemporarilyUnavailable.into()
+        })
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
         if index == self.base.index {
             return Ok(self.base.term);
         }
-        let Some(place) = index.checked_sub(self.base.index + 1) else {
+        if index < self.base.index {
             return Err(StorageError::Compacted.into());
+        }
+        let term = match index.checked_sub(self.behind + 1) {
+            Some(place) => self.entries.get(place as usize).map(|entry| entry.term),
+            None => self.on_disk.get(Index(index)).map(|term| term.0),
         };
-        let entry = self.entries.get(place as usize);
-        entry.map(|entry| entry.term).ok_or_else(|| StorageError::Unavailable.into())
+        term.ok_or_else(|| StorageError::Unavailable.into())
     }
 
     fn first_index(&self) -> raft::Result<u64> {

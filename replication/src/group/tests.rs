@@ -72,6 +72,15 @@ fn run_standstills(seed: u64) -> Result<World, String> {
     Ok(world)
 }
 
+/// Little is in memory: what somebody lacks who was away comes from the disk, or as a checkpoint.
+fn run_forgetful(seed: u64) -> Result<World, String> {
+    let mut world = World::new(seed);
+    world.memory_bytes = 1 << (7 + seed % 6);
+    world.run(6_000)?;
+    world.heal()?;
+    Ok(world)
+}
+
 type Scenario = fn(u64) -> Result<World, String>;
 
 /// The first seed with a violation; where the crate stops at one, that counts too.
@@ -91,6 +100,49 @@ fn nothing_acknowledged_is_lost_and_no_read_is_stale() {
     assert!(acknowledged > 5_000, "{acknowledged} entries were acknowledged");
     assert!(lease_reads > 50_000, "{lease_reads} times a lease was held");
     assert!(reads > 1_000, "{reads} reads were confirmed");
+}
+
+#[test]
+fn what_memory_has_forgotten_comes_from_the_disk() {
+    let (mut from_disk, mut installed, mut acknowledged) = (0, 0, 0);
+    for seed in 0..60 {
+        let world = run_forgetful(seed).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        from_disk += world.from_disk;
+        installed += world.installed;
+        acknowledged += world.acknowledged;
+    }
+    println!("{from_disk} entries from disks, {installed} checkpoints, {acknowledged} done");
+    assert!(acknowledged > 5_000, "{acknowledged} entries were acknowledged");
+    assert!(from_disk > 1_000, "{from_disk} entries came from a disk");
+    assert!(installed > 20, "{installed} checkpoints were installed");
+}
+
+/// A follower is away, much is written, it comes back: the log is enough.
+#[test]
+fn who_was_away_needs_no_checkpoint_while_the_log_goes_back_far_enough() {
+    for seed in 0..20 {
+        let mut world = World::working(seed).unwrap();
+        world.memory_bytes = 500;
+        let leader = *world.leaders.values().last().unwrap();
+        let away = (1..=3).find(|id| *id != leader).unwrap();
+        world.crash(away);
+        let (before, installed) = (world.acknowledged, world.installed);
+        while world.acknowledged < before + 100 {
+            world.step().unwrap();
+        }
+        world.start(away);
+        let goal = world.acknowledged;
+        let last_of = |world: &World| world.nodes[&away].group.as_ref().unwrap().committed().0;
+        for _ in 0..100_000 {
+            world.step().unwrap();
+            if last_of(&world) >= goal {
+                break;
+            }
+        }
+        assert!(last_of(&world) >= goal, "seed {seed}: {} of {goal}", last_of(&world));
+        assert_eq!(world.installed, installed, "seed {seed}");
+        assert!(world.from_disk > 80, "seed {seed}: {} entries", world.from_disk);
+    }
 }
 
 #[test]

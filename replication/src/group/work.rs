@@ -1,5 +1,6 @@
 //! What a group is started with, what it asks its host for, and how it refuses.
 
+use super::terms::TermRuns;
 use super::{Base, Entry, Members, NodeId, Vote};
 use crate::ids::{Index, Term};
 
@@ -24,7 +25,7 @@ pub struct GroupConfig {
 /// What a start has: from the checkpoint and the log.
 #[derive(Clone, Debug, Default)]
 pub struct GroupStart {
-    /// The entry before those here, and the members as of `applied`.
+    /// The entry before those in `entries`, and the members as of `applied`.
     pub base: Base,
     /// What the host's state is as of, at or behind the base.
     pub applied: Index,
@@ -35,6 +36,8 @@ pub struct GroupStart {
     pub committed: Index,
     /// Behind the base, without a gap.
     pub entries: Vec<Entry>,
+    /// The terms of entries up to the base that can be read from the log.
+    pub terms: TermRuns,
     /// Nodes that do not count any more, whatever the log says: all others went on without them.
     pub lost: Vec<NodeId>,
 }

@@ -6,15 +6,20 @@
 //!   what is appended.
 //! - [`recovery`]: the records of a log, and where it ends. [`assembler`]: payloads from their
 //!   fragments. [`walk`]: what lies in a segment, whether it belongs to the log or not.
-//! - [`uses`]: which entries a segment holds, and whether it is needed.
+//! - [`uses`]: which entries a segment holds, and whether it is needed. [`runs`]: where they lie.
+//! - [`reader`]: entries of one shard, for a replica elsewhere. [`kept`]: what a start finds of
+//!   them.
 //! - `window`: the part of a segment that both have in memory.
 
 pub mod assembler;
 pub mod buffer;
 mod entries;
+pub mod kept;
 pub mod limits;
+pub mod reader;
 pub mod record;
 pub mod recovery;
+pub mod runs;
 pub mod segment;
 pub mod uses;
 pub mod walk;
@@ -22,7 +27,8 @@ mod window;
 pub mod writer;
 
 pub use buffer::BlockBuffer;
+pub use reader::LogReader;
 pub use recovery::{RecoveryError, SegmentSource, Tail, recover};
 pub use segment::LogIdentity;
 pub use uses::SegmentUse;
-pub use writer::{EntryRef, GroupEntryRef, LogFailed, LogOperation, LogWriter};
+pub use writer::{EntryRef, GroupEntryRef, KeptFor, LogFailed, LogOperation, LogWriter, Readable};

@@ -44,6 +44,14 @@ impl RecordKind {
         }
     }
 
+    /// Whether it is an entry of its shard.
+    pub fn is_entry(self) -> bool {
+        matches!(
+            self,
+            RecordKind::Entry | RecordKind::Void | RecordKind::Change | RecordKind::Marker
+        )
+    }
+
     fn decode(byte: u8) -> Option<RecordKind> {
         Some(match byte {
             1 => RecordKind::Entry,

@@ -8,8 +8,10 @@ use crate::group::{NodeId, Vote};
 use crate::ids::{Incarnation, Index, Lsn, ShardId, Term};
 
 use super::assembler::Assembler;
+use super::kept::Kept;
 use super::limits::{BLOCK_BYTES, READ_BYTES};
 use super::record::{HEADER_BYTES, RecordHeader, RecordKind};
+use super::runs::{Place, Runs};
 use super::segment::{HeaderError, LogIdentity, SegmentHeader, file_name};
 use super::uses::{self, SegmentUse};
 use super::walk::walk_segment;
@@ -52,6 +54,9 @@ pub struct Tail {
     pub released: Vec<(ShardId, Index)>,
     /// The vote of each group that the log has one of.
     pub votes: BTreeMap<ShardId, Vote>,
+    /// Where entries lie, and what they are.
+    pub runs: Runs,
+    pub kept: Kept,
 }
 
 /// An entry or a void read back.
@@ -379,6 +384,7 @@ impl<'s, S: SegmentSource> Scan<'s, S> {
                 if header.kind.has_index() {
                     uses::note(&mut found.lasts, header.shard, header.index);
                 }
+                self.note_place(number, &header, (start, end));
                 self.last = (number, start);
                 (offset, self.last_end) = (end, end);
                 self.tail.last_lsn = header.lsn;
@@ -397,6 +403,16 @@ impl<'s, S: SegmentSource> Scan<'s, S> {
         let end = self.tail.segment;
         self.tail.uses.retain(|found| found.number <= end);
         Ok(())
+    }
+
+    /// Notes where a record stands, for those who read the log while it goes on.
+    fn note_place(&mut self, segment: u64, header: &RecordHeader, (start, end): (u64, u64)) {
+        self.tail.kept.note(header);
+        let begins = header.fragment.first && header.kind.is_entry();
+        let least = [(header.shard, header.index)];
+        let place = Place { segment, offset: start, lsn: header.lsn };
+        let end = end.next_multiple_of(BLOCK_BYTES as u64);
+        self.tail.runs.note(place, end, if begins { &least[..] } else { &[] });
     }
 
     /// The next record of the chain: at `offset`, as within a write records follow each other, or

@@ -2,6 +2,8 @@
 //!
 //! Each turn appends its entries and then polls for operations. A buffer waits while the allowed
 //! number of writes is under way, and takes more entries meanwhile: group commit.
+//!
+//! - `letting_go`: of segments. `reading`: what of them may be read meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,9 +20,14 @@ use super::limits::{
 };
 use super::record::{Fragment, HEADER_BYTES, RecordHeader, RecordKind};
 use super::recovery::Tail;
+use super::runs::{Place, Runs, note_least};
 use super::segment::{LogIdentity, SegmentHeader};
 use super::uses::{self, SegmentUse};
 use crate::group::{Members, Vote};
+pub use reading::{KeptFor, Readable};
+
+mod letting_go;
+mod reading;
 
 /// errno of a full disk or quota.
 const ENOSPC: i32 = 28;
@@ -73,11 +80,17 @@ struct InFlight {
     done: bool,
 }
 
+/// One of each shard.
+type Indexes = Vec<(ShardId, Index)>;
+
 struct Batch {
     buffer: BlockBuffer,
+    first_lsn: Lsn,
     last_lsn: Lsn,
     /// Last index of each shard in it.
-    lasts: Vec<(ShardId, Index)>,
+    lasts: Indexes,
+    /// Least index of each shard of which an entry begins in it.
+    leasts: Indexes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,6 +121,10 @@ pub struct LogWriter {
     lacks_space: bool,
     /// Segments with records that may still be needed, ascending; the last one is being written.
     uses: VecDeque<SegmentUse>,
+    /// Where entries lie in those.
+    runs: Runs,
+    /// The first segment that is being read.
+    held: Option<u64>,
     /// Segments that are not: number and size, ascending; and the record that says so, before
     /// which they stay.
     unneeded: VecDeque<(u64, u64)>,
@@ -130,7 +147,7 @@ pub struct LogWriter {
     spare: Vec<BlockBuffer>,
     /// Where an entry's transaction is encoded.
     named: Vec<u8>,
-    spare_lasts: Vec<Vec<(ShardId, Index)>>,
+    spare_lasts: Vec<(Indexes, Indexes)>,
     failed: Option<LogFailed>,
     sealed: Option<Lsn>,
 }
@@ -159,6 +176,8 @@ impl LogWriter {
             next_segment: NextSegment::NotAsked,
             lacks_space: false,
             uses: tail.uses.into(),
+            runs: tail.runs,
+            held: None,
             unneeded: VecDeque::new(),
             unneeded_since: Lsn(0),
             released: tail.released,
@@ -184,6 +203,12 @@ impl LogWriter {
     pub fn set_writes_in_flight_max(&mut self, count: usize) {
         assert!(count > 0);
         self.writes_in_flight_max = count;
+    }
+
+    /// Other shards are at home in other logs, which say their votes again: this one does not any
+    /// more.
+    pub fn keep_votes_of(&mut self, is_home: impl Fn(ShardId) -> bool) {
+        self.votes.retain(|shard, _| is_home(*shard));
     }
 
     /// Takes no longer payloads than this, which is less than recovery would.
@@ -351,6 +376,9 @@ impl LogWriter {
             if subject.kind.has_index() {
                 uses::note(&mut batch.lasts, subject.shard, subject.index);
             }
+            if first && subject.kind.is_entry() {
+                note_least(&mut batch.leasts, subject.shard, subject.index);
+            }
             self.waiting_bytes += HEADER_BYTES + payload_len;
             (front, rest, first) = (front_left, left, false);
             if header.fragment.last {
@@ -374,8 +402,11 @@ impl LogWriter {
             BlockBuffer::with_capacity(WRITE_BUFFER_BYTES.min(largest))
         });
         let room = buffer.room();
-        let lasts = self.spare_lasts.pop().unwrap_or_default();
-        self.waiting.push_back(Batch { buffer, last_lsn: self.appended, lasts });
+        let (mut lasts, mut leasts) = self.spare_lasts.pop().unwrap_or_default();
+        lasts.clear();
+        leasts.clear();
+        let (first_lsn, last_lsn) = (Lsn(self.appended.0 + 1), self.appended);
+        self.waiting.push_back(Batch { buffer, first_lsn, last_lsn, lasts, leasts });
         room
     }
 
@@ -407,11 +438,16 @@ impl LogWriter {
             self.offset = BLOCK_BYTES as u64;
             self.next_segment = NextSegment::NotAsked;
         }
-        let Batch { mut buffer, last_lsn, lasts } = self.waiting.pop_front()?;
-        self.note_uses(lasts);
+        let Batch { mut buffer, first_lsn, last_lsn, lasts, leasts } = self.waiting.pop_front()?;
+        let (segment, offset) = (self.segment, self.offset);
+        let place = Place { segment, offset, lsn: first_lsn };
+        self.runs.note(place, offset + len, &leasts);
+        self.note_uses(&lasts);
+        if self.spare_lasts.len() < SPARE_BUFFERS_MAX {
+            self.spare_lasts.push((lasts, leasts));
+        }
         self.waiting_bytes -= bytes;
         buffer.pad();
-        let (segment, offset) = (self.segment, self.offset);
         self.offset += len;
         self.written_bytes += len;
         self.last_write += 1;
@@ -445,67 +481,13 @@ impl LogWriter {
         Some(LogOperation::PrepareSegment { number, header, size_bytes, recycle })
     }
 
-    /// All unneeded segments but one, which waits to be recycled, are removed, one after the other.
-    fn poll_removal(&mut self) -> Option<LogOperation> {
-        let recyclable = self.unneeded.front().is_some_and(|(_, size)| *size == self.segment_bytes);
-        let spare = usize::from(recyclable);
-        // A segment that is being recycled is older than these: it must be gone before them.
-        let recycling = self.next_segment == NextSegment::Asked;
-        let told = self.durable >= self.unneeded_since;
-        if self.removing || recycling || !told || self.unneeded.len() <= spare {
-            return None;
-        }
-        let (number, _) = self.unneeded.pop_front()?;
-        self.removing = true;
-        Some(LogOperation::RemoveSegment { number })
-    }
-
-    /// A segment was removed, or could not be: then the next start removes it.
-    pub fn on_segment_removed(&mut self) {
-        self.removing = false;
-    }
-
-    /// Lets go of the oldest segments whose entries are all at or below what `covered` gives for
-    /// their shards. The one being written and the one before it stay, so that a start finds where
-    /// the chain of records goes on.
-    pub fn release_segments(&mut self, covered: &dyn Fn(ShardId) -> Index) {
-        let before = self.unneeded.len();
-        while self.uses.len() > 2 && self.uses[0].is_covered(covered) {
-            if let Some(unneeded) = self.uses.pop_front() {
-                self.unneeded.push_back((unneeded.number, unneeded.size_bytes));
-                for (shard, last) in unneeded.lasts {
-                    uses::note(&mut self.released, shard, last);
-                }
-            }
-        }
-        if self.unneeded.len() > before {
-            let votes: Vec<_> = self.votes.iter().map(|(shard, vote)| (*shard, *vote)).collect();
-            for (shard, vote) in votes {
-                self.append_vote(shard, vote);
-            }
-            // A start must be able to tell them from segments that were lost.
-            let subject = Subject::of_log(RecordKind::Release);
-            let payload = uses::encode_release(self.uses[0].number, &self.released);
-            self.unneeded_since = self.append_record(subject, [&[], &payload]);
-        }
-    }
-
-    /// Bytes of the segments that there are.
-    pub fn segments_bytes(&self) -> u64 {
-        let needed = self.uses.iter().map(|segment| segment.size_bytes);
-        needed.chain(self.unneeded.iter().map(|(_, size)| *size)).sum()
-    }
-
     /// A batch goes to the current segment.
-    fn note_uses(&mut self, mut lasts: Vec<(ShardId, Index)>) {
+    fn note_uses(&mut self, lasts: &[(ShardId, Index)]) {
         if self.uses.back().is_none_or(|last| last.number != self.segment) {
             self.uses.push_back(SegmentUse::new(self.segment, self.current_bytes));
         }
         if let Some(segment) = self.uses.back_mut() {
-            lasts.drain(..).for_each(|(shard, last)| uses::note(&mut segment.lasts, shard, last));
-        }
-        if self.spare_lasts.len() < SPARE_BUFFERS_MAX {
-            self.spare_lasts.push(lasts);
+            lasts.iter().for_each(|(shard, last)| uses::note(&mut segment.lasts, *shard, *last));
         }
     }
 

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 
 use engine::reply::Reply;
 use replication::group::NodeId;
+use replication::group::fetch::CatchUpWay;
 use replication::version::{Version, Versions};
 
 use super::stats::Snapshot;
 use crate::core::Core;
 use crate::replica::Replica;
+use crate::replica::catchup::Caught;
 use crate::replica::serving::Serving;
 use crate::replica::standing::Standing;
 
@@ -33,6 +35,9 @@ pub struct GroupsSeen {
     matched: BTreeMap<u64, u64>,
     /// By node: in how many it votes.
     votes: BTreeMap<u64, usize>,
+    /// By node: how it gets what it lacks, and what it got so, as this node leads.
+    ways: BTreeMap<u64, CatchUpWay>,
+    caught: BTreeMap<u64, Caught>,
     /// A line each.
     shards: BTreeMap<u16, String>,
     /// How far a planned hand-over is, and how the last one went, as the first core sees it.
@@ -51,6 +56,13 @@ impl GroupsSeen {
         }
         for (node, votes) in &other.votes {
             *self.votes.entry(*node).or_default() += votes;
+        }
+        for (node, way) in &other.ways {
+            let known = self.ways.entry(*node).or_default();
+            *known = (*known).max(*way);
+        }
+        for (node, caught) in &other.caught {
+            self.caught.entry(*node).or_default().add(caught);
         }
         self.shards.extend(other.shards.iter().map(|(shard, line)| (*shard, line.clone())));
         self.failover = self.failover.or(other.failover);
@@ -84,12 +96,15 @@ impl Core {
             seen.applied += replica.applied.0;
             for (node, matched) in replica.group.progress() {
                 *seen.matched.entry(node.0).or_default() += matched.0;
+                let way = seen.ways.entry(node.0).or_default();
+                *way = replica.group.catch_up_way(node).max(*way);
             }
             for node in &replica.group.members().voters {
                 *seen.votes.entry(node.0).or_default() += 1;
             }
             seen.shards.insert(shard, info_shard(shard, replica));
         }
+        seen.caught = self.catch_up.caught().map(|(node, caught)| (node.0, caught)).collect();
         seen.version = self.replicas.iter().map(|(_, replica)| replica.group.version()).min();
         if self.is_coordinator() {
             seen.failover = Some((self.handover.state(), self.handover.last()));
@@ -155,6 +170,7 @@ impl Core {
             if self.leads() {
                 let behind = groups.last.saturating_sub(other.matched);
                 text += &format!(",matched={},behind={behind}", other.matched);
+                text += &info_catch_up(groups, other.node);
             }
             text += "\r\n";
         }
@@ -217,6 +233,22 @@ fn info_shard(shard: u16, replica: &Replica) -> String {
         group.last().0,
         group.committed().0,
         replica.applied.0,
+    )
+}
+
+/// How a node gets what it lacks, and what it got so since this one started.
+fn info_catch_up(groups: &GroupsSeen, node: NodeId) -> String {
+    let way = match groups.ways.get(&node.0).copied().unwrap_or_default() {
+        CatchUpWay::None => "none",
+        CatchUpWay::Memory => "memory",
+        CatchUpWay::Log => "log",
+        CatchUpWay::Checkpoint => "checkpoint",
+    };
+    let Caught { log_bytes, checkpoint_bytes, checkpoints } =
+        groups.caught.get(&node.0).copied().unwrap_or_default();
+    format!(
+        ",catch_up={way},log_bytes={log_bytes},checkpoints={checkpoints},\
+         checkpoint_bytes={checkpoint_bytes}"
     )
 }
 

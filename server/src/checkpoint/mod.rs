@@ -148,7 +148,7 @@ impl Checkpoints {
 
     /// The log up to here is not needed to bring the shard back, even if its newest checkpoint
     /// should turn out to be damaged.
-    fn covered(&self, shard: ShardId) -> Index {
+    pub(crate) fn covered(&self, shard: ShardId) -> Index {
         if is_planted(Fault::SegmentsReleasedEarly) {
             return Index(u64::MAX);
         }
@@ -203,6 +203,12 @@ impl Core {
 
     pub(crate) fn on_core_started(&mut self) {
         self.checkpoints.starting -= 1;
+        self.release_segments();
+    }
+
+    /// Every core's log has what its start had to say, of shards that were elsewhere before too.
+    pub(crate) fn all_started(&self) -> bool {
+        self.checkpoints.starting == 0
     }
 
     /// Notes that what a start found in the log is to be covered by checkpoints.
@@ -336,17 +342,6 @@ impl Core {
             for asker in std::mem::take(&mut self.checkpoints.waiting) {
                 self.tell_asker(asker, Answer::Count(failed));
             }
-        }
-    }
-
-    /// The log lets go of what two checkpoints of every shard have.
-    pub(crate) fn release_segments(&mut self) {
-        if self.replicas.is_rebuilding() {
-            return;
-        }
-        let checkpoints = &self.checkpoints;
-        if let Some(log) = &mut self.log {
-            log.release_segments(&|shard| checkpoints.covered(shard));
         }
     }
 

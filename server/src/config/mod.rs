@@ -89,7 +89,11 @@ pub struct Config {
     pub election_timeout_ms: u64,
     /// Bytes of a group's entries kept in memory for replicas that lack them; a follower that has
     /// more to apply keeps its leader waiting.
-    pub group_entries_bytes_max: usize,
+    pub catch_up_memory_bytes: usize,
+    /// Bytes of each core's log kept for such replicas; 0: they get checkpoints.
+    pub catch_up_log_bytes: u64,
+    /// What each core reads of log and checkpoints for them; 0: no limit.
+    pub catch_up_bytes_per_second: u64,
     pub bind: Vec<IpAddr>,
     pub dir: PathBuf,
     pub cores: usize,
@@ -147,7 +151,9 @@ impl Default for Config {
             cluster: None,
             join: None,
             election_timeout_ms: crate::limits::ELECTION_TIMEOUT_MS,
-            group_entries_bytes_max: crate::limits::GROUP_ENTRIES_BYTES_MAX,
+            catch_up_memory_bytes: crate::limits::CATCH_UP_MEMORY_BYTES,
+            catch_up_log_bytes: crate::limits::CATCH_UP_LOG_BYTES,
+            catch_up_bytes_per_second: crate::limits::CATCH_UP_BYTES_PER_SECOND,
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: PathBuf::from("quoring-data"),
             cores: 1,

@@ -2,6 +2,7 @@
 
 use super::memory_text::parse_memory;
 use super::{Config, Durability};
+use crate::limits::{CATCH_UP_BYTES_PER_SECOND_MIN, CATCH_UP_MEMORY_BYTES_MIN};
 use engine::settings::Policy;
 
 /// Why a value was not taken, in Redis's words.
@@ -148,6 +149,35 @@ static SETTINGS: &[Setting] = &[
         name: "bind",
         get: |c| c.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         set: None,
+    },
+    Setting {
+        name: "catch-up-bytes-per-second",
+        get: |c| c.catch_up_bytes_per_second.to_string(),
+        set: Some(|c, value| {
+            let rate = memory(value, 0, 1 << 40)? as u64;
+            if (1..CATCH_UP_BYTES_PER_SECOND_MIN).contains(&rate) {
+                let least = CATCH_UP_BYTES_PER_SECOND_MIN;
+                return Err(format!("argument must be 0, for no limit, or {least} or more"));
+            }
+            c.catch_up_bytes_per_second = rate;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "catch-up-log-bytes",
+        get: |c| c.catch_up_log_bytes.to_string(),
+        set: Some(|c, value| {
+            c.catch_up_log_bytes = memory(value, 0, 1 << 50)? as u64;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "catch-up-memory-bytes",
+        get: |c| c.catch_up_memory_bytes.to_string(),
+        set: Some(|c, value| {
+            c.catch_up_memory_bytes = memory(value, CATCH_UP_MEMORY_BYTES_MIN, 1 << 40)?;
+            Ok(())
+        }),
     },
     Setting {
         name: "client-output-buffer-limit",

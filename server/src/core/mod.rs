@@ -46,6 +46,7 @@ use crate::dispatch::parked::Parked;
 use crate::links::batch::Batches;
 use crate::links::{Links, Place};
 use crate::replica::Replicas;
+use crate::replica::catchup::CatchUp;
 use crate::replica::handover::Handover;
 use crate::replica::peers::Membership;
 use account::Account;
@@ -109,6 +110,7 @@ pub struct Core {
     pub(crate) draining: bool,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) replicas: Replicas,
+    pub(crate) catch_up: CatchUp,
     pub(crate) handover: Handover,
     pub(crate) membership: Membership,
     /// Shards that were thrown away, to be freed in slices.
@@ -175,7 +177,7 @@ impl Core {
         let shards = hold(start.shard_count, start.hasher, start.shards);
         let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
         let account = Account::new(count, cores, start.config.maxmemory_bytes);
-        let mut core = Core {
+        let core = Core {
             id: start.id,
             settings: start.config.engine_settings(),
             homes: (0..start.shard_count).map(|s| home_of(s, start.shard_count, cores)).collect(),
@@ -212,6 +214,7 @@ impl Core {
             draining: false,
             checkpoints: Checkpoints::new(cores, start.incarnation, start.checkpoints, logged),
             replicas,
+            catch_up: CatchUp::default(),
             handover: Handover::default(),
             membership: Membership::default(),
             graves: Vec::new(),
@@ -236,15 +239,14 @@ impl Core {
             block: None,
             shards,
         };
-        core.begin();
-        core
+        core.begun()
     }
 
-    fn begin(&mut self) {
+    fn begun(mut self) -> Core {
         self.begin_membership();
         self.refresh_serving();
-        self.release_segments();
         self.note_logged_before();
+        self
     }
 
     pub(crate) fn next_ticket(&mut self) -> u64 {

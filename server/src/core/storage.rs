@@ -1,5 +1,6 @@
 //! What a core asks of its files: its log, and the checkpoint that it writes.
 
+use crate::replica::catchup::LogPieceOrder;
 use crate::replica::rebuild::RebuildOrder;
 use crate::replica::transfer::PieceOrder;
 use replication::checkpoint::FileOperation;
@@ -14,4 +15,6 @@ pub enum StorageOperation {
     Rebuild(Box<RebuildOrder>),
     /// Read a piece of a checkpoint's file.
     ReadPiece(Box<PieceOrder>),
+    /// Read a piece of the log; one at a time.
+    ReadLog(Box<LogPieceOrder>),
 }

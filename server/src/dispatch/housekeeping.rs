@@ -121,6 +121,7 @@ impl Core {
         if self.now.mono_ns >= self.next_segment_retry_ns {
             self.next_segment_retry_ns = self.now.mono_ns + FULL_DISK_RETRY_NS;
             log.retry_segment();
+            self.release_segments();
         }
     }
 
@@ -144,8 +145,8 @@ impl Core {
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
         let (pause, checkpoint) = (self.pause.ends_ns(), self.checkpoint_wake_ns());
         let (links, groups) = (self.links.next_wake_ns(), self.replicas.next_wake_ns());
-        let tunnels = self.tunnels.next_wake_ns();
-        [next_deadline, housekeeping, pause, checkpoint, links, groups, tunnels]
+        let (tunnels, catch_up) = (self.tunnels.next_wake_ns(), self.catch_up.next_wake_ns());
+        [next_deadline, housekeeping, pause, checkpoint, links, groups, tunnels, catch_up]
             .into_iter()
             .flatten()
             .min()

@@ -5,6 +5,7 @@ use replication::log::BlockBuffer;
 
 use crate::core::Core;
 use crate::core::io::OsError;
+use crate::replica::catchup::LogPieceOrder;
 use crate::replica::rebuild::Rebuilt;
 use crate::replica::transfer::{Piece, PieceOrder};
 
@@ -34,6 +35,11 @@ pub enum LogDone {
         order: Box<PieceOrder>,
         piece: Result<Piece, String>,
     },
+    /// A piece of the log was read, all of it.
+    LogPiece {
+        order: Box<LogPieceOrder>,
+        bytes: Result<Vec<u8>, String>,
+    },
     /// The operation on a checkpoint's file.
     Checkpoint {
         result: Result<(), OsError>,
@@ -60,6 +66,7 @@ impl Core {
             }
             LogDone::Checkpoint { result } => return self.on_checkpoint_done(result),
             LogDone::Piece { order, piece } => return self.on_piece_read(&order, piece),
+            LogDone::LogPiece { order, bytes } => return self.on_log_read(&order, bytes),
             LogDone::Rebuilt { shard, through, result } => {
                 return self.on_rebuilt(shard, through, result);
             }

@@ -14,12 +14,15 @@
 //! - [`members`]: nodes come and go. [`peers`]: who they are. [`versions`]: what all may be sent.
 //! - [`handover`]: the lead goes to another node because this one wants that.
 //! - [`rebuild`]: memory from what is on the disk.
+//! - [`catchup`]: what another node lacks and only the log has; [`pace`]: how fast.
 //! - [`transfer`]: checkpoints that go to another node, and come from one.
 //! - [`seen`]: what a simulation compares.
 
+pub mod catchup;
 pub mod coordinator;
 pub mod handover;
 pub mod members;
+pub mod pace;
 pub mod peers;
 pub mod period;
 pub mod primary;
@@ -68,6 +71,8 @@ pub struct Replica {
     offered: Option<Base>,
     /// Checkpoints on their way to other nodes.
     sending: Vec<Sending>,
+    /// Nodes that were sent one, and lack what the log has behind it.
+    pins: Vec<NodeId>,
     /// Times that entries were voided.
     voids: u64,
 }
@@ -157,6 +162,7 @@ impl Replicas {
                 is_out: false,
                 offered: None,
                 sending: Vec::new(),
+                pins: Vec::new(),
                 voids: 0,
             }));
         }
@@ -285,7 +291,7 @@ impl Core {
     /// The log is durable up to here: what rests on it may leave. A follower that has much to apply
     /// says so later, and its leader waits for it: no more than what that lets be under way comes.
     pub(crate) fn note_group_writes(&mut self, durable: Lsn) {
-        let pending_max = self.config.group_entries_bytes_max;
+        let pending_max = self.config.catch_up_memory_bytes;
         let replicas = self.replicas.by_shard.iter_mut().enumerate();
         for (shard, replica) in replicas.filter_map(|(n, r)| Some((n as u16, r.as_deref_mut()?))) {
             // Unless it waits for what comes: an entry that says that a transaction is decided.
@@ -329,6 +335,7 @@ impl Core {
                 }
                 core.tend_transfers(shard, replica);
             });
+            self.tend_catch_up();
             if !silent {
                 self.gather_leads();
                 self.mark_decided();
@@ -348,6 +355,7 @@ impl Core {
                 replica.applied = core.release.point(shard);
             }
         });
+        self.drive_catch_up();
         self.refresh_serving();
     }
 
@@ -383,11 +391,13 @@ impl Core {
                 break;
             }
         }
-        self.offer_checkpoint(shard, replica);
+        let memory_bytes = self.config.catch_up_memory_bytes;
         // What stands behind a checkpoint that is on its way is needed once it is there.
-        if replica.sending.is_empty() {
-            replica.group.forget_beyond(self.config.group_entries_bytes_max, replica.applied);
+        if self.log_follows_sent(shard, replica) {
+            replica.group.forget_beyond(memory_bytes, replica.applied);
         }
+        self.note_wanted_entries(shard, replica);
+        self.offer_checkpoint(shard, replica);
     }
 
     pub(crate) fn fail_replica(&mut self, shard: ShardId, why: &str) {

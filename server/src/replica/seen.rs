@@ -15,7 +15,7 @@ pub struct Seen {
     pub term: Term,
     pub committed: Index,
     pub last: Index,
-    /// The first entry that is still in memory for others.
+    /// The first entry that is still there for others.
     pub first: Index,
     pub applied: Index,
     pub standing: Standing,
@@ -66,6 +66,11 @@ impl Core {
     /// Checkpoints that came from other nodes since the start.
     pub fn see_checkpoints_received(&self) -> u64 {
         self.checkpoints.stats.received
+    }
+
+    /// Bytes of entries that were read from the log for other nodes since the start.
+    pub fn see_bytes_from_log(&self) -> u64 {
+        self.catch_up.caught().map(|(_, caught)| caught.log_bytes).sum()
     }
 
     /// The digest of a shard's first database, and the entry that it is as of; nothing while memory

@@ -15,6 +15,7 @@
 use replication::buggify::{Point, is_taken};
 use replication::checkpoint::FileOperation;
 use replication::checkpoint::catalogue::{file_name, temporary_name};
+use replication::group::fetch::CatchUpWay;
 use replication::group::{Base, NodeId, Role};
 use replication::ids::{Index, ShardId};
 use replication::log::BlockBuffer;
@@ -23,7 +24,7 @@ use super::Replica;
 use crate::core::Core;
 use crate::core::io::{OsError, Output};
 use crate::core::storage::StorageOperation;
-use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS};
+use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS, TRANSFER_YIELD_NS};
 
 pub const OF_GROUP: u8 = 0;
 const PIECE: u8 = 1;
@@ -88,6 +89,18 @@ pub struct Receiving {
     heard_ns: u64,
 }
 
+impl Replica {
+    /// The least entry as of which a checkpoint is on its way.
+    pub(super) fn least_sent(&self) -> Option<Index> {
+        self.sending.iter().map(|sending| sending.index).min()
+    }
+
+    /// Whether some node got a checkpoint and lacks what the log has behind it.
+    pub(super) fn pins_log(&self) -> bool {
+        !self.pins.is_empty()
+    }
+}
+
 impl Core {
     /// A message that is none of the group's.
     pub(super) fn on_transfer_message(&mut self, from: NodeId, shard: ShardId, message: &[u8]) {
@@ -150,14 +163,18 @@ impl Core {
             Sending { to, index, envelope, offset: 0, asked_ns: now_ns, progressed_ns: now_ns };
         self.read_piece(shard, &sending);
         replica.sending.push(sending);
+        replica.pins.retain(|node| *node != to);
+        replica.pins.push(to);
+        self.catch_up.note_checkpoint_sent(to);
         tracing::info!(core = self.id, shard = shard.0, node = to.0, "a checkpoint goes to a node");
     }
 
+    /// Once it may be read.
     fn read_piece(&mut self, shard: ShardId, sending: &Sending) {
         let Sending { to, index, offset, .. } = *sending;
         let (name, directory) = (file_name(shard, index), self.config.dir.clone());
         let order = Box::new(PieceOrder { shard, index, to, offset, name, directory });
-        self.outputs.push(Output::Log(StorageOperation::ReadPiece(order)));
+        self.catch_up.add_piece(order);
     }
 
     /// A piece was read.
@@ -176,6 +193,7 @@ impl Core {
                 }
                 message.extend_from_slice(&bytes);
                 message.push(PIECE);
+                self.catch_up.note_checkpoint_bytes(to, bytes.len() as u64);
                 if !is_taken(Point::PieceLost) {
                     self.links.send(to, shard, &message);
                 }
@@ -233,6 +251,11 @@ impl Core {
             kept.push(sending);
         }
         replica.sending = kept;
+        let (group, links) = (&replica.group, &self.links);
+        replica.pins.retain(|node| {
+            let lacks_much = group.catch_up_way(*node) >= CatchUpWay::Log;
+            group.role() == Role::Leader && links.is_linked(*node) && lacks_much
+        });
         let leader = replica.group.leader();
         if let Some(receiving) = &mut self.replicas.receiving
             && receiving.step == Step::Between
@@ -297,8 +320,13 @@ impl Core {
                 receiving.step = Step::Write;
                 self.push_receiving();
             }
-            // Another one comes instead: what is here of this goes first.
-            Some(receiving) if receiving.step == Step::Between => {
+            // Another one comes instead: what is here of this goes first. But one that goes on is
+            // not given up for another shard's, or neither would ever be there.
+            Some(receiving)
+                if receiving.step == Step::Between
+                    && (receiving.shard == shard
+                        || now_ns > receiving.heard_ns + TRANSFER_YIELD_NS) =>
+            {
                 receiving.step = Step::Remove;
                 self.push_receiving();
             }

@@ -1,11 +1,13 @@
-//! Where the logs of a data directory lie, for recovery and for tools. Reads only.
+//! Where the logs of a data directory lie, for recovery, for other nodes and for tools. Reads
+//! only.
 
 use std::path::{Path, PathBuf};
 
 use replication::log::SegmentSource;
 
 use super::StartError;
-use crate::runtime::disk::{SegmentFile, SegmentReader, list_segments};
+use crate::replica::catchup::LogPieceOrder;
+use crate::runtime::disk::{FileReader, SegmentFile, SegmentReader, list_segments, segment_path};
 use crate::runtime::error::RuntimeError;
 
 /// `core-0`, `core-1` …, each there: one that is missing among them had entries of its own.
@@ -29,6 +31,16 @@ pub fn core_directories(directory: &Path) -> Result<Vec<PathBuf>, StartError> {
         }
     }
     Ok(cores.into_iter().map(|core| directory.join(format!("core-{core}"))).collect())
+}
+
+/// A piece of a core's log while that is written. Blocks.
+pub fn read_log_piece(order: &LogPieceOrder) -> Result<Vec<u8>, StartError> {
+    let directory = order.directory.join(format!("core-{}", order.core));
+    let path = segment_path(&directory, order.segment);
+    let reader = FileReader::open(&path)?;
+    let mut bytes = vec![0; order.len];
+    reader.read_at(order.offset, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The segments of one core, the last one read kept open.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use replication::fault::{Fault, is_planted};
-use replication::group::Vote;
+use replication::group::{GroupStart, Vote};
 use replication::ids::{Incarnation, Index, ShardId, Term};
 use replication::log::limits::TRANSACTION_BYTES_MAX;
 use replication::log::{LogIdentity, LogWriter, Tail};
@@ -54,6 +54,9 @@ pub fn deal_out(
                 let mut log = LogWriter::new(identity, config.log_segment_bytes, tail, incarnation);
                 log.set_writes_in_flight_max(config.log_writes_in_flight);
                 log.set_payload_bytes_max(config.entry.bytes_max() + TRANSACTION_BYTES_MAX);
+                log.keep_votes_of(|shard| {
+                    home_of(usize::from(shard.0), shard_count, config.cores) == id
+                });
                 for shard in &owned {
                     // Its own log has it from now on, wherever it lay before.
                     if let Some(vote) = votes.get(&ShardId(shard.id())) {
@@ -66,12 +69,10 @@ pub fn deal_out(
             });
             let group_of = |shard: u16| {
                 let mut group = replayed.groups.get(usize::from(shard))?.clone();
-                group.vote = votes.get(&ShardId(shard)).copied().unwrap_or_default();
-                // A checkpoint of another node may be here of which the group has not heard yet: no
-                // vote was given in its term.
-                let last = group.entries.last().map_or(Term(group.base.term), |entry| entry.term);
-                if group.vote.term < last {
-                    group.vote = Vote { term: last, voted_for: None };
+                set_vote(&mut group, votes.get(&ShardId(shard)));
+                let last = (Index(group.base.index), Term(group.base.term));
+                if let Some(tail) = tails.get(usize::from(id)) {
+                    group.terms = tail.kept.terms_until(ShardId(shard), last, incarnation);
                 }
                 group.lost = config.cluster.as_ref().map_or(Vec::new(), |of| of.lost.clone());
                 Some((shard, group))
@@ -93,6 +94,16 @@ pub fn deal_out(
             }
         })
         .collect()
+}
+
+fn set_vote(group: &mut GroupStart, vote: Option<&Vote>) {
+    group.vote = vote.copied().unwrap_or_default();
+    // A checkpoint of another node may be here of which the group has not heard yet: no vote was
+    // given in its term.
+    let last = group.entries.last().map_or(Term(group.base.term), |entry| entry.term);
+    if group.vote.term < last {
+        group.vote = Vote { term: last, voted_for: None };
+    }
 }
 
 /// What was cut of a shard must stay cut: it is said before anything else of the shard is logged.

@@ -51,6 +51,8 @@ impl World {
             let Some(node) = machine.node() else { continue };
             let seen = (0..node.cores()).map(|core| node.core(core).see_checkpoints_received());
             self.outcome.received += seen.sum::<u64>();
+            let read = (0..node.cores()).map(|core| node.core(core).see_bytes_from_log());
+            self.outcome.log_bytes += read.sum::<u64>();
         }
         self.history.note(self.now_ns, || "all start again".into());
         for machine in 0..self.machines.len() {

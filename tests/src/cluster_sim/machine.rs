@@ -26,6 +26,9 @@ const PEER_PORT: u16 = 20_000;
 const SLOWEST_PER_MILLE: u64 = 976;
 const SPREAD_PER_MILLE: u64 = 48;
 
+/// What is kept of logs for others: nothing, little, and all.
+const CATCH_UP_LOG_BYTES: [u64; 4] = [0, 2 * SEGMENT_BYTES_MIN, 1 << 30, 1 << 30];
+
 /// A run writes less.
 const ROOMY_SEGMENT_BYTES: u64 = 8 << 20;
 
@@ -87,7 +90,12 @@ impl Machine {
         let (count, shards) = (plan.nodes, usize::from(plan.shards));
         let nodes = (1..=count).map(|n| (NodeId(n), address_of(n))).collect();
         let node = NodeId(number as u64 + 1);
+        // Not from what decides the rest.
+        let mut catch_up = Rng::new(plan.seed ^ (number as u64) << 32 ^ 0xca7c_00b5);
+        let any = |rng: &mut Rng, values: [u64; 4]| values[rng.below(4) as usize];
         let config = Config {
+            catch_up_log_bytes: any(&mut catch_up, CATCH_UP_LOG_BYTES),
+            catch_up_bytes_per_second: any(&mut catch_up, [0, 1 << 20, 4 << 20, 64 << 20]),
             cores: 1,
             shards: Some(shards),
             log_segment_bytes: match roomy {
@@ -97,7 +105,7 @@ impl Machine {
             log_writes_in_flight: 1 + rng.below(3) as usize,
             checkpoint_log_bytes: 500 + rng.below(20_000),
             checkpoint_bytes_per_second: rng.below(2) * 100_000_000,
-            group_entries_bytes_max: 1_000 << rng.below(10),
+            catch_up_memory_bytes: 1_000 << rng.below(10),
             cluster: Some(Cluster::of(0x51, node, nodes)),
             ..Config::default()
         };

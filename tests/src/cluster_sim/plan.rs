@@ -37,7 +37,7 @@ impl Plan {
 
     /// Whether a seed takes rare ways: as above.
     pub fn buggifies(seed: u64) -> bool {
-        Rng::new(seed ^ 0xB1_661F_1E5).below(2) == 0
+        Rng::new(seed ^ 0x000B_1661_F1E5).below(2) == 0
     }
 
     /// Whether a seed has upgrades: as above.
@@ -141,6 +141,8 @@ pub struct Outcome {
     pub voids: u64,
     /// Checkpoints that came from other nodes, to those that were up at the end, since their start.
     pub received: u64,
+    /// Bytes of entries that those which are up at the end have read from their logs for others.
+    pub log_bytes: u64,
     /// Rare ways that were taken.
     pub rare_ways: u64,
     pub virtual_ns: u64,
@@ -178,6 +180,7 @@ impl Outcome {
         self.rebuilds += other.rebuilds;
         self.voids += other.voids;
         self.received += other.received;
+        self.log_bytes += other.log_bytes;
         self.rare_ways += other.rare_ways;
         self.virtual_ns += other.virtual_ns;
     }
@@ -192,8 +195,8 @@ impl fmt::Display for Outcome {
              starts refused, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
-             checkpoints, {} rebuilds, {} voids, {} received, {} rare ways, {:.1} s of \
-             virtual time",
+             checkpoints, {} rebuilds, {} voids, {} received, {} bytes from logs, {} rare ways, \
+             {:.1} s of virtual time",
             self.done,
             self.refused,
             self.unknown,
@@ -222,6 +225,7 @@ impl fmt::Display for Outcome {
             self.rebuilds,
             self.voids,
             self.received,
+            self.log_bytes,
             self.rare_ways,
             self.virtual_ns as f64 / 1e9
         )

@@ -52,7 +52,7 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
-    assert!(sum.rare_ways > 10_000, "{sum}");
+    assert!(sum.rare_ways > 10_000 && sum.log_bytes > 0, "{sum}");
     assert!(sum.received > 0 && sum.stops > 10 && sum.hand_overs > 5 && sum.wipes > 5, "{sum}");
 }
 

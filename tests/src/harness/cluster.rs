@@ -35,8 +35,8 @@ impl Cluster {
         Cluster::start_with(count, &[])
     }
 
-    /// For tests that want one leader throughout: a busy machine may hold a node up for seconds, and
-    /// nobody takes its lead.
+    /// For tests that want one leader throughout: a busy machine may hold a node up for seconds,
+    /// and nobody takes its lead.
     pub fn start_steady(count: usize) -> Result<Cluster> {
         Cluster::start_with(count, &["--election-timeout-ms", STEADY_MS])
     }

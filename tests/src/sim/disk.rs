@@ -7,6 +7,7 @@ use engine::rng::Rng;
 use replication::checkpoint::FileOperation;
 use replication::log::{BlockBuffer, LogOperation, SegmentSource};
 use server::core::storage::StorageOperation;
+use server::replica::catchup::LogPieceOrder;
 use server::replica::rebuild::RebuildOrder;
 use server::replica::transfer::PieceOrder;
 
@@ -40,6 +41,8 @@ pub enum UnderWay {
     Rebuild(Box<RebuildOrder>),
     /// A piece of a checkpoint is read.
     ReadPiece(Box<PieceOrder>),
+    /// A piece of the log is read.
+    ReadLog(Box<LogPieceOrder>),
 }
 
 #[derive(Default)]
@@ -123,6 +126,7 @@ impl Disk {
             StorageOperation::Checkpoint(operation) => UnderWay::Checkpoint(operation),
             StorageOperation::Rebuild(order) => UnderWay::Rebuild(order),
             StorageOperation::ReadPiece(order) => UnderWay::ReadPiece(order),
+            StorageOperation::ReadLog(order) => UnderWay::ReadLog(order),
         };
         self.under_way.insert((core, self.last_operation), under_way);
         self.last_operation
@@ -154,7 +158,7 @@ impl Disk {
                 self.log(core).remove(number);
             }
             UnderWay::Checkpoint(operation) => self.files.finish(core, operation),
-            UnderWay::Rebuild(_) | UnderWay::ReadPiece(_) => {}
+            UnderWay::Rebuild(_) | UnderWay::ReadPiece(_) | UnderWay::ReadLog(_) => {}
         }
         ended
     }
@@ -242,7 +246,7 @@ impl Disk {
                         self.log(core).remove(&number);
                     }
                 }
-                UnderWay::Rebuild(_) | UnderWay::ReadPiece(_) => {}
+                UnderWay::Rebuild(_) | UnderWay::ReadPiece(_) | UnderWay::ReadLog(_) => {}
                 UnderWay::Checkpoint(operation) => {
                     if damage != Damage::Lost {
                         self.files.finish(core, &operation);
@@ -279,6 +283,14 @@ impl Disk {
                 target[range.clone()].copy_from_slice(&bytes[range]);
             }
         }
+    }
+
+    /// A piece of a core's log, as it is now.
+    pub fn log_piece(&self, order: &LogPieceOrder) -> Result<Vec<u8>, String> {
+        let log = self.logs.get(usize::from(order.core)).ok_or("no such log")?;
+        let bytes = log.get(&order.segment).ok_or("no such segment")?;
+        let piece = bytes.get(order.offset as usize..).and_then(|rest| rest.get(..order.len));
+        Ok(piece.ok_or("past the end")?.to_vec())
     }
 
     fn target(&mut self, core: u16, segment: u64, offset: u64, len: usize) -> &mut [u8] {

@@ -410,6 +410,11 @@ fn log_done(disk: &mut Disk, ended: UnderWay, result: Result<(), OsError>) -> Lo
             let piece = piece.and_then(|()| disk.files.piece(&order.name, order.offset));
             LogDone::Piece { order, piece }
         }
+        UnderWay::ReadLog(order) => {
+            let bytes = result.map_err(|error| format!("{error:?}"));
+            let bytes = bytes.and_then(|()| disk.log_piece(&order));
+            LogDone::LogPiece { order, bytes }
+        }
         UnderWay::Rebuild(order) => {
             let result = result.map_err(|error| format!("{error:?}"));
             let result = result.and_then(|()| rebuild(disk, &order));

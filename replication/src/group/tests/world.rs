@@ -3,10 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::super::terms::TermRuns;
 use super::super::*;
 
 pub const TICK_NS: u64 = 10_000_000;
 pub const NODES: u64 = 5;
+/// Entries that are read from a disk at once.
+const READ_ENTRIES: usize = 7;
+/// Entries that a log keeps behind a checkpoint.
+const OLD_ENTRIES: usize = 60;
 
 pub const CONFIG: GroupConfig = GroupConfig {
     tick_ns: TICK_NS,
@@ -24,6 +29,8 @@ pub struct Disk {
     base: Base,
     vote: Vote,
     entries: VecDeque<Entry>,
+    /// Up to the base, those that the log still has.
+    old: VecDeque<Entry>,
     under_way: VecDeque<Write>,
 }
 
@@ -42,6 +49,7 @@ impl Disk {
         self.vote = vote.unwrap_or(self.vote);
         if let Some(base) = install {
             self.entries.clear();
+            self.old.clear();
             self.base = base;
         }
         for entry in entries {
@@ -53,8 +61,18 @@ impl Disk {
         Some(number)
     }
 
+    /// Some entries from one on, or none if they are gone.
+    fn read(&self, from: Index) -> Vec<Entry> {
+        let there = self.old.iter().chain(&self.entries).skip_while(|entry| entry.index < from);
+        let read: Vec<Entry> = there.take(READ_ENTRIES).cloned().collect();
+        if read.first().is_some_and(|first| first.index == from) { read } else { Vec::new() }
+    }
+
     fn start(&self) -> GroupStart {
+        let mut terms = TermRuns::default();
+        self.old.iter().for_each(|entry| terms.note(entry.index, entry.term));
         GroupStart {
+            terms,
             lost: Vec::new(),
             base: self.base.clone(),
             applied: Index(self.base.index),
@@ -90,6 +108,8 @@ enum Event {
     Written(u64, u64),
     /// From a node and a start of it: a checkpoint has arrived there, or not.
     Sent(u64, u64, NodeId, bool),
+    /// At a node and a start of it: entries for another from one on were read.
+    Read(u64, u64, NodeId, Index),
     Propose,
     Trouble,
 }
@@ -115,6 +135,12 @@ pub struct World {
     pub leaders: BTreeMap<u64, u64>,
     pub lease_reads: u64,
     pub reads_done: u64,
+    /// Bytes of entries that stay in memory; the rest is on disk.
+    pub memory_bytes: usize,
+    /// Entries that came from a disk for another node.
+    pub from_disk: u64,
+    /// Checkpoints that were installed.
+    pub installed: u64,
 }
 
 impl World {
@@ -148,6 +174,9 @@ impl World {
             leaders: BTreeMap::new(),
             lease_reads: 0,
             reads_done: 0,
+            memory_bytes: usize::MAX,
+            from_disk: 0,
+            installed: 0,
         };
         (1..=NODES).for_each(|id| world.start(id));
         world.after(1, Event::Propose);
@@ -201,6 +230,20 @@ impl World {
                 let node = self.nodes.get_mut(&id).unwrap();
                 if let Some(group) = node.group.as_mut().filter(|_| node.starts == start) {
                     group.on_checkpoint_sent(to, arrived);
+                    self.carry_out(id)?;
+                }
+            }
+            Event::Read(id, start, to, from) => {
+                let node = self.nodes.get_mut(&id).unwrap();
+                if let Some(group) = node.group.as_mut().filter(|_| node.starts == start) {
+                    let read = node.disk.read(from);
+                    let has = |entry: &&Entry| group.term_of(entry.index) == Some(entry.term);
+                    let read: Vec<Entry> = read.iter().take_while(has).cloned().collect();
+                    self.from_disk += read.len() as u64;
+                    match read.is_empty() {
+                        true => group.try_again(to),
+                        false => group.on_entries_read(to, &read),
+                    }
                     self.carry_out(id)?;
                 }
             }
@@ -259,8 +302,22 @@ impl World {
                 let delay_ns = self.chance.below(slow);
                 self.after(delay_ns, Event::Written(id, start));
             }
+            self.installed += u64::from(work.install.is_some());
             self.apply(id, &work)?;
             self.send(id, work.messages);
+            self.forget(id);
+        }
+    }
+
+    /// What is too much for memory stays on the disk, and is read there when it is wanted.
+    fn forget(&mut self, id: u64) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let Some(group) = &mut node.group else { return };
+        group.forget_beyond(self.memory_bytes, Index(node.applied.index));
+        let (start, wanting) = (node.starts, group.wanting_entries());
+        for (to, from) in wanting {
+            let delay_ns = self.chance.below(TICK_NS / 2);
+            self.after(delay_ns, Event::Read(id, start, to, from));
         }
     }
 
@@ -412,10 +469,21 @@ impl World {
         if !idle || node.applied.index <= node.disk.base.index {
             return;
         }
-        node.disk.base = node.applied.clone();
-        node.disk.entries.retain(|entry| entry.index.0 > node.applied.index);
-        group.offer(node.applied.clone());
-        group.forget(Index(node.applied.index));
+        let Disk { base, entries, old, .. } = &mut node.disk;
+        *base = node.applied.clone();
+        while entries.front().is_some_and(|first| first.index.0 <= base.index) {
+            old.extend(entries.pop_front());
+        }
+        group.offer(base.clone());
+        if self.memory_bytes == usize::MAX {
+            old.clear();
+            return group.forget(Index(base.index));
+        }
+        while old.len() > OLD_ENTRIES
+            && let Some(gone) = old.pop_front()
+        {
+            group.lose(gone.index);
+        }
     }
 
     fn check(&mut self) -> Result<(), String> {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::super::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN};
-use super::super::{BlockBuffer, EntryRef, LogOperation, LogWriter};
+use super::super::{BlockBuffer, EntryRef, KeptFor, LogOperation, LogWriter};
 use super::*;
 use crate::ids::{CoreId, TransactionId};
 use crate::release::{Participant, Transaction};
@@ -571,7 +571,8 @@ fn what_a_checkpoint_has_may_go_and_nothing_else() {
             if number % 7 == 0 {
                 covered[shard] = run.indexes[shard] - 1;
             }
-            run.writer.release_segments(&|shard| Index(covered[usize::from(shard.0)]));
+            let covered = |shard: ShardId| Index(covered[usize::from(shard.0)]);
+            run.writer.release_segments(&covered, &KeptFor::NOBODY);
             run.submit();
             removed += usize::from(run.disk.segments.keys().next().copied() != before);
             assert!(run.disk.segments.len() < 40, "the log is bounded");

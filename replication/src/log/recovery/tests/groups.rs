@@ -50,7 +50,7 @@ fn votes_outlive_their_segments() {
         run.append(0, vec![number; 20_000]);
         run.settle();
         let covered = Index(run.indexes[0]);
-        run.writer.release_segments(&|_| covered);
+        run.writer.release_segments(&|_| covered, &KeptFor::NOBODY);
         run.settle();
     }
     assert!(!run.disk.segments.contains_key(&1), "its segment is gone");
