@@ -202,6 +202,7 @@ fn first_seed(fault: Fault) -> u64 {
     match fault {
         Fault::LeaseForEver => 1200,
         Fault::RepliesUnleased => 366,
+        Fault::WatchForgotten => 840,
         Fault::ShorterAtOnce => 795,
         _ => 0,
     }
