@@ -134,9 +134,9 @@ fn other_formats_are_refused() {
 
     let node = directory.path().join("node.toml");
     let text = std::fs::read_to_string(&node).unwrap();
-    std::fs::write(&node, text.replace("format = 4", "format = 5")).unwrap();
+    std::fs::write(&node, text.replace("format = 4", "format = 6")).unwrap();
     let said = refuses(directory.path());
-    assert!(said.contains("node.toml") && said.contains("format 5"), "{said}");
+    assert!(said.contains("node.toml") && said.contains("format 6"), "{said}");
     std::fs::write(&node, text).unwrap();
     Running::start(directory.path());
 }

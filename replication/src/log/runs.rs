@@ -50,9 +50,9 @@ impl Runs {
     pub fn note(&mut self, place: Place, end: u64, leasts: &[(ShardId, Index)]) {
         assert!(end > place.offset, "a write has bytes");
         let fits = |last: &&mut Stretch| {
-            let short = end - last.place.offset <= STRETCH_BYTES;
             let within = !place.offset.is_multiple_of(BLOCK_BYTES as u64);
-            last.place.segment == place.segment && (short || within)
+            let is_short = || end - last.place.offset <= STRETCH_BYTES;
+            last.place.segment == place.segment && (within || is_short())
         };
         let added_bytes = match self.stretches.back_mut().filter(fits) {
             Some(last) => {
