@@ -307,11 +307,12 @@ impl Core {
             // What came before went with a restart.
             None => self.say_progress(from, shard, index, 0),
             Some(receiving)
-                if (receiving.shard, receiving.index) == (shard, index)
+                // Two nodes' files may be alike in all of that and differ in what is in them.
+                if (receiving.shard, receiving.index, receiving.from) == (shard, index, from)
                     && (receiving.size, receiving.stamp) == (size, stamp)
                     && receiving.step == Step::Between =>
             {
-                (receiving.from, receiving.heard_ns) = (from, now_ns);
+                receiving.heard_ns = now_ns;
                 if offset != receiving.offset {
                     let offset = receiving.offset;
                     return self.say_progress(from, shard, index, offset);
