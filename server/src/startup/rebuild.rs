@@ -6,6 +6,7 @@ use replication::checkpoint::catalogue::parse_name;
 use replication::group::Base;
 use replication::group::restart::Restart;
 use replication::ids::Index;
+use replication::release::resolve::{Content, Placed};
 
 use super::StartError;
 use super::checkpoints::{CheckpointDirectory, LoadPlan};
@@ -51,13 +52,16 @@ pub fn apply_logs<L: EntryStream>(
         applier.apply(&[Decided { order: number, shard, index, payload }]);
         Ok::<(), StartError>(())
     };
+    let mut counts = true;
     while let Some(start) = logs.iter_mut().filter_map(|log| log.peek()).min() {
         for log in &mut *logs {
             while log.peek() == Some(start)
                 && let Some(mut entry) = log.next()
             {
-                if entry.shard == *id {
-                    // The log goes on meanwhile, and knows of more than memory is to have.
+                // The log goes on meanwhile, and knows of more than memory is to have: of entries
+                // that are decided, or of a checkpoint of another node that came.
+                counts &= entry.shard != *id || entry.index <= *through || !is_installed(&entry);
+                if entry.shard == *id && counts {
                     entry.decided = entry.decided.min(*through);
                     restart.take(entry, &mut apply)?;
                 }
@@ -76,4 +80,9 @@ pub fn apply_logs<L: EntryStream>(
     let mut shard = shards.take(place).ok_or("the shard went away")?;
     shard.resume_after(through.0);
     Ok((Rebuilt { shard, ended: restart.ended(*id) }, number))
+}
+
+/// Whether a record says that a checkpoint of another node is the shard's state from there on.
+fn is_installed<P>(placed: &Placed<P>) -> bool {
+    matches!(placed.content, Content::Members { installed: true, .. })
 }
