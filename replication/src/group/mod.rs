@@ -239,11 +239,20 @@ impl Group {
         }
     }
 
-    /// A message came from another node.
-    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), GroupError> {
+    /// A message came from another node. `is_here` says whether the host has the checkpoint of an
+    /// index: without it, it is not installed. What a node said to have may have gone with a crash.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        is_here: impl FnOnce(Index) -> bool,
+    ) -> Result<(), GroupError> {
         let message =
             Message::parse_from_bytes(bytes).map_err(|error| GroupError(error.to_string()))?;
         let asks_read = message.get_msg_type() == MessageType::MsgReadIndex;
+        let installs = message.get_msg_type() == MessageType::MsgSnapshot;
+        if installs && !is_here(Index(message.get_snapshot().get_metadata().index)) {
+            return Ok(());
+        }
         if self.installing.is_some() || self.promise.forbids(&message) || asks_read {
             return Ok(());
         }

@@ -277,7 +277,9 @@ impl Core {
             self.stats.group_messages_unknown += 1;
             return;
         };
-        if let Err(error) = replica.group.receive(bytes) {
+        let checkpoints = &self.checkpoints;
+        let is_here = |index| checkpoints.has(shard, index);
+        if let Err(error) = replica.group.receive(bytes, is_here) {
             self.stats.group_messages_unknown += 1;
             tracing::error!(core = self.id, shard, node = from.0, "a message of a group: {error}");
         }

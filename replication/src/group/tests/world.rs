@@ -249,7 +249,7 @@ impl World {
             }
             Event::Deliver(Envelope { to, bytes, .. }) => {
                 if let Some(group) = self.nodes.get_mut(&to.0).and_then(|n| n.group.as_mut()) {
-                    group.receive(&bytes).map_err(|error| error.to_string())?;
+                    group.receive(&bytes, |_| true).map_err(|error| error.to_string())?;
                     self.carry_out(to.0)?;
                 }
             }
