@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use replication::link::hello::{DirectoryId, HELLO_BYTES, Hello};
 use replication::version::{Version, Versions};
@@ -36,7 +36,7 @@ fn await_version(cluster: &Cluster, version: u16) {
 
 #[test]
 fn a_new_cluster_has_the_newest_version_and_none_goes_beyond_its_programs() {
-    let cluster = Cluster::start(3).unwrap();
+    let cluster = Cluster::start_steady(3).unwrap();
     let leader = cluster.leader().unwrap();
     (0..3).for_each(|place| cluster.await_links(place).unwrap());
     await_version(&cluster, NEWEST.0);
@@ -140,11 +140,13 @@ fn a_version_is_raised_once_all_nodes_are_there_and_stays() {
     cluster.start_node(away).unwrap();
     cluster.await_links(leader).unwrap();
     await_version(&cluster, 1);
+    let began = Instant::now();
     loop {
         match client(&cluster, away).run("NODES RAISE-VERSION 2").unwrap() {
             Value::Error(why) => assert!(why.contains("ask again"), "{why}"),
             reply => break assert_eq!(reply, Value::ok()),
         }
+        assert!(began.elapsed() < PATIENCE, "another change never ends");
     }
     await_version(&cluster, 2);
     let leader = cluster.leader().unwrap();

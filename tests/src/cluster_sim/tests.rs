@@ -165,8 +165,8 @@ fn seeds_that_once_failed_do_not() {
 }
 
 /// The same on rare ways: commands that wait for a primary and were queued into a transaction
-/// behind them, entries that were put into a message of another index, a checkpoint of another node
-/// that came while memory was read again.
+/// behind them, entries that were put into a message of another index, a checkpoint that was put
+/// together of two nodes' files.
 #[test]
 fn seeds_that_once_failed_on_rare_ways_do_not() {
     let first = Plan {
