@@ -65,6 +65,8 @@ pub enum Point {
     ReceivingGivenUp,
     /// A piece of a checkpoint is lost.
     PieceLost,
+    /// A bit of a piece of a checkpoint is not what it was.
+    PieceRotten,
     /// Who is in the cluster is said again at once.
     GossipSoon,
     // Of links.
@@ -98,7 +100,7 @@ pub enum Point {
 }
 
 impl Point {
-    pub const ALL: [Point; 38] = [
+    pub const ALL: [Point; 39] = [
         Point::LogWriteWaits,
         Point::LogSegmentShort,
         Point::LogBatchShort,
@@ -124,6 +126,7 @@ impl Point {
         Point::SendingGivenUp,
         Point::ReceivingGivenUp,
         Point::PieceLost,
+        Point::PieceRotten,
         Point::GossipSoon,
         Point::LinkFull,
         Point::LinkBreaks,

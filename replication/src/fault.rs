@@ -93,6 +93,8 @@ pub enum Fault {
     ReplacedEntriesRead,
     /// A segment that is being read may become another meanwhile.
     ReadSegmentsReleased,
+    /// A checkpoint of another node is used as it came.
+    ReceivedUnchecked,
     /// A leader emits what its own program can, whatever the cluster's version is.
     EmitsUnraised,
     /// Nodes have links whatever their programs apply.
@@ -134,7 +136,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 18] = [
+    pub const OF_CLUSTERS: [Fault; 19] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -151,6 +153,7 @@ impl Fault {
         Fault::WatchForgotten,
         Fault::LeasesToldKept,
         Fault::RemovesAnyway,
+        Fault::ReceivedUnchecked,
         Fault::EmitsUnraised,
         Fault::VersionsUnchecked,
     ];

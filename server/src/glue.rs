@@ -11,7 +11,7 @@ use crate::core::storage::StorageOperation;
 use crate::dispatch::log_done::LogDone;
 use crate::runtime::Drives;
 use crate::runtime::file::{Done, LogBuffer, Operation, PrepareSegment, SideOperation, Write};
-use crate::startup::checkpoint_files::read_piece;
+use crate::startup::checkpoint_files::{read_piece, verify_checkpoint};
 use crate::startup::rebuild_files::rebuild_shard;
 use crate::startup::segments::read_log_piece;
 
@@ -39,6 +39,10 @@ impl Drives for Core {
             StorageOperation::ReadPiece(order) => Operation::Job(Box::new(move || {
                 let piece = read_piece(&order).map_err(|error| error.to_string());
                 Box::new(LogDone::Piece { order, piece })
+            })),
+            StorageOperation::VerifyCheckpoint(order) => Operation::Job(Box::new(move || {
+                let result = verify_checkpoint(&order).map_err(|error| error.to_string());
+                Box::new(LogDone::Verified { order, result })
             })),
             StorageOperation::ReadLog(order) => Operation::Job(Box::new(move || {
                 let bytes = read_log_piece(&order).map_err(|error| error.to_string());

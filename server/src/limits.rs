@@ -183,10 +183,11 @@ pub const ELECTION_TIMEOUT_MS_MIN: u64 = 60;
 pub const ELECTION_TIMEOUT_MS_MAX: u64 = 10_000;
 
 /// Ticks of a group in an election timeout, and between heartbeats: by default a tick is 20 ms.
-/// Heartbeats are small; a lease lasts 14 ticks less a tenth and is renewed when a third of it is
-/// over.
+/// A lease lasts 14 ticks less a tenth and is renewed when a third of it is over, with messages
+/// that are heartbeats too: those between are for leaders that cannot have a lease yet, and for
+/// what was lost on the way.
 pub const GROUP_ELECTION_TICKS: usize = 15;
-pub const GROUP_HEARTBEAT_TICKS: usize = 2;
+pub const GROUP_HEARTBEAT_TICKS: usize = 4;
 
 /// Reports of other shards' parts that a replica keeps for entries that have not come. A shard that
 /// lags far behind the others hears from its leader's entries what is decided.

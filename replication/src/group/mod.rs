@@ -67,6 +67,9 @@ const HOST_READ: u8 = 2;
 /// may be the only one with all that is committed.
 const RELUCTANT_TIMEOUTS: usize = 6;
 
+/// Ticks that an answer to a question for a lease is awaited before it is asked again.
+const LEASE_RETRY_TICKS: u64 = 2;
+
 pub struct Group {
     raft: RawNode<EntryStore>,
     config: GroupConfig,
@@ -395,7 +398,7 @@ impl Group {
         {
             return false;
         }
-        let retry_ns = self.config.tick_ns * self.config.heartbeat_ticks as u64;
+        let retry_ns = self.config.tick_ns * LEASE_RETRY_TICKS;
         let Some(round) = self.lease.begin_round(now_ns, retry_ns) else { return false };
         self.raft.read_index(context(LEASE_ROUND, round));
         true
@@ -534,6 +537,11 @@ impl Group {
     /// A checkpoint that may be sent to who is too far behind, or new: it must know of them.
     pub fn offer(&mut self, checkpoint: Base) {
         self.raft.mut_store().offer(checkpoint);
+    }
+
+    /// A checkpoint that was offered is of no use.
+    pub fn withdraw(&mut self, index: Index) {
+        self.raft.mut_store().withdraw(index);
     }
 
     /// Nodes that need a checkpoint newer than the one offered, since this was asked last.

@@ -159,6 +159,10 @@ impl EntryStore {
         self.offered = Some(checkpoint);
     }
 
+    pub(super) fn withdraw(&mut self, index: Index) {
+        self.offered.take_if(|base| base.index == index.0);
+    }
+
     pub(super) fn take_wanting(&mut self) -> BTreeSet<NodeId> {
         std::mem::take(self.wanting.get_mut())
     }

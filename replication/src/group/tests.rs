@@ -81,6 +81,15 @@ fn run_forgetful(seed: u64) -> Result<World, String> {
     Ok(world)
 }
 
+/// Much comes between two rounds, so that messages of several kinds leave together.
+fn run_long_turns(seed: u64) -> Result<World, String> {
+    let mut world = World::new(seed);
+    world.long_turns = true;
+    world.run(6_000)?;
+    world.heal()?;
+    Ok(world)
+}
+
 type Scenario = fn(u64) -> Result<World, String>;
 
 /// The first seed with a violation; where the crate stops at one, that counts too.
@@ -100,6 +109,17 @@ fn nothing_acknowledged_is_lost_and_no_read_is_stale() {
     assert!(acknowledged > 5_000, "{acknowledged} entries were acknowledged");
     assert!(lease_reads > 50_000, "{lease_reads} times a lease was held");
     assert!(reads > 1_000, "{reads} reads were confirmed");
+}
+
+/// The crate's own joining of messages fails here (`outgoing`).
+#[test]
+fn what_leaves_together_is_right_one_by_one() {
+    let mut acknowledged = 0;
+    for seed in 0..60 {
+        let world = run_long_turns(seed).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        acknowledged += world.acknowledged;
+    }
+    assert!(acknowledged > 5_000, "{acknowledged} entries were acknowledged");
 }
 
 #[test]

@@ -167,6 +167,14 @@ impl Checkpoints {
         self.round.is_some() || self.removing
     }
 
+    /// A checkpoint may be damaged: nothing rests on it any more, and another one is due.
+    pub fn distrust(&mut self, shard: ShardId, index: Index) {
+        self.files[usize::from(shard.0)].distrust(index);
+        if !self.due.contains(&shard.0) {
+            self.due.push_back(shard.0);
+        }
+    }
+
     /// A checkpoint of another node is there.
     pub fn add_received(&mut self, shard: u16, index: Index, bytes: u64) {
         self.stats.received += 1;

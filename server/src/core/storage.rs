@@ -2,6 +2,7 @@
 
 use crate::replica::catchup::LogPieceOrder;
 use crate::replica::rebuild::RebuildOrder;
+use crate::replica::receiving::VerifyOrder;
 use crate::replica::transfer::PieceOrder;
 use replication::checkpoint::FileOperation;
 use replication::log::LogOperation;
@@ -15,6 +16,8 @@ pub enum StorageOperation {
     Rebuild(Box<RebuildOrder>),
     /// Read a piece of a checkpoint's file.
     ReadPiece(Box<PieceOrder>),
+    /// Read all of a checkpoint.
+    VerifyCheckpoint(Box<VerifyOrder>),
     /// Read a piece of the log; one at a time.
     ReadLog(Box<LogPieceOrder>),
 }

@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::core::io::OsError;
 use crate::replica::catchup::LogPieceOrder;
 use crate::replica::rebuild::Rebuilt;
+use crate::replica::receiving::VerifyOrder;
 use crate::replica::transfer::{Piece, PieceOrder};
 
 /// How a log operation ended.
@@ -34,6 +35,11 @@ pub enum LogDone {
     Piece {
         order: Box<PieceOrder>,
         piece: Result<Piece, String>,
+    },
+    /// A checkpoint was read, all of it.
+    Verified {
+        order: Box<VerifyOrder>,
+        result: Result<(), String>,
     },
     /// A piece of the log was read, all of it.
     LogPiece {
@@ -66,6 +72,9 @@ impl Core {
             }
             LogDone::Checkpoint { result } => return self.on_checkpoint_done(result),
             LogDone::Piece { order, piece } => return self.on_piece_read(&order, piece),
+            LogDone::Verified { order, result } => {
+                return self.on_checkpoint_verified(&order, result);
+            }
             LogDone::LogPiece { order, bytes } => return self.on_log_read(&order, bytes),
             LogDone::Rebuilt { shard, through, result } => {
                 return self.on_rebuilt(shard, through, result);

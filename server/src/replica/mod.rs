@@ -27,6 +27,7 @@ pub mod peers;
 pub mod period;
 pub mod primary;
 pub mod rebuild;
+pub mod receiving;
 pub mod seen;
 pub mod serving;
 pub mod standing;
@@ -48,8 +49,9 @@ use crate::limits::{
     GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
     GROUP_MESSAGES_IN_FLIGHT_MAX,
 };
+use receiving::Receiving;
 use standing::Standing;
-use transfer::{OF_GROUP, Receiving, Sending};
+use transfer::{OF_GROUP, Sending};
 
 /// One shard's replica on this node.
 pub struct Replica {

@@ -1,5 +1,6 @@
 //! A checkpoint on its way to a replica that lacks more than is in memory: its file goes in pieces,
-//! each once the one before is written there; then the group's message that tells of it.
+//! each once the one before is written there ([`super::receiving`]); then the group's message that
+//! tells of it.
 //!
 //! Messages between nodes end with a byte that says what they are. Little-endian:
 //!
@@ -7,32 +8,29 @@
 //! | --- | --- | --- |
 //! | 0 | of the group | the `raft` crate's |
 //! | 1 | piece of a checkpoint | index, the file's length and stamp, offset: u64 each; the piece |
-//! | 2 | how far that has come | index u64, next offset u64; `u64::MAX`: the file has its name |
+//! | 2 | how far that has come | index u64, next offset u64; `NAMED` and `DAMAGED`: the file is |
 //! | 3 | the node that hears it was removed from the cluster | nothing |
 //! | 4 | who is in the cluster, for those that were away | roster |
 //! | 5 | a machine has asked to join, elsewhere than at the leader | its directory, its address |
 
 use replication::buggify::{Point, is_taken};
-use replication::checkpoint::FileOperation;
-use replication::checkpoint::catalogue::{file_name, temporary_name};
+use replication::checkpoint::catalogue::file_name;
 use replication::group::fetch::CatchUpWay;
 use replication::group::{Base, NodeId, Role};
 use replication::ids::{Index, ShardId};
-use replication::log::BlockBuffer;
 
 use super::Replica;
 use crate::core::Core;
-use crate::core::io::{OsError, Output};
-use crate::core::storage::StorageOperation;
-use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS, TRANSFER_YIELD_NS};
+use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS};
 
 pub const OF_GROUP: u8 = 0;
 const PIECE: u8 = 1;
-const PROGRESS: u8 = 2;
+pub(super) const PROGRESS: u8 = 2;
 pub(super) const REMOVED: u8 = 3;
 pub(super) const ROSTER: u8 = 4;
 pub(super) const JOIN: u8 = 5;
-const NAMED: u64 = u64::MAX;
+pub(super) const NAMED: u64 = u64::MAX;
+pub(super) const DAMAGED: u64 = u64::MAX - 1;
 
 /// A piece of a checkpoint's file, to be read beside the core.
 #[derive(Clone, Debug)]
@@ -62,31 +60,6 @@ pub struct Sending {
     offset: u64,
     asked_ns: u64,
     progressed_ns: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Create,
-    Write,
-    /// Waits for the next piece.
-    Between,
-    Sync,
-    Rename,
-    SyncDirectory,
-    Remove,
-}
-
-/// The other side: one at a time on a core, and no checkpoint of its own beside it.
-pub struct Receiving {
-    shard: ShardId,
-    from: NodeId,
-    index: Index,
-    size: u64,
-    stamp: u64,
-    offset: u64,
-    piece: Vec<u8>,
-    step: Step,
-    heard_ns: u64,
 }
 
 impl Replica {
@@ -186,7 +159,12 @@ impl Core {
             return;
         }
         match piece {
-            Ok(Piece { size, stamp, bytes }) => {
+            Ok(Piece { size, stamp, mut bytes }) => {
+                if is_taken(Point::PieceRotten)
+                    && let Some(byte) = bytes.last_mut()
+                {
+                    *byte ^= 1;
+                }
                 let mut message = Vec::with_capacity(bytes.len() + 33);
                 for number in [index.0, size, stamp, offset] {
                     message.extend_from_slice(&number.to_le_bytes());
@@ -218,6 +196,12 @@ impl Core {
             self.links.send(from, shard, &sending.envelope);
             return;
         }
+        if offset == DAMAGED {
+            // It goes again, unless it turns out that it is this node's that is damaged.
+            replica.sending.swap_remove(place);
+            replica.group.on_checkpoint_sent(from, false);
+            return self.verify_checkpoint(shard, index, false);
+        }
         // Further than it was; or back at the beginning, if the other side had to start again.
         if offset == replica.sending[place].offset {
             return;
@@ -228,6 +212,34 @@ impl Core {
         if let Some(replica) = self.replicas.get_mut(shard.0) {
             replica.sending.push(sending);
         }
+    }
+
+    /// A checkpoint that came to another node damaged was read here.
+    pub(super) fn on_sent_verified(
+        &mut self,
+        shard: ShardId,
+        index: Index,
+        result: Result<(), String>,
+    ) {
+        let (core, entry) = (self.id, index.0);
+        let Err(error) = result else {
+            return tracing::error!(
+                core,
+                shard = shard.0,
+                "the checkpoint at entry {entry} came to another node damaged, and is sound here: \
+                 it was damaged there, or on the way"
+            );
+        };
+        tracing::error!(
+            core,
+            shard = shard.0,
+            "the checkpoint at entry {entry} is damaged: {error}; another one is made"
+        );
+        if let Some(replica) = self.replicas.get_mut(shard.0) {
+            replica.group.withdraw(index);
+            replica.offered.take_if(|base| base.index == entry);
+        }
+        self.checkpoints.distrust(shard, index);
     }
 
     /// Once a tick: what was lost on the way is sent again, and what leads nowhere is given up.
@@ -256,149 +268,6 @@ impl Core {
             let lacks_much = group.catch_up_way(*node) >= CatchUpWay::Log;
             group.role() == Role::Leader && links.is_linked(*node) && lacks_much
         });
-        let leader = replica.group.leader();
-        if let Some(receiving) = &mut self.replicas.receiving
-            && receiving.step == Step::Between
-        {
-            // Who leads no more sends no more, and this node may be the one that others wait for.
-            let abandoned =
-                receiving.shard == shard && leader.is_some_and(|leader| leader != receiving.from);
-            let silent = now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS;
-            if abandoned || silent || is_taken(Point::ReceivingGivenUp) {
-                receiving.step = Step::Remove;
-                self.push_receiving();
-            }
-        }
-    }
-
-    fn on_piece(&mut self, from: NodeId, shard: ShardId, index: Index, offset: u64, piece: Piece) {
-        let Piece { size, stamp, bytes: piece } = piece;
-        let Some(applied) = self.replicas.get(shard.0).map(|replica| replica.applied) else {
-            return;
-        };
-        // It is here, or this node has come further by itself: the group's message will show that.
-        if self.checkpoints.has(shard.0, index) || applied >= index {
-            return self.say_progress(from, shard, index, NAMED);
-        }
-        let whole = size.is_multiple_of(4096) && piece.len().is_multiple_of(4096);
-        let end = offset.checked_add(piece.len() as u64);
-        let fits = whole && !piece.is_empty() && end.is_some_and(|end| end <= size);
-        if !fits || self.replicas.executes(shard.0) {
-            return;
-        }
-        let now_ns = self.now.mono_ns;
-        match &mut self.replicas.receiving {
-            // An operation of the directory is under way: the piece comes again.
-            None if self.checkpoints.uses_directory() => {}
-            None if offset == 0 => {
-                self.replicas.receiving = Some(Receiving {
-                    shard,
-                    from,
-                    index,
-                    size,
-                    stamp,
-                    offset: 0,
-                    piece,
-                    step: Step::Create,
-                    heard_ns: now_ns,
-                });
-                self.push_receiving();
-            }
-            // What came before went with a restart.
-            None => self.say_progress(from, shard, index, 0),
-            Some(receiving)
-                // Two nodes' files may be alike in all of that and differ in what is in them.
-                if (receiving.shard, receiving.index, receiving.from) == (shard, index, from)
-                    && (receiving.size, receiving.stamp) == (size, stamp)
-                    && receiving.step == Step::Between =>
-            {
-                receiving.heard_ns = now_ns;
-                if offset != receiving.offset {
-                    let offset = receiving.offset;
-                    return self.say_progress(from, shard, index, offset);
-                }
-                receiving.piece = piece;
-                receiving.step = Step::Write;
-                self.push_receiving();
-            }
-            // Another one comes instead: what is here of this goes first. But one that goes on is
-            // not given up for another shard's, or neither would ever be there.
-            Some(receiving)
-                if receiving.step == Step::Between
-                    && (receiving.shard == shard
-                        || now_ns > receiving.heard_ns + TRANSFER_YIELD_NS) =>
-            {
-                receiving.step = Step::Remove;
-                self.push_receiving();
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn say_progress(&mut self, to: NodeId, shard: ShardId, index: Index, offset: u64) {
-        let mut message = index.0.to_le_bytes().to_vec();
-        message.extend_from_slice(&offset.to_le_bytes());
-        message.push(PROGRESS);
-        self.links.send(to, shard, &message);
-    }
-
-    /// Begins the operation of the present step.
-    fn push_receiving(&mut self) {
-        let Some(receiving) = &mut self.replicas.receiving else { return };
-        let Receiving { shard, index, offset, .. } = *receiving;
-        let operation = match receiving.step {
-            Step::Between => return,
-            Step::Create => FileOperation::Create { name: temporary_name(shard, index) },
-            Step::Write => {
-                let mut buffer = BlockBuffer::with_capacity(receiving.piece.len());
-                buffer.extend(&receiving.piece);
-                FileOperation::Write { offset, buffer }
-            }
-            Step::Sync => FileOperation::Sync,
-            Step::Rename => FileOperation::Rename {
-                from: temporary_name(shard, index),
-                to: file_name(shard, index),
-            },
-            Step::SyncDirectory => FileOperation::SyncDirectory,
-            Step::Remove => FileOperation::Remove { name: temporary_name(shard, index) },
-        };
-        self.outputs.push(Output::Log(StorageOperation::Checkpoint(operation)));
-    }
-
-    /// The operation on the file that is being received ended.
-    pub(crate) fn on_receiving_done(&mut self, result: Result<(), OsError>) {
-        let Some(receiving) = &mut self.replicas.receiving else { return };
-        if let Err(error) = result
-            && receiving.step != Step::Remove
-        {
-            tracing::warn!(core = self.id, "writing another node's checkpoint: {error:?}");
-            receiving.step = Step::Remove;
-            return self.push_receiving();
-        }
-        let Receiving { shard, from, index, size, .. } = *receiving;
-        receiving.step = match receiving.step {
-            Step::Create => Step::Write,
-            Step::Write => {
-                receiving.offset += std::mem::take(&mut receiving.piece).len() as u64;
-                if receiving.offset == size { Step::Sync } else { Step::Between }
-            }
-            Step::Sync => Step::Rename,
-            Step::Rename => Step::SyncDirectory,
-            Step::Between => Step::Between,
-            Step::SyncDirectory => {
-                self.replicas.receiving = None;
-                self.checkpoints.add_received(shard.0, index, size);
-                return self.say_progress(from, shard, index, NAMED);
-            }
-            Step::Remove => {
-                self.replicas.receiving = None;
-                return;
-            }
-        };
-        let (step, offset) = (receiving.step, receiving.offset);
-        if step == Step::Between {
-            return self.say_progress(from, shard, index, offset);
-        }
-        self.push_receiving();
+        self.tend_receiving(shard, replica);
     }
 }

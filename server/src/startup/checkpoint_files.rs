@@ -22,6 +22,7 @@ use super::progress::Progress;
 use super::replay::Bases;
 use crate::checkpoint::files::Files;
 use crate::limits::TRANSFER_PIECE_BYTES;
+use crate::replica::receiving::VerifyOrder;
 use crate::replica::transfer::{Piece, PieceOrder};
 use crate::runtime::disk::{FileReader, list_files, remove_file};
 
@@ -129,6 +130,13 @@ pub fn read_piece(order: &PieceOrder) -> Result<Piece, StartError> {
     let mut stamp = [0; 8];
     reader.read_at(STAMP_AT, &mut stamp)?;
     Ok(Piece { size, stamp: u64::from_le_bytes(stamp), bytes: piece })
+}
+
+/// Reads all of a checkpoint. Blocks.
+pub fn verify_checkpoint(order: &VerifyOrder) -> Result<(), StartError> {
+    let reader = FileReader::open(&order.directory.join(DIRECTORY).join(order.file_name()))?;
+    let progress = &Progress::begin("a checkpoint", reader.size_bytes());
+    Ok(order.verify(File { reader, progress }).map_err(|error| error.to_string())?)
 }
 
 /// The checkpoints of a directory, by shard: each is read, none is kept in memory. Changes nothing.

@@ -230,6 +230,7 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
             Plan { retimed: true, buggify: false, upgrades: false, ..full_plan(seed) }
         }
         Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
+        Fault::ReceivedUnchecked => Plan { buggify: true, ..longer },
         Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), buggify: true, ..longer },
         _ => usual,
     }

@@ -9,6 +9,7 @@ use replication::log::{BlockBuffer, LogOperation, SegmentSource};
 use server::core::storage::StorageOperation;
 use server::replica::catchup::LogPieceOrder;
 use server::replica::rebuild::RebuildOrder;
+use server::replica::receiving::VerifyOrder;
 use server::replica::transfer::PieceOrder;
 
 use super::files::Files;
@@ -41,6 +42,8 @@ pub enum UnderWay {
     Rebuild(Box<RebuildOrder>),
     /// A piece of a checkpoint is read.
     ReadPiece(Box<PieceOrder>),
+    /// A checkpoint of another node is read.
+    Verify(Box<VerifyOrder>),
     /// A piece of the log is read.
     ReadLog(Box<LogPieceOrder>),
 }
@@ -126,6 +129,7 @@ impl Disk {
             StorageOperation::Checkpoint(operation) => UnderWay::Checkpoint(operation),
             StorageOperation::Rebuild(order) => UnderWay::Rebuild(order),
             StorageOperation::ReadPiece(order) => UnderWay::ReadPiece(order),
+            StorageOperation::VerifyCheckpoint(order) => UnderWay::Verify(order),
             StorageOperation::ReadLog(order) => UnderWay::ReadLog(order),
         };
         self.under_way.insert((core, self.last_operation), under_way);
@@ -158,7 +162,10 @@ impl Disk {
                 self.log(core).remove(number);
             }
             UnderWay::Checkpoint(operation) => self.files.finish(core, operation),
-            UnderWay::Rebuild(_) | UnderWay::ReadPiece(_) | UnderWay::ReadLog(_) => {}
+            UnderWay::Rebuild(_)
+            | UnderWay::ReadPiece(_)
+            | UnderWay::Verify(_)
+            | UnderWay::ReadLog(_) => {}
         }
         ended
     }
@@ -246,7 +253,10 @@ impl Disk {
                         self.log(core).remove(&number);
                     }
                 }
-                UnderWay::Rebuild(_) | UnderWay::ReadPiece(_) | UnderWay::ReadLog(_) => {}
+                UnderWay::Rebuild(_)
+                | UnderWay::ReadPiece(_)
+                | UnderWay::Verify(_)
+                | UnderWay::ReadLog(_) => {}
                 UnderWay::Checkpoint(operation) => {
                     if damage != Damage::Lost {
                         self.files.finish(core, &operation);

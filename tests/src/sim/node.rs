@@ -29,7 +29,7 @@ use server::links::identity::{Acquaintances, Remembered};
 use server::replica::handover::FailoverOrder;
 use server::replica::members::MembersOrder;
 use server::replica::rebuild::{RebuildOrder, Rebuilt};
-use server::startup::checkpoints::LoadPlan;
+use server::startup::checkpoints::{CheckpointDirectory, LoadPlan};
 use server::startup::identity::Identity;
 use server::startup::rebuild::{apply_logs, load_checkpoint};
 use server::startup::recovery::{Recovered, check_released};
@@ -409,6 +409,12 @@ fn log_done(disk: &mut Disk, ended: UnderWay, result: Result<(), OsError>) -> Lo
             let piece = result.map_err(|error| format!("{error:?}"));
             let piece = piece.and_then(|()| disk.files.piece(&order.name, order.offset));
             LogDone::Piece { order, piece }
+        }
+        UnderWay::Verify(order) => {
+            let result = result.map_err(|error| format!("{error:?}"));
+            let file = result.and_then(|()| disk.files.open(&order.file_name()));
+            let result = file.and_then(|file| order.verify(file).map_err(|e| e.to_string()));
+            LogDone::Verified { order, result }
         }
         UnderWay::ReadLog(order) => {
             let bytes = result.map_err(|error| format!("{error:?}"));

@@ -137,6 +137,8 @@ pub struct World {
     pub reads_done: u64,
     /// Bytes of entries that stay in memory; the rest is on disk.
     pub memory_bytes: usize,
+    /// A group is asked what is to be done seldom: much comes together in one round.
+    pub long_turns: bool,
     /// Entries that came from a disk for another node.
     pub from_disk: u64,
     /// Checkpoints that were installed.
@@ -175,6 +177,7 @@ impl World {
             lease_reads: 0,
             reads_done: 0,
             memory_bytes: usize::MAX,
+            long_turns: false,
             from_disk: 0,
             installed: 0,
         };
@@ -250,7 +253,7 @@ impl World {
             Event::Deliver(Envelope { to, bytes, .. }) => {
                 if let Some(group) = self.nodes.get_mut(&to.0).and_then(|n| n.group.as_mut()) {
                     group.receive(&bytes, |_| true).map_err(|error| error.to_string())?;
-                    self.carry_out(to.0)?;
+                    self.carry_out_soon(to.0)?;
                 }
             }
             Event::Written(id, start) => {
@@ -260,7 +263,7 @@ impl World {
                     && let Some(number) = node.disk.finish()
                 {
                     group.on_durable(number);
-                    self.carry_out(id)?;
+                    self.carry_out_soon(id)?;
                 }
             }
             Event::Propose => self.propose()?,
@@ -289,6 +292,13 @@ impl World {
         self.carry_out(id)
     }
 
+    fn carry_out_soon(&mut self, id: u64) -> Result<(), String> {
+        match self.long_turns && self.chance.below(8) > 0 {
+            true => Ok(()),
+            false => self.carry_out(id),
+        }
+    }
+
     pub fn carry_out(&mut self, id: u64) -> Result<(), String> {
         loop {
             let node = self.nodes.get_mut(&id).unwrap();
@@ -304,6 +314,7 @@ impl World {
             }
             self.installed += u64::from(work.install.is_some());
             self.apply(id, &work)?;
+            work.messages.iter().try_for_each(check_message)?;
             self.send(id, work.messages);
             self.forget(id);
         }
@@ -392,7 +403,7 @@ impl World {
         if let Ok(index) = group.propose(payload.clone()) {
             self.proposed.push((id, node.starts, group.term(), index, payload));
         }
-        self.carry_out(id)
+        self.carry_out_soon(id)
     }
 
     fn trouble(&mut self) -> Result<(), String> {
@@ -570,5 +581,15 @@ impl World {
             ))
         });
         Err(format!("no progress after the faults have ended: {}", nodes.collect::<String>()))
+    }
+}
+
+/// The entries of a message stand behind the one that it names.
+fn check_message(envelope: &Envelope) -> Result<(), String> {
+    let message = Message::parse_from_bytes(&envelope.bytes).map_err(|e| e.to_string())?;
+    let first = message.get_entries().first().map(|entry| entry.index);
+    match first.filter(|first| *first != message.index + 1) {
+        Some(first) => Err(format!("entry {first} is said to stand behind {}", message.index)),
+        None => Ok(()),
     }
 }
