@@ -2,45 +2,39 @@
 //! middle of that, and goes on from a lone survivor: real processes.
 #![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tests::harness::ports::Port;
 use tests::harness::{Client, Cluster, Server, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Machine {
     directory: TempDir,
+    port: Port,
     peers: String,
     /// Of its first start; later ones have the other number.
     cores: &'static str,
     server: Option<Server>,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 impl Machine {
     fn new(number: usize) -> Machine {
-        let peers = format!("127.0.0.1:{}", free_port());
+        let port = Port::reserve().unwrap();
+        let peers = format!("127.0.0.1:{}", port.number);
         let cores = ["1", "2"][number % 2];
-        Machine { directory: tempfile::tempdir().unwrap(), peers, cores, server: None }
-    }
-
-    fn arguments<'a>(&'a self, join: &'a str) -> Vec<&'a str> {
-        let port = self.peers.rsplit(':').next().unwrap();
-        let token = "the secret of a test";
-        let cores = ["--cores", self.cores, "--shards", "3", "--cluster-token", token];
-        [&cores[..], &["--checkpoint-log-bytes", "200000", "--peer-port", port, "--join", join]]
-            .concat()
+        Machine { directory: tempfile::tempdir().unwrap(), port, peers, cores, server: None }
     }
 
     fn wait_for_cluster(&mut self, join: &str) {
-        let arguments = self.arguments(join);
+        let (port, token) = (self.port.number.to_string(), "the secret of a test");
+        let cores = ["--cores", self.cores, "--shards", "3", "--cluster-token", token];
+        let others = ["--checkpoint-log-bytes", "200000", "--peer-port", &port, "--join", join];
+        let arguments = [&cores[..], &others].concat();
         self.server = Some(Server::start_waiting(self.directory.path(), &arguments).unwrap());
     }
 

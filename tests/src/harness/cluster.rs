@@ -1,12 +1,13 @@
 //! A cluster of real processes on 127.0.0.1, each with a directory of its own.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::client::{Client, Value};
+use super::ports::Port;
 use super::server::Server;
 
 /// An election on a machine that others use takes less.
@@ -24,6 +25,8 @@ pub struct Cluster {
     /// By node; `None` while it is down.
     pub servers: Vec<Option<Server>>,
     nodes: String,
+    /// Where the nodes reach each other.
+    ports: Vec<Port>,
     /// Of all nodes so far.
     starts: usize,
     /// Flags of the next starts beside the others.
@@ -50,18 +53,14 @@ impl Cluster {
 
     /// The same, with empty directories and none of them started.
     pub fn prepare(count: usize, more: &[&str]) -> Result<Cluster> {
-        let listeners: Vec<TcpListener> =
-            (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
-        let mut nodes = Vec::new();
-        for (place, listener) in listeners.iter().enumerate() {
-            nodes.push(format!("{}={}", place + 1, listener.local_addr()?));
-        }
-        // The nodes listen there now; nobody else was given these ports meanwhile.
-        drop(listeners);
+        let ports: Vec<Port> = (0..count).map(|_| Port::reserve()).collect::<Result<_>>()?;
+        let nodes = ports.iter().enumerate();
+        let nodes = nodes.map(|(place, port)| format!("{}=127.0.0.1:{}", place + 1, port.number));
+        let nodes = nodes.collect::<Vec<_>>().join(",");
         let directories = (0..count).map(|_| tempfile::tempdir()).collect::<Result<_, _>>()?;
         let servers = (0..count).map(|_| None).collect();
-        let (nodes, more) = (nodes.join(","), more.iter().map(ToString::to_string).collect());
-        Ok(Cluster { directories, servers, nodes, starts: 0, more })
+        let more = more.iter().map(ToString::to_string).collect();
+        Ok(Cluster { directories, servers, nodes, ports, starts: 0, more })
     }
 
     /// Starts a node that is down.
@@ -155,8 +154,7 @@ impl Cluster {
 
     /// The port of a node for the others.
     pub fn peer_port(&self, place: usize) -> u16 {
-        let address = self.nodes.split(',').nth(place).and_then(|node| node.rsplit(':').next());
-        address.and_then(|port| port.parse().ok()).unwrap_or_default()
+        self.ports[place].number
     }
 
     /// Waits until a node that leads has links with all others that are up.
