@@ -56,21 +56,25 @@ fn slow_commands_of_every_core_are_listed_newest_first() {
             check(client, &format!("SET k{n} v"), Value::ok());
         }
         let one = &mut clients[1];
-        check(one, "SLOWLOG LEN", Value::Integer(4));
-        let entries = array(one.run("SLOWLOG GET").unwrap());
+        // Others are slow where the machine holds them up.
+        assert!(integer(&one.run("SLOWLOG LEN").unwrap()) >= 4);
+        let entries = array(one.run("SLOWLOG GET -1").unwrap());
         let mut names = Vec::new();
         for entry in entries {
             let entry = array(entry);
             assert_eq!(entry.len(), 6);
-            assert!(integer(&entry[2]) >= 20_000, "{entry:?}");
+            assert!(integer(&entry[2]) >= 10_000, "{entry:?}");
             let words: Vec<String> = array(entry[3].clone()).iter().map(text).collect();
-            assert_eq!(words, ["DEBUG", "SLEEP", "0.02"]);
-            text(&entry[4]).parse::<SocketAddr>().unwrap();
-            names.push(text(&entry[5]));
+            if words == ["DEBUG", "SLEEP", "0.02"] {
+                assert!(integer(&entry[2]) >= 20_000, "{entry:?}");
+                text(&entry[4]).parse::<SocketAddr>().unwrap();
+                names.push(text(&entry[5]));
+            }
         }
         names.sort();
         assert_eq!(names, ["c0", "c1", "c2", "c3"]);
         assert_eq!(array(one.run("SLOWLOG GET 2").unwrap()).len(), 2);
+        check(one, "CONFIG SET slowlog-log-slower-than -1", Value::ok());
         check(one, "SLOWLOG RESET", Value::ok());
         check(one, "SLOWLOG LEN", Value::Integer(0));
         // With a threshold of 0 every command counts, wherever its shard is, and those of a
@@ -101,10 +105,20 @@ fn a_pause_holds_back_what_it_should_and_no_key_expires() {
     with_cores(&[], |server| {
         let mut clients = clients(server);
         let mut steering = clients.pop().unwrap();
-        for n in 0..8 {
-            check(&mut steering, &format!("SET k{n} v PX 20"), Value::ok());
+        let info = |value: &Value, wanted: &str| text(value).contains(wanted);
+        for life_ms in (1..12).map(|round| 10 << round) {
+            for n in 0..8 {
+                check(&mut steering, &format!("SET k{n} v PX {life_ms}"), Value::ok());
+            }
+            check(&mut steering, "CLIENT PAUSE 60000 WRITE", Value::ok());
+            if info(&steering.run("INFO stats").unwrap(), "expired_keys:0\r\n") {
+                break;
+            }
+            // The machine has held it up for so long: the pause was late.
+            check(&mut steering, "CLIENT UNPAUSE", Value::ok());
+            check(&mut steering, "FLUSHALL", Value::ok());
+            check(&mut steering, "CONFIG RESETSTAT", Value::ok());
         }
-        check(&mut steering, "CLIENT PAUSE 60000 WRITE", Value::ok());
         // The longer time and the stricter kind win.
         check(&mut steering, "CLIENT PAUSE 1 WRITE", Value::ok());
         clients[0].send(&["SET", "k0", "new"]).unwrap();
@@ -117,7 +131,6 @@ fn a_pause_holds_back_what_it_should_and_no_key_expires() {
         clients[1].send(&["MULTI"]).unwrap();
         clients[1].send(&["DEL", "k1"]).unwrap();
         assert_eq!(clients[1].read().unwrap(), Value::ok());
-        let info = |value: &Value, wanted: &str| text(value).contains(wanted);
         until(&mut steering, "INFO clients", |v| info(v, "blocked_clients:2\r\n"));
         for n in 1..8 {
             until(&mut steering, &format!("GET k{n}"), |value| *value == Value::Null);
@@ -130,8 +143,8 @@ fn a_pause_holds_back_what_it_should_and_no_key_expires() {
         assert_eq!(array(clients[1].run("EXEC").unwrap()), [Value::Integer(0)]);
         until(&mut steering, "INFO stats", |v| info(v, "expired_keys:8\r\n"));
         // Of all commands, for a time.
-        check(&mut steering, "CLIENT PAUSE 200", Value::ok());
         let start = Instant::now();
+        check(&mut steering, "CLIENT PAUSE 200", Value::ok());
         clients[2].send(&["GET", "k0"]).unwrap();
         check(&mut steering, "PING", Value::Simple("PONG".into()));
         assert_eq!(clients[2].read().unwrap(), Value::bulk("new"));
@@ -217,6 +230,12 @@ fn questions_to_all_cores_inside_a_transaction() {
     });
 }
 
+/// What LATENCY has of an event: its name, when it was last, how long it took then, and at most.
+fn event(client: &mut Client, name: &str) -> Option<Vec<Value>> {
+    let latest = array(client.run("LATENCY LATEST").unwrap());
+    latest.into_iter().map(array).find(|event| event[0] == Value::bulk(name))
+}
+
 #[test]
 fn events_and_histograms() {
     with_cores(&["--enable-debug-command", "local"], |server| {
@@ -226,15 +245,15 @@ fn events_and_histograms() {
             check(client, "DEBUG SLEEP 0.03", Value::ok());
         }
         let one = &mut clients[2];
-        let latest = array(one.run("LATENCY LATEST").unwrap());
-        let event = array(latest[0].clone());
-        assert_eq!(event[0], Value::bulk("command"));
-        assert!(integer(&event[2]) >= 30 && integer(&event[3]) >= 30, "{event:?}");
+        // Another one may have taken long since, where the machine held it up.
+        let slept = event(one, "command").expect("they took long");
+        assert!(integer(&slept[2]) >= 20 && integer(&slept[3]) >= 30, "{slept:?}");
         assert!(!array(one.run("LATENCY HISTORY command").unwrap()).is_empty());
         assert!(text(&one.run("LATENCY GRAPH command").unwrap()).starts_with("command - high "));
         assert!(text(&one.run("LATENCY DOCTOR").unwrap()).contains("command: "));
+        check(one, "CONFIG SET latency-monitor-threshold 0", Value::ok());
         check(one, "LATENCY RESET command other", Value::Integer(1));
-        check(one, "LATENCY LATEST", Value::Array(Vec::new()));
+        assert_eq!(event(one, "command"), None);
         check(one, "CONFIG SET latency-tracking yes", Value::ok());
         for n in 0..20 {
             check(one, &format!("SET k{n} v"), Value::ok());
@@ -291,11 +310,13 @@ fn a_client_that_leaves_too_much_unread_is_closed() {
         steering.send_raw(&limit("normal 2mb 0 0")).unwrap();
         assert_eq!(steering.read().unwrap(), Value::ok());
         assert!(slow.run("GET big").is_err());
-        steering.send_raw(&limit("normal 0 64kb 1")).unwrap();
-        assert_eq!(steering.read().unwrap(), Value::ok());
         // What the socket takes at once is no burden, however large.
+        steering.send_raw(&limit("normal 0 64kb 60")).unwrap();
+        assert_eq!(steering.read().unwrap(), Value::ok());
         let mut fast = server.client().unwrap();
         assert_eq!(text(&fast.run("GET big").unwrap()).len(), 3_000_000);
+        steering.send_raw(&limit("normal 0 64kb 1")).unwrap();
+        assert_eq!(steering.read().unwrap(), Value::ok());
         let mut slow = server.client().unwrap();
         for _ in 0..8 {
             slow.send(&["GET", "big"]).unwrap();
@@ -372,14 +393,23 @@ fn reading_without_a_trace() {
     with_cores(&[], |server| {
         let mut client = server.client().unwrap();
         (0..8).for_each(|n| check(&mut client, &format!("SET k{n} v"), Value::ok()));
-        until(&mut client, "OBJECT IDLETIME k0", |value| integer(value) >= 1);
+        for n in 0..8 {
+            until(&mut client, &format!("OBJECT IDLETIME k{n}"), |value| integer(value) >= 1);
+        }
         check(&mut client, "CLIENT NO-TOUCH ON", Value::ok());
         (0..8).for_each(|n| check(&mut client, &format!("GET k{n}"), Value::bulk("v")));
         for n in 0..8 {
             assert!(integer(&client.run(&format!("OBJECT IDLETIME k{n}")).unwrap()) >= 1);
         }
-        (0..8).for_each(|n| check(&mut client, &format!("TOUCH k{n}"), Value::Integer(1)));
-        check(&mut client, "OBJECT IDLETIME k0", Value::Integer(0));
+        let start = Instant::now();
+        // Another second may begin between the two.
+        let mut is_touched = || {
+            check(&mut client, "TOUCH k0 k1 k2 k3 k4 k5 k6 k7", Value::Integer(8));
+            let idle = client.run("OBJECT IDLETIME k0").unwrap();
+            assert!(start.elapsed() < Duration::from_secs(30), "{idle:?}");
+            idle == Value::Integer(0)
+        };
+        while !is_touched() {}
     });
 }
 

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tests::harness::cluster::STEADY_MS;
 use tests::harness::{Client, Cluster, Value};
 
 const CLIENTS: u64 = 4;
@@ -87,9 +88,10 @@ impl Load {
                         written.acknowledged.push(next);
                         self.note_acknowledged();
                     }
-                    // It was not done: this node does not lead.
+                    // It was not done: this node does not lead, or none does for seconds.
                     Ok(Value::Error(error)) => {
-                        assert!(error.starts_with("READONLY "), "{error}");
+                        let refused = ["READONLY ", "CLUSTERDOWN No primary "];
+                        assert!(refused.iter().any(|why| error.starts_with(why)), "{error}");
                         std::thread::sleep(Duration::from_millis(1));
                         break;
                     }
@@ -121,8 +123,12 @@ fn rounds() -> usize {
 }
 
 /// Hands over again and again under load, and says how long writes were not acknowledged.
-fn hand_over_under_load(what: &str, hand_over: impl Fn(&mut Cluster, &Load, usize)) {
-    let mut cluster = Cluster::start(3).unwrap();
+/// `hand_over` says whether that came about: what is not over within a second is given up, and on a
+/// busy machine every process may stand still for so long.
+fn hand_over_under_load(what: &str, hand_over: impl Fn(&mut Cluster, &Load, usize) -> bool) {
+    // Nobody is to lose the lead but by a plan.
+    let timeout_ms = std::env::var("QUORING_ELECTION_TIMEOUT_MS").unwrap_or(STEADY_MS.into());
+    let mut cluster = Cluster::start_with(3, &["--election-timeout-ms", &timeout_ms]).unwrap();
     cluster.leader().unwrap();
     let load = Load::new(cluster.addresses());
     let mut took_us = Vec::new();
@@ -130,14 +136,22 @@ fn hand_over_under_load(what: &str, hand_over: impl Fn(&mut Cluster, &Load, usiz
         let load = &load;
         let threads: Vec<_> = (0..CLIENTS).map(|c| scope.spawn(move || load.write(c))).collect();
         let stopped = StopWhenDropped(&load.stop);
-        for _ in 0..rounds() {
+        let mut given_up = 0;
+        while took_us.len() < rounds() {
             let leader = cluster.leader().unwrap();
             load.await_writes(500);
             load.gap_us.store(0, Ordering::Relaxed);
-            hand_over(&mut cluster, load, leader);
+            let in_doubt = load.in_doubt.load(Ordering::Relaxed);
+            let came_about = hand_over(&mut cluster, load, leader);
             load.await_writes(200);
-            took_us.push(load.gap_us.load(Ordering::Relaxed));
-            assert_ne!(cluster.leader().unwrap(), leader, "another node leads");
+            if came_about {
+                took_us.push(load.gap_us.load(Ordering::Relaxed));
+                assert_ne!(cluster.leader().unwrap(), leader, "another node leads");
+            } else {
+                given_up += 1;
+                assert!(given_up < 5, "hand-overs do not come about");
+                load.in_doubt.store(in_doubt, Ordering::Relaxed);
+            }
             if cluster.servers[leader].is_none() {
                 cluster.start_node(leader).unwrap();
                 *load.addresses.lock().unwrap() = cluster.addresses();
@@ -178,8 +192,11 @@ fn sigterm_of_the_leader_hands_over() {
     hand_over_under_load("SIGTERM of the leader", |cluster, load, leader| {
         let server = cluster.servers[leader].take().unwrap();
         let address = server.address();
-        server.stop().unwrap();
+        server.signal(libc::SIGTERM);
+        let said = server.await_line("handed over", PATIENCE).expect("it says what becomes of it");
+        server.await_end().unwrap();
         load.addresses.lock().unwrap().retain(|other| *other != address);
+        !said.contains("is not handed over")
     });
 }
 
@@ -200,6 +217,14 @@ fn failover_hands_over_and_clients_stay() {
                 assert!(info.contains("quoring_last_failover:done"), "{info}");
                 break;
             }
+            if info.contains("role:master")
+                && info.contains("state:no-failover")
+                && info.contains("in time")
+            {
+                // Held up for a second: nothing has changed, and it may be told again.
+                let again = client.run("FAILOVER").unwrap();
+                println!("FAILOVER again: {again:?}");
+            }
             assert!(began.elapsed() < PATIENCE, "{info}");
         }
         assert_eq!(client.run("SET mine 2").unwrap(), Value::ok(), "by way of the new leader");
@@ -207,6 +232,7 @@ fn failover_hands_over_and_clients_stay() {
         assert_eq!(client.run("RPUSH nothing x").unwrap(), Value::Integer(1));
         let popped = blocked.read().unwrap();
         assert_eq!(popped, Value::Array(vec![Value::bulk("nothing"), Value::bulk("x")]));
+        true
     });
 }
 
@@ -251,13 +277,9 @@ fn failover_answers_as_redis_does() {
     assert_eq!(other.run("FAILOVER").unwrap(), Value::Error(error.into()));
     // To the one that is named, by the address that ROLE gives of it.
     let port = cluster.peer_port(follower);
-    let begun = client.run(&format!("FAILOVER TO 127.0.0.1 {port} TIMEOUT 10000")).unwrap();
-    assert_eq!(begun, Value::ok());
-    let began = Instant::now();
-    while cluster.leader().unwrap() == leader {
-        assert!(began.elapsed() < PATIENCE, "the lead stays");
-    }
-    assert_eq!(cluster.leader().unwrap(), follower);
+    let failover = format!("FAILOVER TO 127.0.0.1 {port} TIMEOUT 10000");
+    assert_eq!(client.run(&failover).unwrap(), Value::ok());
+    assert_eq!(cluster.hand_over(leader, &failover).unwrap(), follower);
 }
 
 /// The node that is to lead stands still: the leader goes on, and says how it went.

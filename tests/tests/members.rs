@@ -2,45 +2,39 @@
 //! middle of that, and goes on from a lone survivor: real processes.
 #![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tests::harness::ports::Port;
 use tests::harness::{Client, Cluster, Server, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Machine {
     directory: TempDir,
+    port: Port,
     peers: String,
     /// Of its first start; later ones have the other number.
     cores: &'static str,
     server: Option<Server>,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 impl Machine {
     fn new(number: usize) -> Machine {
-        let peers = format!("127.0.0.1:{}", free_port());
+        let port = Port::reserve().unwrap();
+        let peers = format!("127.0.0.1:{}", port.number);
         let cores = ["1", "2"][number % 2];
-        Machine { directory: tempfile::tempdir().unwrap(), peers, cores, server: None }
-    }
-
-    fn arguments<'a>(&'a self, join: &'a str) -> Vec<&'a str> {
-        let port = self.peers.rsplit(':').next().unwrap();
-        let token = "the secret of a test";
-        let cores = ["--cores", self.cores, "--shards", "3", "--cluster-token", token];
-        [&cores[..], &["--checkpoint-log-bytes", "200000", "--peer-port", port, "--join", join]]
-            .concat()
+        Machine { directory: tempfile::tempdir().unwrap(), port, peers, cores, server: None }
     }
 
     fn wait_for_cluster(&mut self, join: &str) {
-        let arguments = self.arguments(join);
+        let (port, token) = (self.port.number.to_string(), "the secret of a test");
+        let cores = ["--cores", self.cores, "--shards", "3", "--cluster-token", token];
+        let others = ["--checkpoint-log-bytes", "200000", "--peer-port", &port, "--join", join];
+        let arguments = [&cores[..], &others].concat();
         self.server = Some(Server::start_waiting(self.directory.path(), &arguments).unwrap());
     }
 
@@ -56,7 +50,7 @@ impl Machine {
 }
 
 /// Waits until NODES says so. Returns the machine that leads then.
-fn await_nodes(machines: &[Machine], what: &str, fits: impl Fn(&str) -> bool) -> usize {
+fn await_nodes(machines: &[Machine], what: &str, mut fits: impl FnMut(&str) -> bool) -> usize {
     let began = Instant::now();
     let mut last = String::new();
     while began.elapsed() < PATIENCE {
@@ -92,14 +86,49 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Says it until no other change is under way.
-fn order(client: &mut Client, words: &str) {
-    let began = Instant::now();
+/// Says NODES INIT to a machine that waits.
+fn form(machine: &Machine) {
+    let (began, mut was_closed) = (Instant::now(), false);
     loop {
-        match client.run(words).unwrap() {
-            Value::Simple(_) => return,
-            Value::Error(why) if why.contains("ask again") && began.elapsed() < PATIENCE => {}
-            other => panic!("{words}: {other:?}"),
+        let Ok(mut client) = Client::connect(machine.address()) else {
+            assert!(was_closed, "nobody waits");
+            // It was told, and its answer was not heard.
+            return;
+        };
+        match client.run("NODES INIT") {
+            Ok(Value::Simple(_)) => return,
+            // They have not all asked each other yet.
+            Ok(Value::Error(why)) => assert!(began.elapsed() < PATIENCE, "{why}"),
+            Ok(other) => panic!("{other:?}"),
+            // Who says nothing for half a second is not waited for.
+            Err(error) => {
+                assert!(began.elapsed() < PATIENCE, "{error}");
+                was_closed = true;
+            }
+        }
+    }
+}
+
+/// A client of the machine that leads.
+fn leading(machines: &[Machine]) -> Client {
+    Client::connect(machines[await_nodes(machines, "a leader", |_| true)].address()).unwrap()
+}
+
+/// Takes a node out: asks until no other change is under way, and who was asked last has answered.
+fn remove(machines: &[Machine], node: &str) {
+    let began = Instant::now();
+    let mut was_closed = false;
+    loop {
+        assert!(began.elapsed() < PATIENCE, "node {node} stays");
+        match leading(machines).run(&format!("NODES REMOVE {node}")) {
+            Ok(Value::Simple(_)) => return,
+            Ok(Value::Error(why)) if was_closed && why.contains("was removed") => return,
+            Ok(Value::Error(why)) => {
+                assert!(why.contains("; ask ") || why.starts_with("CLUSTERDOWN "), "{why}");
+            }
+            Ok(other) => panic!("{other:?}"),
+            // It has lost the lead meanwhile.
+            Err(_) => was_closed = true,
         }
     }
 }
@@ -132,16 +161,7 @@ fn a_cluster_is_formed_grows_and_shrinks_and_loses_nothing() {
     let mut machines: Vec<Machine> = (0..3).map(Machine::new).collect();
     let join = machines.iter().map(|machine| machine.peers.clone()).collect::<Vec<_>>().join(",");
     machines.iter_mut().for_each(|machine| machine.wait_for_cluster(&join));
-    let began = Instant::now();
-    loop {
-        let reply = Client::connect(machines[1].address()).unwrap().run("NODES INIT").unwrap();
-        match reply {
-            Value::Simple(_) => break,
-            // They have not all asked each other yet.
-            Value::Error(why) => assert!(began.elapsed() < PATIENCE, "{why}"),
-            other => panic!("{other:?}"),
-        }
-    }
+    form(&machines[1]);
     for machine in &mut machines {
         machine.server.as_mut().unwrap().await_ready().unwrap();
     }
@@ -168,15 +188,15 @@ fn a_cluster_is_formed_grows_and_shrinks_and_loses_nothing() {
             await_nodes(&machines, "grown", |text| voters(text) == count);
         }
         for left in [4, 3] {
+            let mut text = String::new();
+            await_nodes(&machines, "all linked", |seen| {
+                text = seen.to_owned();
+                !seen.contains("link=down")
+            });
             // The leader itself, the first time.
-            let leader = await_nodes(&machines, "a leader", |text| !text.contains("link=down"));
-            let mut client = Client::connect(machines[leader].address()).unwrap();
-            let Value::Bulk(text) = client.run("NODES").unwrap() else { panic!("no nodes") };
-            let text = String::from_utf8(text).unwrap();
             let leads = |line: &&str| line.contains("leads=yes") == (left == 4);
             let node = text.lines().find(leads).unwrap();
-            let node = node.strip_prefix("node=").unwrap().split(' ').next().unwrap();
-            order(&mut client, &format!("NODES REMOVE {node}"));
+            remove(&machines, node.strip_prefix("node=").unwrap().split(' ').next().unwrap());
             await_nodes(&machines, "shrunk", |text| {
                 let nodes = text.lines().filter(|line| line.starts_with("node="));
                 voters(text) == left && nodes.count() == left
@@ -186,11 +206,18 @@ fn a_cluster_is_formed_grows_and_shrinks_and_loses_nothing() {
         loading.join().unwrap()
     });
     assert!(acknowledged > 100, "{acknowledged}");
-    let leader = await_nodes(&machines, "a leader", |_| true);
-    let mut client = Client::connect(machines[leader].address()).unwrap();
-    for key in 0..acknowledged {
-        let value = client.run(&format!("GET key:{key}")).unwrap();
-        assert_eq!(value, Value::bulk(&key.to_string()), "of {acknowledged}");
+    let (began, mut client, mut key) = (Instant::now(), leading(&machines), 0);
+    while key < acknowledged {
+        match client.run(&format!("GET key:{key}")) {
+            Ok(Value::Error(why)) if why.starts_with("CLUSTERDOWN ") => {}
+            Ok(value) => {
+                assert_eq!(value, Value::bulk(&key.to_string()), "of {acknowledged}");
+                key += 1;
+            }
+            // It has lost the lead.
+            Err(_) => client = leading(&machines),
+        }
+        assert!(began.elapsed() < PATIENCE * 5, "{key} keys of {acknowledged} are read");
     }
 }
 

@@ -275,7 +275,7 @@ fn the_clusters_version_is_shown_and_raised_no_further_than_programs_apply() {
     let at = server.address().to_string();
     let (code, said) = ctl(&["raise-version", "--at", &at]);
     assert!(code == 2 && said.contains("this node is not part of a cluster"), "{said}");
-    let cluster = Cluster::start(3).unwrap();
+    let cluster = Cluster::start_steady(3).unwrap();
     let leader = cluster.leader().unwrap();
     (0..3).for_each(|place| cluster.await_links(place).unwrap());
     let address = cluster.servers[leader].as_ref().unwrap().address();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::config::{Config, Sizes};
 
 /// No wait of these tests is longer; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(cores: usize) -> Config {
     Config { cores: Some(cores), ..Config::default() }

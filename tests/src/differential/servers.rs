@@ -1,6 +1,6 @@
 //! Starts a real Redis and Quoring, both without persistence, on free ports of 127.0.0.1.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,13 +9,15 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::harness::Server;
+use crate::harness::ports::Port;
 
-const START_MAX: Duration = Duration::from_secs(20);
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// A Redis or a Valkey to compare with.
 pub struct Redis {
     child: Child,
     address: SocketAddr,
+    _port: Port,
     version: (u32, u32),
     _directory: TempDir,
 }
@@ -24,10 +26,9 @@ impl Redis {
     pub fn start(program: &str) -> Result<Redis> {
         let version = version_of(program)?;
         let directory = TempDir::new()?;
-        // Free a moment ago; a clash shows as a server that does not answer.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = Port::reserve()?;
         let child = Command::new(program)
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--bind", "127.0.0.1", "--port", &port.number.to_string()])
             .args(["--save", "", "--appendonly", "no", "--databases", "16", "--dir"])
             .arg(directory.path())
             .stdin(Stdio::null())
@@ -35,8 +36,8 @@ impl Redis {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let redis = Redis { child, address, version, _directory: directory };
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number));
+        let redis = Redis { child, address, _port: port, version, _directory: directory };
         let since = Instant::now();
         while TcpStream::connect(address).is_err() {
             if since.elapsed() > START_MAX {

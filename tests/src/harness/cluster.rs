@@ -1,12 +1,13 @@
 //! A cluster of real processes on 127.0.0.1, each with a directory of its own.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::client::{Client, Value};
+use super::ports::Port;
 use super::server::Server;
 
 /// An election on a machine that others use takes less.
@@ -17,13 +18,15 @@ pub const TOKEN: &str = "the secret of a test";
 /// Shards of each.
 pub const SHARDS: usize = 4;
 /// Milliseconds; the first election takes one to two of these.
-const STEADY_MS: &str = "4000";
+pub const STEADY_MS: &str = "4000";
 
 pub struct Cluster {
     directories: Vec<TempDir>,
     /// By node; `None` while it is down.
     pub servers: Vec<Option<Server>>,
     nodes: String,
+    /// Where the nodes reach each other.
+    ports: Vec<Port>,
     /// Of all nodes so far.
     starts: usize,
     /// Flags of the next starts beside the others.
@@ -50,18 +53,14 @@ impl Cluster {
 
     /// The same, with empty directories and none of them started.
     pub fn prepare(count: usize, more: &[&str]) -> Result<Cluster> {
-        let listeners: Vec<TcpListener> =
-            (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
-        let mut nodes = Vec::new();
-        for (place, listener) in listeners.iter().enumerate() {
-            nodes.push(format!("{}={}", place + 1, listener.local_addr()?));
-        }
-        // The nodes listen there now; nobody else was given these ports meanwhile.
-        drop(listeners);
+        let ports: Vec<Port> = (0..count).map(|_| Port::reserve()).collect::<Result<_>>()?;
+        let nodes = ports.iter().enumerate();
+        let nodes = nodes.map(|(place, port)| format!("{}=127.0.0.1:{}", place + 1, port.number));
+        let nodes = nodes.collect::<Vec<_>>().join(",");
         let directories = (0..count).map(|_| tempfile::tempdir()).collect::<Result<_, _>>()?;
         let servers = (0..count).map(|_| None).collect();
-        let (nodes, more) = (nodes.join(","), more.iter().map(ToString::to_string).collect());
-        Ok(Cluster { directories, servers, nodes, starts: 0, more })
+        let more = more.iter().map(ToString::to_string).collect();
+        Ok(Cluster { directories, servers, nodes, ports, starts: 0, more })
     }
 
     /// Starts a node that is down.
@@ -141,11 +140,52 @@ impl Cluster {
         bail!("no node leads after {LEADER_MAX:?}")
     }
 
+    /// The reply of whoever leads. Where the lead is lost meanwhile, which closes clients, the next
+    /// one is asked: of what may be done twice only.
+    pub fn ask(&self, command: &str) -> Result<Value> {
+        let began = Instant::now();
+        loop {
+            let server = self.servers[self.leader()?].as_ref().context("it is down")?;
+            match server.client().and_then(|mut client| client.run(command)) {
+                Ok(Value::Error(error)) if error.starts_with("CLUSTERDOWN ") => {}
+                Ok(reply) => return Ok(reply),
+                Err(error) if began.elapsed() >= LEADER_MAX => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Says FAILOVER until another node leads; which one. A machine that stands still for a second
+    /// keeps a hand-over from coming about: then the node is told once more.
+    pub fn hand_over(&self, from: usize, failover: &str) -> Result<usize> {
+        let began = Instant::now();
+        loop {
+            let server = self.servers[from].as_ref().context("it is down")?;
+            // Refused while one is under way, and where this node follows already.
+            let begun = server.client().and_then(|mut client| client.run(failover));
+            self.await_info(from, |info| info.contains("master_failover_state:no-failover"))?;
+            let leader = self.leader()?;
+            if leader != from {
+                return Ok(leader);
+            }
+            if began.elapsed() >= LEADER_MAX {
+                bail!("node {} still leads: {begun:?}", from + 1);
+            }
+        }
+    }
+
     /// A client that reads what a node has applied, leader or not.
     pub fn reader(&self, place: usize) -> Result<Client> {
-        let mut client = self.servers[place].as_ref().context("it is down")?.client()?;
-        client.run("READONLY")?;
-        Ok(client)
+        let began = Instant::now();
+        loop {
+            let mut client = self.servers[place].as_ref().context("it is down")?.client()?;
+            match client.run("READONLY") {
+                Ok(_) => return Ok(client),
+                Err(error) if began.elapsed() >= LEADER_MAX => return Err(error),
+                // Closed: it has just lost the lead.
+                Err(_) => {}
+            }
+        }
     }
 
     /// All nodes, as --nodes names them.
@@ -155,8 +195,7 @@ impl Cluster {
 
     /// The port of a node for the others.
     pub fn peer_port(&self, place: usize) -> u16 {
-        let address = self.nodes.split(',').nth(place).and_then(|node| node.rsplit(':').next());
-        address.and_then(|port| port.parse().ok()).unwrap_or_default()
+        self.ports[place].number
     }
 
     /// Waits until a node that leads has links with all others that are up.
@@ -203,9 +242,11 @@ impl Cluster {
         while began.elapsed() < LEADER_MAX {
             digests.clear();
             for place in (0..self.servers.len()).filter(|place| self.servers[*place].is_some()) {
-                digests.push(self.reader(place)?.run("DEBUG DIGEST")?);
+                // Closed if it has just lost the lead.
+                digests.push(self.reader(place)?.run("DEBUG DIGEST").unwrap_or(Value::Null));
             }
-            if digests.windows(2).all(|pair| pair[0] == pair[1]) {
+            let all = digests.iter().all(|digest| matches!(digest, Value::Simple(_)));
+            if all && digests.windows(2).all(|pair| pair[0] == pair[1]) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -164,12 +164,17 @@ impl Server {
     }
 
     /// SIGTERM, and waits for an orderly end.
-    pub fn stop(mut self) -> Result<()> {
+    pub fn stop(self) -> Result<()> {
         self.signal(libc::SIGTERM);
+        self.await_end()
+    }
+
+    /// Waits for the orderly end of a server that was told to stop.
+    pub fn await_end(mut self) -> Result<()> {
         match wait(&mut self.child)? {
             Some(status) if status.success() => Ok(()),
             Some(status) => bail!("quoring ended with {status}"),
-            None => bail!("quoring did not end within {END_MAX:?} of SIGTERM"),
+            None => bail!("quoring did not end within {END_MAX:?}"),
         }
     }
 }
