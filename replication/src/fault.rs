@@ -93,6 +93,8 @@ pub enum Fault {
     ReplacedEntriesRead,
     /// A segment that is being read may become another meanwhile.
     ReadSegmentsReleased,
+    /// A leader waits for ever for a checkpoint that only what waits for it could make count.
+    StaysStuck,
     /// A checkpoint of another node is used as it came.
     ReceivedUnchecked,
     /// A leader emits what its own program can, whatever the cluster's version is.
@@ -136,7 +138,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 19] = [
+    pub const OF_CLUSTERS: [Fault; 20] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -154,6 +156,7 @@ impl Fault {
         Fault::LeasesToldKept,
         Fault::RemovesAnyway,
         Fault::ReceivedUnchecked,
+        Fault::StaysStuck,
         Fault::EmitsUnraised,
         Fault::VersionsUnchecked,
     ];

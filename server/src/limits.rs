@@ -286,6 +286,10 @@ pub const MEMBER_ENTRY: EntryLimits =
 /// written there.
 pub const TRANSFER_PIECE_BYTES: usize = 256 << 10;
 
+/// Election timeouts that a leader bears to have nothing committed for lack of a checkpoint that
+/// cannot be made.
+pub const RESIGN_AFTER_TIMEOUTS: u64 = 2;
+
 /// When a piece of which nothing is heard is sent again, and when the whole is given up.
 pub const TRANSFER_RETRY_NS: u64 = 1_000_000_000;
 pub const TRANSFER_SILENCE_NS: u64 = 20_000_000_000;

@@ -98,6 +98,15 @@ impl Group {
         }
     }
 
+    /// Leads no more, and whoever can may be elected; this node too.
+    pub fn resign(&mut self) {
+        if self.role() == Role::Leader {
+            let term = self.raft.raft.term;
+            self.raft.raft.become_follower(term, 0);
+            self.settle();
+        }
+    }
+
     /// Whether this node leaves it to the others to stand for election, if any of them does. It
     /// votes in any case, and does stand when a leader tells it to.
     pub fn set_reluctant(&mut self, reluctant: bool) {
@@ -123,7 +132,8 @@ impl Group {
     /// The last entry that a majority has for certain, by what this leader has heard. After a
     /// change it may be another majority than the one that has committed everything so far: what
     /// that one lacks cannot come in a checkpoint, which has to be committed itself. While a change
-    /// is under way all who keep up may be needed.
+    /// is under way all may be needed who can be given what they lack, whether they are heard at the
+    /// moment or not, and those of whom this leader has not heard yet what they have.
     pub(super) fn needed_by_majority(&self) -> u64 {
         if self.role() != Role::Leader {
             return u64::MAX;
@@ -136,8 +146,9 @@ impl Group {
         if !self.raft.raft.has_pending_conf() {
             return majority;
         }
-        let keeps_up = progress.iter().filter(|(_, one)| one.state == ProgressState::Replicate);
-        keeps_up.map(|(_, one)| one.matched).fold(majority, u64::min)
+        let behind = self.memory_behind().0;
+        let matched = progress.iter().map(|(_, one)| one.matched);
+        matched.filter(|matched| *matched == 0 || *matched >= behind).fold(majority, u64::min)
     }
 
     /// Whether a member gets entries as they come, and lacks few.
@@ -145,12 +156,13 @@ impl Group {
         self.has_what_lacks(node) && self.lag_of_member(node).is_some_and(|lag| lag <= entries_max)
     }
 
-    /// Whether a member gets entries as they come, and this leader still has all that it lacks.
+    /// Whether a member gets entries as they come, and this leader has all that it lacks in memory:
+    /// what the log has may go.
     fn has_what_lacks(&self, node: NodeId) -> bool {
-        let first = self.first().0;
+        let behind = self.memory_behind().0;
         let progress = self.raft.raft.prs().get(node.0);
         progress.is_some_and(|progress| {
-            progress.state == ProgressState::Replicate && progress.matched + 1 >= first
+            progress.state == ProgressState::Replicate && progress.matched >= behind
         })
     }
 

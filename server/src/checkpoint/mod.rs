@@ -162,6 +162,12 @@ impl Checkpoints {
         self.files.get(usize::from(shard)).is_some_and(|files| files.has(index))
     }
 
+    /// Whether one of a shard is under way that counts: it is as of what is released.
+    pub(crate) fn will_have(&self, shard: ShardId, released: Index) -> bool {
+        let of_shard = |round: &&Round| round.shard() == shard.0 && round.index() <= released;
+        self.round.as_ref().filter(of_shard).is_some()
+    }
+
     /// Whether an operation on a file of checkpoints may be under way.
     pub fn uses_directory(&self) -> bool {
         self.round.is_some() || self.removing

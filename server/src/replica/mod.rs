@@ -71,6 +71,8 @@ pub struct Replica {
     is_out: bool,
     /// The newest checkpoint that was made since the start.
     offered: Option<Base>,
+    /// Since when some node lacks one that there is not.
+    checkpoint_lacked_ns: Option<u64>,
     /// Checkpoints on their way to other nodes.
     sending: Vec<Sending>,
     /// Nodes that were sent one, and lack what the log has behind it.
@@ -163,6 +165,7 @@ impl Replicas {
                 refused: false,
                 is_out: false,
                 offered: None,
+                checkpoint_lacked_ns: None,
                 sending: Vec::new(),
                 pins: Vec::new(),
                 voids: 0,

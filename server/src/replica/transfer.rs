@@ -15,13 +15,14 @@
 
 use replication::buggify::{Point, is_taken};
 use replication::checkpoint::catalogue::file_name;
+use replication::fault::{Fault, is_planted};
 use replication::group::fetch::CatchUpWay;
 use replication::group::{Base, NodeId, Role};
 use replication::ids::{Index, ShardId};
 
 use super::Replica;
 use crate::core::Core;
-use crate::limits::{TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS};
+use crate::limits::{RESIGN_AFTER_TIMEOUTS, TRANSFER_RETRY_NS, TRANSFER_SILENCE_NS};
 
 pub const OF_GROUP: u8 = 0;
 const PIECE: u8 = 1;
@@ -110,7 +111,34 @@ impl Core {
             base.index + 1 >= first.0 && wanting.iter().all(|node| base.members.contains(*node))
         };
         if !wanting.is_empty() && !replica.offered.as_ref().is_some_and(fits) {
+            replica.checkpoint_lacked_ns.get_or_insert(self.now.mono_ns);
             self.ask_checkpoint_of(shard.0);
+        }
+    }
+
+    /// A checkpoint of memory that is ahead of what is committed counts once that is committed; and
+    /// nothing is, while those that a majority needs lack a checkpoint. Then this node leads no
+    /// more: its memory is read again as of what is committed, and once it is elected again it makes
+    /// one of that, before it serves.
+    fn resign_if_stuck(&mut self, shard: ShardId, replica: &mut Replica) {
+        let Some(lacked_ns) = replica.checkpoint_lacked_ns else { return };
+        let group = &replica.group;
+        let waits = replica.executes() && group.committed() < group.last();
+        let comes = self.checkpoints.will_have(shard, self.release.point(shard));
+        if !waits || comes || group.would_commit(&group.members().voters) {
+            replica.checkpoint_lacked_ns = None;
+            return;
+        }
+        let patience_ns = RESIGN_AFTER_TIMEOUTS * self.config.election_timeout_ns();
+        if self.now.mono_ns > lacked_ns + patience_ns && !is_planted(Fault::StaysStuck) {
+            tracing::warn!(
+                core = self.id,
+                shard = shard.0,
+                "nothing can be committed before another node has a checkpoint, and none can be \
+                 made of what is not committed: this node leads no more, to make one as of before"
+            );
+            replica.checkpoint_lacked_ns = None;
+            replica.group.resign();
         }
     }
 
@@ -245,6 +273,7 @@ impl Core {
     /// Once a tick: what was lost on the way is sent again, and what leads nowhere is given up.
     pub(super) fn tend_transfers(&mut self, shard: ShardId, replica: &mut Replica) {
         let now_ns = self.now.mono_ns;
+        self.resign_if_stuck(shard, replica);
         // A group that leads no more has forgotten whom it wanted to have one.
         if replica.group.role() != Role::Leader {
             replica.sending.clear();

@@ -1,5 +1,6 @@
 //! Runs seeds of a simulator until the time is over; a violation prints the command that repeats
-//! it. With --nodes it is that of a cluster, otherwise that of one node.
+//! it. With --nodes it is that of a cluster, otherwise that of one node. `QUORING_LOG=debug` shows
+//! what the nodes log.
 
 use std::fmt::{Debug, Display};
 use std::process::ExitCode;
@@ -60,6 +61,9 @@ fn trouble_named(name: &str) -> Result<Trouble, String> {
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("QUORING_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     let (clients, operations) = (options.clients, options.operations);
     Ok(match options.nodes {
         Some(nodes) => go(
