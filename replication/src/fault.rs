@@ -75,7 +75,8 @@ pub enum Fault {
     FollowerAnswers,
     /// A new primary takes every part that is decided for one that took effect.
     EndForgotten,
-    /// A node is taken out however much those that are left lack.
+    /// A node is taken out however much those that are left lack, and a leader that can commit
+    /// nothing for that goes on leading.
     RemovesAnyway,
     /// A new primary takes what its predecessors left open for whole.
     OpenTaken,
@@ -93,8 +94,6 @@ pub enum Fault {
     ReplacedEntriesRead,
     /// A segment that is being read may become another meanwhile.
     ReadSegmentsReleased,
-    /// A leader waits for ever for a checkpoint that only what waits for it could make count.
-    StaysStuck,
     /// A checkpoint of another node is used as it came.
     ReceivedUnchecked,
     /// A leader emits what its own program can, whatever the cluster's version is.
@@ -138,7 +137,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 20] = [
+    pub const OF_CLUSTERS: [Fault; 19] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -156,7 +155,6 @@ impl Fault {
         Fault::LeasesToldKept,
         Fault::RemovesAnyway,
         Fault::ReceivedUnchecked,
-        Fault::StaysStuck,
         Fault::EmitsUnraised,
         Fault::VersionsUnchecked,
     ];

@@ -130,7 +130,7 @@ impl Core {
             return;
         }
         let patience_ns = RESIGN_AFTER_TIMEOUTS * self.config.election_timeout_ns();
-        if self.now.mono_ns > lacked_ns + patience_ns && !is_planted(Fault::StaysStuck) {
+        if self.now.mono_ns > lacked_ns + patience_ns && !is_planted(Fault::RemovesAnyway) {
             tracing::warn!(
                 core = self.id,
                 shard = shard.0,
