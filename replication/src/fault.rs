@@ -99,6 +99,8 @@ pub enum Fault {
     EmitsUnraised,
     /// Nodes have links whatever their programs apply.
     VersionsUnchecked,
+    /// WAIT counts nodes whatever they have confirmed.
+    HoldersAssumed,
 }
 
 impl Fault {
@@ -136,7 +138,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 19] = [
+    pub const OF_CLUSTERS: [Fault; 20] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -156,6 +158,7 @@ impl Fault {
         Fault::ReceivedUnchecked,
         Fault::EmitsUnraised,
         Fault::VersionsUnchecked,
+        Fault::HoldersAssumed,
     ];
 }
 

@@ -25,6 +25,7 @@ fn plan(seed: u64) -> Plan {
         retimed: false,
         buggify: false,
         upgrades: false,
+        waits: false,
     }
 }
 
@@ -32,7 +33,8 @@ fn plan(seed: u64) -> Plan {
 fn full_plan(seed: u64) -> Plan {
     let (election_timeout_ms, retimed) = Plan::timeouts_of(seed);
     let (buggify, upgrades) = (Plan::buggifies(seed), Plan::upgrades_of(seed));
-    Plan { election_timeout_ms, retimed, buggify, upgrades, ..plan(seed) }
+    let waits = Plan::waits_of(seed);
+    Plan { election_timeout_ms, retimed, buggify, upgrades, waits, ..plan(seed) }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.
@@ -53,6 +55,7 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
     assert!(sum.rare_ways > 10_000 && sum.log_bytes > 0, "{sum}");
+    assert!(sum.held > 100 && sum.holders > 100, "{sum}");
     assert!(sum.received > 0 && sum.stops > 10 && sum.hand_overs > 5 && sum.wipes > 5, "{sum}");
 }
 
@@ -177,7 +180,7 @@ fn seeds_that_once_failed_on_rare_ways_do_not() {
         election_timeout_ms: 1_000,
         ..plan(0)
     };
-    let second = Plan { upgrades: true, ..full_plan(17) };
+    let second = Plan { upgrades: true, waits: false, ..full_plan(17) };
     let third = Plan { shards: 3, cores: 2, operations: 250, ..plan(256) };
     let longer = |plan| Plan { operations: 400, ..plan };
     for plan in [longer(first), longer(second), third] {
@@ -227,10 +230,11 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
             Plan { only: Some(Trouble::FailoverDeaf), shards: 1, cores: 2, ..longer }
         }
         Fault::ShorterAtOnce => {
-            Plan { retimed: true, buggify: false, upgrades: false, ..full_plan(seed) }
+            Plan { retimed: true, buggify: false, upgrades: false, waits: false, ..full_plan(seed) }
         }
         Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
         Fault::ReceivedUnchecked => Plan { buggify: true, ..longer },
+        Fault::HoldersAssumed => Plan { waits: true, ..usual },
         Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), buggify: true, ..longer },
         _ => usual,
     }
