@@ -138,7 +138,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 20] = [
+    pub const OF_CLUSTERS: [Fault; 19] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -158,7 +158,6 @@ impl Fault {
         Fault::ReceivedUnchecked,
         Fault::EmitsUnraised,
         Fault::VersionsUnchecked,
-        Fault::HoldersAssumed,
     ];
 }
 

@@ -168,13 +168,7 @@ impl Replicas {
         }
         let executing = vec![false; by_shard.len()];
         let coordinator = coordinator::Coordinator::new(cores);
-        Ok(Replicas {
-            is_grouped: true,
-            by_shard,
-            executing,
-            coordinator,
-            ..Replicas::default()
-        })
+        Ok(Replicas { is_grouped: true, by_shard, executing, coordinator, ..Replicas::default() })
     }
 
     /// Whether the shards have replicas on other nodes.

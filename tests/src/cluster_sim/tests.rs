@@ -82,7 +82,8 @@ fn a_planned_end_leaves_no_write_in_doubt() {
     for only in [Trouble::Failover, Trouble::Stop] {
         let mut sum = Outcome::default();
         for seed in 0..30 {
-            let plan = Plan { only: Some(only), operations: 400, ..plan(seed) };
+            let waits = seed % 2 == 1;
+            let plan = Plan { only: Some(only), operations: 400, waits, ..plan(seed) };
             match run(plan) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(violation) => panic!("{plan:?}: {violation}"),
@@ -267,6 +268,12 @@ const SEEDS_MAX: u64 = 1_000;
 #[test]
 fn a_timeout_that_is_shorter_at_once_is_found() {
     assert!(found(Fault::ShorterAtOnce).is_some());
+}
+
+/// WAIT counts nodes that have confirmed nothing.
+#[test]
+fn answers_of_wait_that_disks_do_not_bear_out_are_found() {
+    assert!(found(Fault::HoldersAssumed).is_some());
 }
 
 #[test]
