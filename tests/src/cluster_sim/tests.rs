@@ -82,8 +82,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
     for only in [Trouble::Failover, Trouble::Stop] {
         let mut sum = Outcome::default();
         for seed in 0..30 {
-            let waits = seed % 2 == 1;
-            let plan = Plan { only: Some(only), operations: 400, waits, ..plan(seed) };
+            let plan = Plan { only: Some(only), operations: 400, ..plan(seed) };
             match run(plan) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(violation) => panic!("{plan:?}: {violation}"),
