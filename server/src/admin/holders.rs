@@ -18,6 +18,7 @@ use replication::log::LogWriter;
 use super::everywhere::Answer;
 use super::wait::Asker;
 use crate::core::Core;
+use crate::core::io::ConnId;
 
 /// What an asker is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Holders {
     first_untold: u64,
     /// By node, this one included: it has what all watches before this one wait for.
     reached: BTreeMap<NodeId, u64>,
+    /// This core's clients who ask once all that they said before is released.
+    pub behind: Vec<ConnId>,
 }
 
 impl Holders {

@@ -104,8 +104,6 @@ pub struct Core {
     pub(crate) pause: Pause,
     /// Who waits until nodes have what is released here.
     pub(crate) holders: Holders,
-    /// Clients whose next command waits for the release of what came before it.
-    pub(crate) behind: Vec<ConnId>,
     pub(crate) last_ticket: u64,
     pub(crate) last_client: u64,
     pub(crate) stats: CoreStats,
@@ -211,7 +209,6 @@ impl Core {
             turn_meter: TurnMeter::default(),
             pause: Pause::default(),
             holders: Holders::default(),
-            behind: Vec::new(),
             last_ticket: 0,
             last_client: 0,
             stats: CoreStats::default(),

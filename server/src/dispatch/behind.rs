@@ -39,12 +39,12 @@ impl Core {
 
     pub(crate) fn wait_behind(&mut self, connection: &mut Connection, args: Args<'_>) {
         connection.waiting = Waiting::Release { command: OwnedArgs::copy_of(args) };
-        self.behind.push(connection.id);
+        self.holders.behind.push(connection.id);
     }
 
     /// Runs what has waited, as far as it has not to wait any more.
     pub(crate) fn resume_behind(&mut self) {
-        for conn in std::mem::take(&mut self.behind) {
+        for conn in std::mem::take(&mut self.holders.behind) {
             let Some(mut connection) = self.connections.take(conn) else { continue };
             if !matches!(connection.waiting, Waiting::Release { .. }) {
                 self.connections.put_back(connection);
@@ -52,7 +52,7 @@ impl Core {
             }
             let waits = self.waits_for_group() || self.handover.holds_commands();
             if waits || self.is_behind(&mut connection) {
-                self.behind.push(conn);
+                self.holders.behind.push(conn);
             } else if let Waiting::Release { command } = std::mem::take(&mut connection.waiting) {
                 self.run_words(&mut connection, command.as_args());
             }

@@ -486,8 +486,8 @@ impl Core {
     }
 
     /// This node follows since it has handed over, and stops: nothing is in doubt. Clients stay for
-    /// the moment, but those that wait for a key, who must go where it is written, or for nodes, and
-    /// those that watch keys.
+    /// the moment, but those that wait for a key, who must go where it is written, or for nodes,
+    /// and those that watch keys.
     pub(super) fn end_waits_of_leader(&mut self) {
         let (mut blocked, mut watching): (Vec<ConnId>, Vec<ConnId>) = Default::default();
         for connection in self.connections.iter().filter(|connection| !connection.tunnelled) {

@@ -230,8 +230,8 @@ impl Machine {
         self.disk_fails = false;
     }
 
-    /// The last entry of each shard that a start after a power cut would find, now, in the directory
-    /// that it had before it was wiped if it was; nothing if it would not start.
+    /// The last entry of each shard that a start after a power cut would find, now, in the
+    /// directory that it had before it was wiped if it was; nothing if it would not start.
     pub fn durable_entries(&self) -> Option<Vec<u64>> {
         let disk = match (&self.set_aside, &self.state) {
             (Some((disk, ..)), _) | (None, State::Down(disk)) => disk,

@@ -203,7 +203,8 @@ impl fmt::Display for Outcome {
         write!(
             f,
             "{} operations done, {} refused, {} unknown, {} reads of followers, {} waits for nodes \
-             that gave {}, {} kills, {} other timeouts, {} starts that waited, {} other programs, {} versions raised, {} \
+             that gave {}, {} kills, {} other timeouts, {} starts that waited, {} other programs, \
+             {} versions raised, {} \
              starts refused, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
