@@ -1,10 +1,13 @@
 //! What WAIT answers, against the disks: so many nodes beside the primary have, on stable storage,
 //! everything that was released when it was asked.
 //!
-//! Their disks are read as a start after a power cut would read them. What had been applied
-//! anywhere when the client asked is no more than what the primary had released when it got that,
-//! so it must be there; so must what the same pipeline wrote before, which is not looked at.
+//! Their disks are read as a start after a power cut would read them. What whoever serves had
+//! released when the client asked is no more than what it had released when it got that, so it must
+//! be there; a later primary begins with everything that was committed before. Followers may be
+//! ahead of that: they apply what a majority has, and the primary releases it once its own disk has
+//! it too. What the same pipeline wrote before must be there as well, and is not looked at.
 
+use server::replica::seen::Seen;
 use server::replica::standing::Standing;
 
 use super::client::Asked;
@@ -14,8 +17,9 @@ use crate::sim::client::Reply;
 
 /// How things stood when a client asked.
 pub struct Since {
-    /// By shard: the last entry that some node had applied.
-    applied: Vec<u64>,
+    /// By shard: the last entry that whoever served had released, or that some node had applied if
+    /// nobody did.
+    released: Vec<u64>,
     primary: Option<Primary>,
 }
 
@@ -29,15 +33,16 @@ struct Primary {
 impl World {
     pub fn since(&self, operation: Operation) -> Option<Since> {
         let Operation::Wait { .. } = operation else { return None };
-        let applied = |shard| {
-            let machines = self.machines.iter();
-            let seen = machines.filter_map(|machine| {
+        let released = |shard| {
+            let seen = self.machines.iter().filter_map(|machine| {
                 let core = machine.node()?.core(machine.home_of(shard));
-                Some(core.see_replica(shard)?.applied.0)
+                core.see_replica(shard)
             });
-            seen.max().unwrap_or(0)
+            let serves = |seen: &Seen| matches!(seen.standing, Standing::Serving { .. });
+            // Who serves comes first.
+            seen.map(|seen| (serves(&seen), seen.applied.0)).max().map_or(0, |(_, last)| last)
         };
-        Some(Since { applied: self.shards().map(applied).collect(), primary: self.primary() })
+        Some(Since { released: self.shards().map(released).collect(), primary: self.primary() })
     }
 
     /// Whoever serves, if it is one.
@@ -70,7 +75,7 @@ impl World {
         for machine in self.machines.iter().filter(|machine| Some(machine.number) != own) {
             let last = machine.durable_entries();
             let has_all = last.is_none_or(|last| {
-                last.iter().zip(&since.applied).all(|(last, applied)| last >= applied)
+                last.iter().zip(&since.released).all(|(last, released)| last >= released)
             });
             if has_all {
                 have.push(machine.number + 1);
@@ -80,7 +85,7 @@ impl World {
             return Err(format!(
                 "WAIT said {told}, but beside {:?} only the disks of {have:?} have {:?}{}",
                 own.map(|machine| machine + 1),
-                since.applied,
+                since.released,
                 self.sight()
             ));
         }

@@ -72,7 +72,10 @@ impl World {
 
     /// Now and then: whether nodes have what was written before.
     fn ask_for_nodes(&mut self, client: usize) {
-        if self.plan.waits && !self.clients[client].reader && self.rng.below(3) == 0 {
+        let own = &self.clients[client];
+        // Whose script ends is not to have anything under way.
+        let asks = self.plan.waits && !own.reader && !own.scripted;
+        if asks && self.rng.below(3) == 0 {
             let nodes = 1 + self.rng.below(self.plan.nodes);
             let timeout_ms = self.rng.below(WAIT_MS_MAX);
             self.ask(client, Operation::Wait { nodes, timeout_ms });

@@ -83,6 +83,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
         let mut sum = Outcome::default();
         for seed in 0..30 {
             let plan = Plan { only: Some(only), operations: 400, ..plan(seed) };
+            let plan = Plan { waits: seed % 2 == 1, ..plan };
             match run(plan) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(violation) => panic!("{plan:?}: {violation}"),
@@ -90,6 +91,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
         }
         assert!(sum.done > 5_000 && sum.hand_overs > 15, "{sum}");
         assert!(only == Trouble::Stop || sum.cut_off == 0, "{sum}");
+        assert!(sum.held > 500, "{sum}");
         println!("{only:?}: {sum}");
     }
 }
