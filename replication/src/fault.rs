@@ -100,6 +100,8 @@ pub enum Fault {
     EmitsUnraised,
     /// Nodes have links whatever their programs apply.
     VersionsUnchecked,
+    /// WAIT counts nodes whatever they have confirmed.
+    HoldersAssumed,
 }
 
 impl Fault {

@@ -340,12 +340,56 @@ fn waiting_for_the_log() {
                 check(client, "WAITAOF 1 0 0", Value::Simple("QUEUED".into()));
                 check(client, "EXEC", Value::Array(vec![Value::ok(), local]));
             }
+            wait_for_nodes_that_are_not(server);
         });
     }
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), &["--durability", "none"]).unwrap();
     let refused = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     check(&mut server.client().unwrap(), "WAITAOF 1 0 0", error(refused));
+}
+
+/// As in Redis, a server without replicas waits for them all the same.
+fn wait_for_nodes_that_are_not(server: &Server) {
+    let (mut client, mut admin) = (server.client().unwrap(), server.client().unwrap());
+    let none = Value::Array(vec![Value::Integer(1), Value::Integer(0)]);
+    for (command, expected) in [("WAIT 1 50", Value::Integer(0)), ("WAITAOF 1 1 50", none.clone())]
+    {
+        let began = Instant::now();
+        check(&mut client, command, expected);
+        assert!(began.elapsed() >= Duration::from_millis(50), "{command}");
+    }
+    check(&mut client, "MULTI", Value::ok());
+    check(&mut client, "WAIT 1 0", Value::Simple("QUEUED".into()));
+    check(&mut client, "WAITAOF 0 1 0", Value::Simple("QUEUED".into()));
+    check(&mut client, "EXEC", Value::Array(vec![Value::Integer(0), none.clone()]));
+    let id = integer(&client.run("CLIENT ID").unwrap());
+    // Writes without replies count too, and what comes behind waits.
+    for words in [&["CLIENT", "REPLY", "SKIP"][..], &["SET", "k", "1"], &["WAITAOF", "1", "1", "0"]]
+    {
+        client.send(words).unwrap();
+    }
+    client.send(&["INCR", "k"]).unwrap();
+    until(&mut admin, "INFO clients", |v| text(v).contains("blocked_clients:1\r\n"));
+    check(&mut admin, "GET k", Value::bulk("1"));
+    check(&mut admin, "WAITAOF 1 0 0", none.clone());
+    check(&mut admin, &format!("CLIENT UNBLOCK {id}"), Value::Integer(1));
+    assert_eq!(client.read().unwrap(), none);
+    assert_eq!(client.read().unwrap(), Value::Integer(2));
+    for (command, said) in [
+        ("WAIT one 0", "ERR value is not an integer or out of range"),
+        ("WAIT 1 soon", "ERR timeout is not an integer or out of range"),
+        ("WAIT 1 -1", "ERR timeout is negative"),
+        ("WAIT 1 9223372036854775807", "ERR timeout is out of range"),
+        ("WAITAOF one 0 0", "ERR value is not an integer or out of range"),
+        ("WAITAOF 2 0 0", "ERR value is out of range, value must between 0 and 1"),
+        ("WAITAOF 0 -1 0", "ERR value is out of range, must be positive"),
+        ("WAITAOF 0 one 0", "ERR value is out of range, must be positive"),
+    ] {
+        check(&mut client, command, error(said));
+    }
+    // A negative number is less than there are.
+    check(&mut client, "WAIT -1 0", Value::Integer(0));
 }
 
 #[test]

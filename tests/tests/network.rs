@@ -119,6 +119,7 @@ fn in_epoch(operation: Operation, epoch: u64) -> Operation {
             Operation::SetPair { key: at(key), value, transaction }
         }
         Operation::GetPair { key, transaction } => Operation::GetPair { key: at(key), transaction },
+        Operation::Wait { .. } => operation,
     }
 }
 

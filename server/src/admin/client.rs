@@ -165,7 +165,7 @@ impl Core {
     pub(crate) fn client_line(&self, c: &Connection) -> String {
         let seconds = |since_ns: u64| self.now.mono_ns.saturating_sub(since_ns) / 1_000_000_000;
         let flags = match (&c.waiting, &c.transaction) {
-            (Waiting::Key(_) | Waiting::Pause { .. }, _) => "b",
+            (Waiting::Key(_) | Waiting::Nodes(_) | Waiting::Pause { .. }, _) => "b",
             (_, Some(_)) => "x",
             _ => "N",
         };

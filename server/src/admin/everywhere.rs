@@ -7,11 +7,13 @@ use engine::keyspace::Shard;
 use engine::keyspace::shard::ShardStats;
 use engine::limits::DATABASE_COUNT;
 use engine::reply::Protocol;
+use replication::group::NodeId;
 use replication::log::LogWriter;
 
 use super::client_filter::ClientFilter;
 use super::debug::DebugSetting;
 use super::histogram::{Histogram, write_histograms};
+use super::holders::Watching;
 use super::latency::{Event, View};
 use super::memory_command::{MemoryView, write_memory};
 use super::memory_figures::Figures;
@@ -63,8 +65,8 @@ pub enum Question {
     Histograms,
     Debug(DebugSetting),
     GiveMemoryBack,
-    /// Answered once the log is durable as far as it is written now.
-    Durable,
+    /// Which nodes have on stable storage what is released here now.
+    Holders(Watching),
     /// Checkpoints of all shards; answered once they are there if `wait`.
     Checkpoint {
         wait: bool,
@@ -82,6 +84,11 @@ pub enum Answer {
     Events(Vec<(&'static str, Event)>),
     Histograms(Vec<(String, Histogram)>),
     Members(Result<(), String>),
+    /// Nodes that have what was asked about, besides those named before; whether none were.
+    Holders {
+        nodes: Vec<NodeId>,
+        first: bool,
+    },
     /// Comes later.
     Later,
 }
@@ -113,7 +120,10 @@ pub enum Purpose {
     Role,
     Nodes,
     Members,
-    WaitAof,
+    /// WAIT, or WAITAOF.
+    Wait {
+        aof: bool,
+    },
     BgSave,
     Save,
     LastSave,
@@ -173,7 +183,12 @@ impl Core {
     }
 
     pub(crate) fn on_told(&mut self, ticket: u64, answer: Answer) {
-        let Some(pending) = self.asked.0.get_mut(&ticket) else { return };
+        let Some(pending) = self.asked.0.get_mut(&ticket) else {
+            if let Answer::Holders { nodes, first } = answer {
+                self.on_holders(ticket, &nodes, first);
+            }
+            return;
+        };
         pending.answers.push(answer);
         pending.missing -= 1;
         if pending.missing > 0 {
@@ -224,11 +239,7 @@ impl Core {
             Purpose::Save if count > 0 => reply.error("ERR a checkpoint failed; see the log"),
             Purpose::Save => reply.ok(),
             Purpose::LastSave => reply.integer(self.last_save_unix_s(&sum_of(answers))),
-            Purpose::WaitAof => {
-                reply.array(2);
-                reply.flag(self.log.is_some());
-                reply.integer(self.replicas.certain_acknowledgements() as i64);
-            }
+            Purpose::Wait { aof } => self.write_holders(reply, *aof, answers),
         })
     }
 
@@ -262,10 +273,12 @@ impl Core {
             Question::Histograms => Answer::Histograms(self.measures.histograms.all()),
             Question::Members(order) => self.answer_members(*order),
             Question::Checkpoint { wait } => self.answer_checkpoint(*wait, asker),
-            Question::Durable => match self.wait_until_durable(asker) {
-                Some(()) => Answer::Later,
-                None => Answer::Done,
-            },
+            // A core without a shard has nothing that a client waits for.
+            Question::Holders(_) if !self.homes.contains(&self.id) => Answer::Done,
+            Question::Holders(watching) => {
+                self.watch_holders(asker, *watching);
+                Answer::Later
+            }
             order => {
                 self.obey(order);
                 Answer::Done

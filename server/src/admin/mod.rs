@@ -6,7 +6,7 @@
 //! - [`measure`]: which commands are timed, for [`slowlog`], [`latency`] with its [`graph`],
 //!   [`histogram`] and [`calls`]; [`redact`]: what must not be shown.
 //! - [`debug`]: DEBUG; [`memory_command`]: MEMORY, with [`memory_figures`]; [`wait`]: WAIT and
-//!   WAITAOF; [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
+//!   WAITAOF, with [`holders`]; [`save`]: BGSAVE, SAVE, LASTSAVE; [`lolwut`]; [`help`].
 //! - [`nodes`]: NODES, who is in the cluster.
 //! - [`failover`]: FAILOVER, a planned hand-over.
 //! - [`everywhere`]: questions that every core must answer.
@@ -25,6 +25,7 @@ pub mod failover;
 pub mod graph;
 pub mod help;
 pub mod histogram;
+pub mod holders;
 pub mod info;
 pub mod latency;
 pub mod lolwut;

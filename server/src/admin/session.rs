@@ -83,8 +83,7 @@ impl Core {
             ServerCommand::Asking => self.reply_with(connection, |reply| {
                 reply.error("ERR This instance has cluster support disabled");
             }),
-            ServerCommand::Wait => self.wait(connection, args),
-            ServerCommand::Waitaof => self.waitaof(connection, args),
+            ServerCommand::Wait | ServerCommand::Waitaof => self.wait(connection, spec, args),
             ServerCommand::Shutdown => self.shutdown(connection, args),
             ServerCommand::Nodes => self.nodes_command(connection, args),
             ServerCommand::Failover => self.failover(connection, args),

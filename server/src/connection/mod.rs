@@ -11,6 +11,7 @@ use engine::command::spec::CommandSpec;
 use engine::keyspace::waiters::Awaited;
 use engine::reply::Protocol;
 
+use crate::admin::wait::NodeWait;
 use crate::core::io::{ConnId, Now};
 use crate::resp::parser::Parser;
 use crate::tunnel::{Tunnel, Until};
@@ -37,6 +38,10 @@ pub enum Waiting {
     Shards { command: OwnedArgs },
     /// A blocking command waits for a key.
     Key(BlockedCommand),
+    /// WAIT waits until nodes have what it wrote.
+    Nodes(NodeWait),
+    /// Its command waits until everything before it is released.
+    Release { command: OwnedArgs },
     /// Its command waits until CLIENT PAUSE is over.
     Pause { command: OwnedArgs },
     /// Its command, if there is one, waits for something between this node and the primary.
@@ -75,6 +80,8 @@ pub struct Transaction {
     pub bytes: usize,
     /// A command could not be queued: EXEC will refuse.
     pub failed: bool,
+    /// One of them asks which nodes have what was written before.
+    pub waits: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +102,9 @@ pub struct Connection {
     pub transaction: Option<Transaction>,
     pub watched: Vec<WatchedKey>,
     pub reply_mode: ReplyMode,
+    /// Entries of own shards that commands without a reply rest on, the last of each shard, unless
+    /// it is known that they are released.
+    pub unreleased: Vec<(u16, u64)>,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,
@@ -160,6 +170,7 @@ impl Connection {
             transaction: None,
             watched: Vec::new(),
             reply_mode: ReplyMode::On,
+            unreleased: Vec::new(),
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),

@@ -85,6 +85,8 @@ pub enum Message {
         ticket: u64,
         answer: crate::admin::everywhere::Answer,
     },
+    /// Who asked which nodes have something waits for no more of them.
+    WaitEnded(crate::admin::wait::Asker),
 }
 
 /// A watch that ends.

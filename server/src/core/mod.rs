@@ -29,11 +29,11 @@ use replication::log::{LogIdentity, LogWriter};
 use replication::release::{Release, Report};
 use replication::version::Version;
 
+use crate::admin::holders::Holders;
 use crate::admin::measure::Measures;
 use crate::admin::pause::Pause;
 use crate::admin::stats::CoreStats;
 use crate::admin::turns::TurnMeter;
-use crate::admin::wait::DurableWaits;
 use crate::checkpoint::Checkpoints;
 use crate::checkpoint::files::Files;
 use crate::commit::gate::{Gate, Waiter};
@@ -102,7 +102,8 @@ pub struct Core {
     pub(crate) measures: Measures,
     pub(crate) turn_meter: TurnMeter,
     pub(crate) pause: Pause,
-    pub(crate) durable_waits: DurableWaits,
+    /// Who waits until nodes have what is released here.
+    pub(crate) holders: Holders,
     pub(crate) last_ticket: u64,
     pub(crate) last_client: u64,
     pub(crate) stats: CoreStats,
@@ -207,7 +208,7 @@ impl Core {
             host: start.host,
             turn_meter: TurnMeter::default(),
             pause: Pause::default(),
-            durable_waits: DurableWaits::default(),
+            holders: Holders::default(),
             last_ticket: 0,
             last_client: 0,
             stats: CoreStats::default(),
@@ -328,10 +329,11 @@ fn released_of(shards: &Shards) -> Vec<u64> {
 }
 
 fn replicas_of(start: &mut CoreStart) -> Replicas {
-    let Some(cluster) = &start.config.cluster else { return Replicas::default() };
-    let nodes = cluster.nodes.len();
+    if start.config.cluster.is_none() {
+        return Replicas::default();
+    }
     let (node, groups) = (NodeId(start.node.node), std::mem::take(&mut start.groups));
-    let counts = (start.shard_count, start.config.cores, nodes);
+    let counts = (start.shard_count, start.config.cores);
     // The parts of a start were checked by recovery.
     Replicas::new(node, counts, groups, start.config.group_tick_ns(), start.seed)
         .expect("a group starts from what recovery made of the logs")

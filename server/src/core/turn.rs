@@ -75,7 +75,8 @@ impl Machine for Core {
         self.do_housekeeping();
         self.close_entries();
         self.drive_groups();
-        self.note_durable_waits();
+        self.resume_behind();
+        self.tell_holders();
         self.do_checkpoints();
         self.push_log_operations();
         self.flush_reports();

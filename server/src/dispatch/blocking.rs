@@ -166,29 +166,42 @@ impl Core {
         self.serve_ready(&needed);
     }
 
-    /// Ends a wait with a reply: its time is over, or CLIENT UNBLOCK.
+    /// Ends a wait with a reply: its time is over, what it was for is there, or CLIENT UNBLOCK.
     pub(crate) fn end_waiting(&mut self, conn: ConnId, error: Option<&str>) -> bool {
         let Some(mut connection) = self.connections.take(conn) else { return false };
-        let Waiting::Key(blocked) = std::mem::take(&mut connection.waiting) else {
-            self.connections.put_back(connection);
-            return false;
-        };
-        self.forget(connection.db, &blocked);
-        if let Ok(spec) = find_command(blocked.command.as_args()) {
-            self.measures.calls.begin(spec);
+        match std::mem::take(&mut connection.waiting) {
+            Waiting::Key(blocked) => self.end_key_wait(&mut connection, &blocked, error),
+            Waiting::Nodes(wait) => self.end_node_wait(&mut connection, &wait, error),
+            other => {
+                connection.waiting = other;
+                self.connections.put_back(connection);
+                return false;
+            }
         }
-        self.reply_with(&mut connection, |reply| match error {
-            Some(error) => reply.error(error),
-            None => reply.null_array(),
-        });
         self.settle(connection);
         true
     }
 
+    fn end_key_wait(
+        &mut self,
+        connection: &mut Connection,
+        blocked: &BlockedCommand,
+        error: Option<&str>,
+    ) {
+        self.forget(connection.db, blocked);
+        if let Ok(spec) = find_command(blocked.command.as_args()) {
+            self.measures.calls.begin(spec);
+        }
+        self.reply_with(connection, |reply| match error {
+            Some(error) => reply.error(error),
+            None => reply.null_array(),
+        });
+    }
+
     /// Ends a wait without a reply: the client is gone.
     pub(crate) fn stop_waiting(&mut self, connection: &mut Connection) {
-        if let Waiting::Key(blocked) = std::mem::take(&mut connection.waiting) {
-            self.forget(connection.db, &blocked);
+        if self.take_waiting(connection).is_none() {
+            connection.waiting = Waiting::Nothing;
         }
     }
 
@@ -198,6 +211,10 @@ impl Core {
             Waiting::Key(blocked) => {
                 self.forget(connection.db, &blocked);
                 Some(blocked.command)
+            }
+            Waiting::Nodes(wait) => {
+                self.forget_node_wait(&wait);
+                Some(wait.command)
             }
             other => {
                 connection.waiting = other;

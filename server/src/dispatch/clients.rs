@@ -278,7 +278,7 @@ impl Core {
         }
         match connection.waiting {
             // As in Redis, a client that goes away stops waiting; what runs is run to its end.
-            Waiting::Key(_) => {
+            Waiting::Key(_) | Waiting::Nodes(_) => {
                 self.stop_waiting(&mut connection);
                 connection.closing = true;
             }

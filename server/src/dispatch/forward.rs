@@ -229,6 +229,7 @@ impl Core {
             Message::Memory { from, report } => self.account.note_other(from, report),
             Message::Ask { from, ticket, question } => self.on_ask(from, ticket, question),
             Message::Told { ticket, answer } => self.on_told(ticket, answer),
+            Message::WaitEnded(asker) => self.holders.forget(asker),
         }
     }
 }

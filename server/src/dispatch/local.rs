@@ -13,6 +13,7 @@ use replication::fault::{Fault, is_planted};
 
 use smallvec::SmallVec;
 
+use super::behind::note_unreleased;
 use super::eviction::{DISK_FULL, OUT_OF_MEMORY};
 use super::route::{Route, ShardSet};
 use crate::commit::gate::Waiter;
@@ -77,7 +78,10 @@ impl Core {
         spec: &'static CommandSpec,
         args: Args<'_>,
     ) {
-        if connection.transaction.is_some() && !runs_inside_multi(spec) {
+        if connection.transaction.is_none() {
+            return self.dispatch(connection, spec, args);
+        }
+        if !runs_inside_multi(spec) {
             if let Some(refusal) = self.refuse_queueing(spec) {
                 if let Some(transaction) = &mut connection.transaction {
                     transaction.failed = true;
@@ -86,7 +90,10 @@ impl Core {
                 self.measures.calls.reject(spec);
                 return self.reply_with(connection, |reply| reply.error(refusal));
             }
-            return self.queue_command(connection, args);
+            return self.queue_command(connection, spec, args);
+        }
+        if self.must_exec_behind(connection, spec) {
+            return self.wait_behind(connection, args);
         }
         self.dispatch(connection, spec, args);
     }
@@ -225,8 +232,9 @@ impl Core {
     ) {
         self.silence(connection, start);
         let (id, silent) = (connection.id, connection.is_silent());
-        self.for_each_fence(id, silent, needed, |hold| {
-            start = connection.replies.hold_from(start, hold);
+        let Connection { replies, unreleased, .. } = connection;
+        self.for_each_fence(id, silent.then_some(unreleased), needed, |hold| {
+            start = replies.hold_from(start, hold);
         });
     }
 
@@ -237,16 +245,18 @@ impl Core {
             connection.replies.discard_part(part);
         }
         let mut holds: SmallVec<[Hold; 4]> = SmallVec::new();
-        self.for_each_fence(id, silent, needed, |hold| holds.push(hold));
+        let unreleased = silent.then_some(&mut connection.unreleased);
+        self.for_each_fence(id, unreleased, needed, |hold| holds.push(hold));
         connection.replies.hold_part(part, &holds);
     }
 
-    /// What the client's reply has to wait for, shard by shard.
+    /// What the client's reply has to wait for, shard by shard; for one that wants none it is
+    /// noted.
     #[inline]
     fn for_each_fence(
         &mut self,
         id: ConnId,
-        silent: bool,
+        mut unreleased: Option<&mut Vec<(u16, u64)>>,
         needed: &ShardSet,
         mut hold: impl FnMut(Hold),
     ) {
@@ -260,10 +270,14 @@ impl Core {
                 self.gatherings.note_foreign(shard, index);
                 continue;
             }
+            if let Some(unreleased) = &mut unreleased {
+                note_unreleased(unreleased, shard, index);
+                continue;
+            }
             // The connection looks at its own fences when it is told.
             let fence = [(shard, index)];
             let fences = if open { &[][..] } else { &fence };
-            if !silent && self.gate.wait(Waiter::Connection(id), fences, open).is_ok() {
+            if self.gate.wait(Waiter::Connection(id), fences, open).is_ok() {
                 hold(Hold::Release { shard, index });
             }
         }

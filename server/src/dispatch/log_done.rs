@@ -95,7 +95,6 @@ impl Core {
             Ok(durable) => {
                 self.note_group_writes(durable);
                 self.release_durable(durable);
-                self.tell_durable();
             }
             // What follows would be a guess: after a failed write or sync nothing is known of the
             // device, so no reply may leave any more (design §7).

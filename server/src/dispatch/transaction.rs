@@ -10,6 +10,7 @@ use engine::error::CommandError;
 use engine::keyspace::Space;
 use engine::reply::Reply;
 
+use super::behind::waits_for_nodes;
 use super::local::{Caller, find_command};
 use super::parked::Parked;
 use super::route::{ShardSet, add_shard};
@@ -20,9 +21,15 @@ use crate::core::message::{Message, UnwatchedKey};
 const DISCARDED_BECAUSE: &str = "EXECABORT Transaction discarded because of: ";
 
 impl Core {
-    pub(crate) fn queue_command(&mut self, connection: &mut Connection, args: Args<'_>) {
+    pub(crate) fn queue_command(
+        &mut self,
+        connection: &mut Connection,
+        spec: &CommandSpec,
+        args: Args<'_>,
+    ) {
         let command = OwnedArgs::copy_of(args);
         if let Some(transaction) = &mut connection.transaction {
+            transaction.waits |= waits_for_nodes(spec);
             transaction.bytes += command.bytes();
             transaction.commands.push(command);
         }
@@ -201,7 +208,10 @@ impl Core {
         let timing = self.start_timing(spec, args);
         if let Run::Server(server) = spec.run {
             self.measures.replied_error = false;
-            self.run_server_command(connection, server, spec, args);
+            match waits_for_nodes(spec) {
+                true => self.wait_in_transaction(connection, args),
+                false => self.run_server_command(connection, server, spec, args),
+            }
             self.count_replied_error(spec);
             return self.stop_timing(timing, connection, spec, args);
         }

@@ -26,6 +26,7 @@ use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::Word;
 use super::stopping::Stopping;
+use crate::connection::Waiting;
 use crate::core::Core;
 use crate::core::io::ConnId;
 use crate::core::message::Message;
@@ -34,7 +35,7 @@ use crate::limits::{
     HANDOVER_SYNC_NS_MAX,
 };
 
-/// What a client that waits for a key is told, as by Redis.
+/// What a client that waits for a key or for nodes is told, as by Redis.
 const UNBLOCKED: &str =
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
@@ -485,13 +486,13 @@ impl Core {
     }
 
     /// This node follows since it has handed over, and stops: nothing is in doubt. Clients stay for
-    /// the moment, but those that wait for a key, who must go where it is written, and those that
-    /// watch keys.
+    /// the moment, but those that wait for a key, who must go where it is written, or for nodes,
+    /// and those that watch keys.
     pub(super) fn end_waits_of_leader(&mut self) {
         let (mut blocked, mut watching): (Vec<ConnId>, Vec<ConnId>) = Default::default();
         for connection in self.connections.iter().filter(|connection| !connection.tunnelled) {
             match &connection.waiting {
-                crate::connection::Waiting::Key(_) => blocked.push(connection.id),
+                Waiting::Key(_) | Waiting::Nodes(_) => blocked.push(connection.id),
                 _ if !connection.watched.is_empty() => watching.push(connection.id),
                 _ => {}
             }

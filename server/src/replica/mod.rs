@@ -107,8 +107,6 @@ impl Replica {
 pub struct Replicas {
     /// The node has peers. A core of it may have no shard.
     is_grouped: bool,
-    /// How many nodes there are, for a core without a shard.
-    nodes: usize,
     /// By shard; of other cores' none.
     by_shard: Vec<Option<Box<Replica>>>,
     /// By shard: whether memory is ahead of what is committed. Kept beside the replicas, each of
@@ -143,7 +141,7 @@ pub struct Replicas {
 impl Replicas {
     pub fn new(
         node: NodeId,
-        (shard_count, cores, nodes): (usize, usize, usize),
+        (shard_count, cores): (usize, usize),
         groups: Vec<(u16, GroupStart)>,
         tick_ns: u64,
         seed: u64,
@@ -173,14 +171,7 @@ impl Replicas {
         }
         let executing = vec![false; by_shard.len()];
         let coordinator = coordinator::Coordinator::new(cores);
-        Ok(Replicas {
-            is_grouped: true,
-            nodes,
-            by_shard,
-            executing,
-            coordinator,
-            ..Replicas::default()
-        })
+        Ok(Replicas { is_grouped: true, by_shard, executing, coordinator, ..Replicas::default() })
     }
 
     /// Whether the shards have replicas on other nodes.
@@ -225,13 +216,6 @@ impl Replicas {
     pub fn iter(&self) -> impl Iterator<Item = (u16, &Replica)> {
         let numbered = self.by_shard.iter().enumerate();
         numbered.filter_map(|(shard, replica)| Some((shard as u16, replica.as_deref()?)))
-    }
-
-    /// Other nodes that have what is released on stable storage, at least: the smaller part of a
-    /// majority if this node is one of it.
-    pub fn certain_acknowledgements(&self) -> usize {
-        let voters = self.iter().map(|(_, replica)| replica.group.members().voters.len());
-        voters.min().unwrap_or(self.nodes) / 2
     }
 
     /// When the groups want their next tick.

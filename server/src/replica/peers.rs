@@ -63,7 +63,6 @@ pub struct Around {
     roster: Roster,
     /// As another node has said, which knows of more.
     heard: Roster,
-    voters: usize,
     peers: BTreeMap<NodeId, SocketAddr>,
     removed: bool,
 }
@@ -149,7 +148,7 @@ impl Core {
 
     fn tell_around(&mut self) {
         let Some((_, replica)) = self.replicas.iter().next() else { return };
-        let (first, voters) = (self.roster_of(replica), replica.group.members().voters.len());
+        let first = self.roster_of(replica);
         let of_cores = &self.membership.of_cores;
         let removed = of_cores.iter().all(|have| have.as_ref().is_some_and(|h| h.without_own));
         let known = of_cores.iter().flatten().flat_map(|have| &have.nodes);
@@ -158,7 +157,7 @@ impl Core {
         let later = later.filter(|known| known.node.0 > first.last_node);
         let nodes: Vec<Known> = known.chain(&first.nodes).chain(later).copied().collect();
         let (peers, heard) = (self.reached(&nodes), self.membership.heard.clone());
-        let around = Around { roster: first, heard, voters, peers, removed };
+        let around = Around { roster: first, heard, peers, removed };
         if around != self.membership.around {
             self.tell_others(&Word::Around(Box::new(around.clone())));
             self.on_around(around);
@@ -167,7 +166,6 @@ impl Core {
 
     /// The first core's word.
     pub(super) fn on_around(&mut self, around: Around) {
-        self.replicas.nodes = around.voters;
         self.links.require(around.roster.version);
         self.membership.around = around;
         self.refresh_peers();

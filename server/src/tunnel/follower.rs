@@ -16,6 +16,7 @@ use super::words::{session_of, write_command};
 use super::{Tunnel, Until};
 use crate::connection::{Connection, Waiting};
 use crate::core::Core;
+use crate::dispatch::behind::waits_for_nodes;
 use crate::dispatch::local::{find_command, runs_inside_multi};
 use crate::limits::{TUNNEL_BYTES_MAX, TUNNEL_COMMANDS_MAX};
 
@@ -53,7 +54,7 @@ impl Core {
         if connection.transaction.is_some() && !runs_inside_multi(spec) {
             return self.behind(connection, |core, connection| match is_client_reply(spec) {
                 true => core.refuse_in_transaction(connection),
-                false => core.queue_command(connection, args),
+                false => core.queue_command(connection, spec, args),
             });
         }
         match place_of(connection, spec) {
@@ -135,7 +136,7 @@ impl Core {
         let passed = Passed {
             kind,
             silent: connection.is_silent(),
-            harmless: is_read(spec),
+            harmless: is_read(spec) || waits_for_nodes(spec),
             blocking: spec.has(BLOCKING),
             protocol: connection.protocol,
             ..Passed::default()

@@ -91,8 +91,9 @@ impl Core {
     /// changed.
     pub(crate) fn move_waits_of_leader(&mut self) {
         let own = self.connections.iter().filter(|connection| !connection.tunnelled);
-        let waits = |c: &&Connection| matches!(c.waiting, Waiting::Key(_)) || !c.watched.is_empty();
-        for conn in own.filter(waits).map(|connection| connection.id).collect::<Vec<ConnId>>() {
+        let blocked = |c: &Connection| matches!(c.waiting, Waiting::Key(_) | Waiting::Nodes(_));
+        let waits = own.filter(|c| blocked(c) || !c.watched.is_empty());
+        for conn in waits.map(|connection| connection.id).collect::<Vec<ConnId>>() {
             let Some(mut connection) = self.connections.take(conn) else { continue };
             if let Some(command) = self.take_waiting(&mut connection) {
                 self.wait_beside_tunnel(&mut connection, Some(command), Until::Local);

@@ -30,7 +30,7 @@ pub struct Passed {
     pub kind: Kind,
     /// CLIENT REPLY OFF or SKIP.
     pub silent: bool,
-    /// Nothing but a read: may be run twice.
+    /// It changes nothing: may be run twice.
     pub harmless: bool,
     pub blocking: bool,
     /// Replies before the one that is the client's.

@@ -84,6 +84,7 @@ fn main() -> Result<ExitCode> {
                     retimed: retimed && options.election_timeout_ms.is_none(),
                     buggify: options.buggify.unwrap_or_else(|| Plan::buggifies(seed)),
                     upgrades: options.upgrades || Plan::upgrades_of(seed),
+                    waits: Plan::waits_of(seed),
                 }
             },
             cluster_sim::world::run,

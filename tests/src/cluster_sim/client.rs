@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::holders::Since;
 use super::operation::Operation;
 use crate::sim::client::{Reply, parse};
 
@@ -13,6 +14,8 @@ pub struct Asked {
     pub replies: Vec<Reply>,
     /// The second of two steps was taken.
     pub second: bool,
+    /// Of one that asks for nodes: how things stood then.
+    pub since: Option<Since>,
 }
 
 impl Asked {

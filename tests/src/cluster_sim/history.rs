@@ -123,7 +123,8 @@ impl History {
             Ending::Done { .. } => true,
         };
         for record in self.records.iter().filter(counts) {
-            by_key.entry(key_of(&record.operation)).or_default().push(record);
+            let Some(key) = key_of(&record.operation) else { continue };
+            by_key.entry(key).or_default().push(record);
         }
         for (key, records) in by_key {
             let verdict = match key {
@@ -136,15 +137,16 @@ impl History {
     }
 }
 
-fn key_of(operation: &Operation) -> Key {
-    match *operation {
+fn key_of(operation: &Operation) -> Option<Key> {
+    Some(match *operation {
         Operation::Set { key, .. } | Operation::Get { key } => Key::Register(key),
         Operation::Increment { key }
         | Operation::WatchIncrement { key }
         | Operation::Count { key } => Key::Counter(key),
         Operation::Push { key, .. } | Operation::Range { key } => Key::List(key),
         Operation::SetPair { key, .. } | Operation::GetPair { key, .. } => Key::Pair(key),
-    }
+        Operation::Wait { .. } => return None,
+    })
 }
 
 fn answered_ns(record: &Record) -> u64 {

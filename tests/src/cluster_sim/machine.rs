@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use engine::hash::Hasher64;
 use engine::rng::Rng;
-use replication::group::NodeId;
+use replication::group::{GroupStart, NodeId};
 use replication::link::hello::DirectoryId;
 use replication::log::limits::SEGMENT_BYTES_MIN;
 use replication::version::Version;
@@ -18,7 +19,7 @@ use server::startup::identity::owed_ms;
 
 use super::plan::Plan;
 use crate::sim::disk::Disk;
-use crate::sim::node::{Known, Node, TurnClock};
+use crate::sim::node::{Known, Node, TurnClock, recover_disk};
 
 /// Machine `n` has node `n + 1`, and listens to others at this port plus `n`.
 const PEER_PORT: u16 = 20_000;
@@ -227,6 +228,21 @@ impl Machine {
         self.stops_in_turn_ns = 0;
         self.deaf_when_handing_over = false;
         self.disk_fails = false;
+    }
+
+    /// The last entry of each shard that a start after a power cut would find, now, in the
+    /// directory that it had before it was wiped if it was; nothing if it would not start.
+    pub fn durable_entries(&self) -> Option<Vec<u64>> {
+        let disk = match (&self.set_aside, &self.state) {
+            (Some((disk, ..)), _) | (None, State::Down(disk)) => disk,
+            (None, State::Up(node)) => &node.disk,
+        };
+        let hasher = Hasher64::new([1; 4]);
+        let recovered = recover_disk(&self.config, &mut disk.durable(), hasher).ok()?;
+        let last = |group: &GroupStart| {
+            group.entries.last().map_or(group.base.index, |entry| entry.index.0)
+        };
+        Some(recovered.replayed.groups.iter().map(last).collect())
     }
 
     /// The directory of a node that is down is lost: it will start with an empty one.

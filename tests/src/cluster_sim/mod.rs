@@ -10,6 +10,7 @@
 //!   [`upgrades`]: programs change, and the cluster's version.
 //! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
 //! - [`client`]: what virtual clients hold; [`talk`]: what they do; [`operation`]: what they ask.
+//! - [`holders`]: whether nodes have on their disks what a client was told that they have.
 //! - [`history`]: what was asked and answered, and what must hold of it: [`register`], [`growth`].
 
 pub mod client;
@@ -17,6 +18,7 @@ pub mod ending;
 pub mod faults;
 pub mod growth;
 pub mod history;
+pub mod holders;
 pub mod machine;
 pub mod members;
 pub mod network;

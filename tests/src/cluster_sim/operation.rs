@@ -51,6 +51,11 @@ pub enum Operation {
         key: u64,
         transaction: bool,
     },
+    /// Until so many nodes have what was written before.
+    Wait {
+        nodes: u64,
+        timeout_ms: u64,
+    },
 }
 
 impl Operation {
@@ -110,6 +115,7 @@ impl Operation {
             Operation::GetPair { key, transaction: true } => {
                 format!("MULTI;GET a{key};GET b{key};EXEC")
             }
+            Operation::Wait { nodes, timeout_ms } => format!("WAIT {nodes} {timeout_ms}"),
         };
         let command = |words: &str| encode(&words.split(' ').collect::<Vec<_>>());
         words.split(';').flat_map(command).collect()
@@ -156,9 +162,10 @@ impl Operation {
                 if all && parts.len() == 2 { Ok(Seen::Written) } else { wrong() }
             }
             (Operation::Get { .. }, _) => Ok(Seen::Value(value(reply)?)),
-            (Operation::Increment { .. } | Operation::Push { .. }, Reply::Integer(length)) => {
-                Ok(Seen::Length(*length as u64))
-            }
+            (
+                Operation::Increment { .. } | Operation::Push { .. } | Operation::Wait { .. },
+                Reply::Integer(length),
+            ) => Ok(Seen::Length(*length as u64)),
             (Operation::WatchIncrement { .. }, Reply::Many(parts)) if parts.len() == 1 => {
                 Ok(Seen::Length(value(before)?.unwrap_or(0) + 1))
             }
@@ -209,7 +216,7 @@ pub fn refusal(replies: &[Reply]) -> Result<Option<&str>, String> {
         return Ok(Some(WATCHED));
     }
     let Some(first) = within else { return Ok(None) };
-    let known = ["READONLY ", "MISCONF ", "EXECABORT ", "CLUSTERDOWN "]
+    let known = ["READONLY ", "MISCONF ", "EXECABORT ", "CLUSTERDOWN ", "UNBLOCKED "]
         .iter()
         .any(|word| first.starts_with(word));
     if known { Ok(Some(first)) } else { Err(format!("an error nobody expects: {first}")) }

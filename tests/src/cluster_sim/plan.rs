@@ -25,6 +25,8 @@ pub struct Plan {
     pub buggify: bool,
     /// Nodes run programs of several versions, which change, and the cluster's is raised.
     pub upgrades: bool,
+    /// Clients ask now and then which nodes have what they wrote.
+    pub waits: bool,
 }
 
 impl Plan {
@@ -38,6 +40,11 @@ impl Plan {
     /// Whether a seed takes rare ways: as above.
     pub fn buggifies(seed: u64) -> bool {
         Rng::new(seed ^ 0x000B_1661_F1E5).below(2) == 0
+    }
+
+    /// Whether a seed has clients that ask for nodes: as above.
+    pub fn waits_of(seed: u64) -> bool {
+        Rng::new(seed ^ 0x00AC_CED0_0A17).below(3) == 0
     }
 
     /// Whether a seed has upgrades: as above.
@@ -107,6 +114,9 @@ pub struct Outcome {
     pub unknown: usize,
     /// Reads that followers answered.
     pub follower_reads: usize,
+    /// Answers that so many nodes have something, and how many they were together.
+    pub held: usize,
+    pub holders: usize,
     pub kills: usize,
     /// Changes of the election timeout, and starts that waited for the one before.
     pub retimes: usize,
@@ -156,6 +166,8 @@ impl Outcome {
         self.refused += other.refused;
         self.unknown += other.unknown;
         self.follower_reads += other.follower_reads;
+        self.held += other.held;
+        self.holders += other.holders;
         self.kills += other.kills;
         self.retimes += other.retimes;
         self.waits += other.waits;
@@ -190,8 +202,9 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} operations done, {} refused, {} unknown, {} reads of followers, {} kills, {} \
-             other timeouts, {} starts that waited, {} other programs, {} versions raised, {} \
+            "{} operations done, {} refused, {} unknown, {} reads of followers, {} waits for nodes \
+             that gave {}, {} kills, {} other timeouts, {} starts that waited, {} other programs, \
+             {} versions raised, {} \
              starts refused, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
@@ -201,6 +214,8 @@ impl fmt::Display for Outcome {
             self.refused,
             self.unknown,
             self.follower_reads,
+            self.held,
+            self.holders,
             self.kills,
             self.retimes,
             self.waits,

@@ -14,6 +14,8 @@ use crate::sim::node::Waiting;
 /// Clients wait so long for an answer, or less: some hardly, some longer than an election takes.
 const PATIENCE_NS_MAX: [u64; 2] = [150_000_000, 1_000_000_000];
 const PIPELINE_MAX: u64 = 3;
+/// Longer than some clients have patience; 0 is for ever.
+const WAIT_MS_MAX: u64 = 400;
 /// Reads of a follower by one connection.
 const READS_MAX: u64 = 30;
 
@@ -53,9 +55,10 @@ impl World {
             self.ask(client, operation);
             if matches!(operation, Operation::WatchIncrement { .. }) {
                 // The next ones would come between its steps.
-                break;
+                return self.await_answers(client);
             }
         }
+        self.ask_for_nodes(client);
         self.await_answers(client);
     }
 
@@ -67,8 +70,20 @@ impl World {
         self.after(delay_ns, Event::Patience { client, connection, answers });
     }
 
+    /// Now and then: whether nodes have what was written before.
+    fn ask_for_nodes(&mut self, client: usize) {
+        let own = &self.clients[client];
+        // Whose script ends is not to have anything under way.
+        let asks = self.plan.waits && !own.reader && !own.scripted;
+        if asks && self.rng.below(3) == 0 {
+            let nodes = 1 + self.rng.below(self.plan.nodes);
+            let timeout_ms = self.rng.below(WAIT_MS_MAX);
+            self.ask(client, Operation::Wait { nodes, timeout_ms });
+        }
+    }
+
     fn ask(&mut self, client: usize, operation: Operation) {
-        let now_ns = self.now_ns;
+        let (now_ns, since) = (self.now_ns, self.since(operation));
         let own = &mut self.clients[client];
         let (connection, stale, machine) = (own.connection, own.reader, own.machine);
         let Some(wire) = own.wire else { return };
@@ -86,6 +101,7 @@ impl World {
             operation: Some(operation),
             replies: Vec::new(),
             second: false,
+            since,
         });
         let bytes = operation.encode(&mut self.rng);
         self.send_bytes(wire, 0, bytes, 0);
@@ -123,6 +139,7 @@ impl World {
                 operation: None,
                 replies: Vec::new(),
                 second: false,
+                since: None,
             });
             self.send_bytes(wire, 0, encode(&["READONLY"]), 0);
         }
@@ -237,13 +254,14 @@ impl World {
             self.history.end(number, Ending::Refused);
             self.outcome.refused += 1;
             let own = &self.clients[client];
-            self.left += usize::from(!own.scripted && !own.reader);
+            self.left += usize::from(!own.scripted && !own.reader && asked.since.is_none());
             self.history.note(self.now_ns, || format!("client {client}: {operation:?}: {text}"));
             self.ask_again(client, operation);
             let stays = text.contains("MISCONF") || text == WATCHED;
             return Ok((!stays).then(|| text.to_owned()));
         }
         let seen = operation.read(&asked.replies)?;
+        self.check_holders(asked)?;
         self.history.note(self.now_ns, || {
             let shown = match &seen {
                 Seen::Elements(elements) => format!("{} elements", elements.len()),

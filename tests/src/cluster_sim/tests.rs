@@ -25,6 +25,7 @@ fn plan(seed: u64) -> Plan {
         retimed: false,
         buggify: false,
         upgrades: false,
+        waits: false,
     }
 }
 
@@ -32,7 +33,8 @@ fn plan(seed: u64) -> Plan {
 fn full_plan(seed: u64) -> Plan {
     let (election_timeout_ms, retimed) = Plan::timeouts_of(seed);
     let (buggify, upgrades) = (Plan::buggifies(seed), Plan::upgrades_of(seed));
-    Plan { election_timeout_ms, retimed, buggify, upgrades, ..plan(seed) }
+    let waits = Plan::waits_of(seed);
+    Plan { election_timeout_ms, retimed, buggify, upgrades, waits, ..plan(seed) }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.
@@ -53,6 +55,7 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
     assert!(sum.rare_ways > 10_000 && sum.log_bytes > 0, "{sum}");
+    assert!(sum.held > 100 && sum.holders > 100, "{sum}");
     assert!(sum.received > 0 && sum.stops > 10 && sum.hand_overs > 5 && sum.wipes > 5, "{sum}");
 }
 
@@ -80,6 +83,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
         let mut sum = Outcome::default();
         for seed in 0..30 {
             let plan = Plan { only: Some(only), operations: 400, ..plan(seed) };
+            let plan = Plan { waits: seed % 2 == 1, ..plan };
             match run(plan) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(violation) => panic!("{plan:?}: {violation}"),
@@ -87,6 +91,7 @@ fn a_planned_end_leaves_no_write_in_doubt() {
         }
         assert!(sum.done > 5_000 && sum.hand_overs > 15, "{sum}");
         assert!(only == Trouble::Stop || sum.cut_off == 0, "{sum}");
+        assert!(sum.held > 500, "{sum}");
         println!("{only:?}: {sum}");
     }
 }
@@ -177,7 +182,7 @@ fn seeds_that_once_failed_on_rare_ways_do_not() {
         election_timeout_ms: 1_000,
         ..plan(0)
     };
-    let second = Plan { upgrades: true, ..full_plan(17) };
+    let second = Plan { upgrades: true, waits: false, ..full_plan(17) };
     let third = Plan { shards: 3, cores: 2, operations: 250, ..plan(256) };
     let longer = |plan| Plan { operations: 400, ..plan };
     for plan in [longer(first), longer(second), third] {
@@ -232,6 +237,7 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
         }
         Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
         Fault::ReceivedUnchecked => Plan { buggify: true, ..longer },
+        Fault::HoldersAssumed => Plan { waits: true, ..usual },
         Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), buggify: true, ..longer },
         _ => usual,
     }
@@ -264,6 +270,12 @@ const SEEDS_MAX: u64 = 1_000;
 #[test]
 fn a_timeout_that_is_shorter_at_once_is_found() {
     assert!(found(Fault::ShorterAtOnce).is_some());
+}
+
+/// WAIT counts nodes that have confirmed nothing.
+#[test]
+fn answers_of_wait_that_disks_do_not_bear_out_are_found() {
+    assert!(found(Fault::HoldersAssumed).is_some());
 }
 
 #[test]

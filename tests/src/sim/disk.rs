@@ -110,6 +110,14 @@ impl Disk {
         Disk { logs: self.logs.clone(), files: self.files.clone(), ..Disk::default() }
     }
 
+    /// What a power cut would leave now that takes all that is under way.
+    pub fn durable(&self) -> Disk {
+        let mut disk =
+            Disk { logs: self.logs.clone(), files: self.files.clone(), ..Disk::default() };
+        disk.files.cut_power(&mut Rng::new(1));
+        disk
+    }
+
     /// Starts an operation; it ends with [`Disk::finish`] under the number returned.
     pub fn start(&mut self, core: u16, operation: StorageOperation) -> u64 {
         self.last_operation += 1;

@@ -1,0 +1,181 @@
+//! WAIT and WAITAOF of real processes: they wait until so many nodes have what was written, at
+//! whichever node they are asked, and say how many have.
+#![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
+
+use std::time::{Duration, Instant};
+
+use tests::harness::{Client, Cluster, Value};
+
+/// Nothing takes so long unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a wait is that is not to be fulfilled.
+const WAIT_MS: u64 = 300;
+/// After so long without a primary commands are refused, and a little more.
+const NO_PRIMARY_MAX: Duration = Duration::from_secs(5);
+
+fn client(cluster: &Cluster, place: usize) -> Client {
+    cluster.servers[place].as_ref().unwrap().client().unwrap()
+}
+
+fn signal(cluster: &Cluster, place: usize, signal: i32) {
+    cluster.servers[place].as_ref().unwrap().signal(signal);
+}
+
+fn check(client: &mut Client, command: &str, expected: &Value) {
+    assert_eq!(client.run(command).unwrap(), *expected, "{command}");
+}
+
+fn counts(local: i64, nodes: i64) -> Value {
+    Value::Array(vec![Value::Integer(local), Value::Integer(nodes)])
+}
+
+/// Not before its time is over.
+fn check_long(client: &mut Client, command: &str, expected: &Value) {
+    let began = Instant::now();
+    check(client, command, expected);
+    assert!(began.elapsed() >= Duration::from_millis(WAIT_MS), "{command}: {:?}", began.elapsed());
+}
+
+fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Until so many clients of the primary wait.
+fn await_blocked(admin: &mut Client, count: usize) {
+    let wanted = format!("blocked_clients:{count}\r\n");
+    await_that(&wanted, || match admin.run("INFO clients").unwrap() {
+        Value::Bulk(info) => String::from_utf8(info).unwrap().contains(&wanted),
+        other => panic!("{other:?}"),
+    });
+}
+
+fn id_of(client: &mut Client) -> i64 {
+    match client.run("CLIENT ID").unwrap() {
+        Value::Integer(id) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn it_is_answered_once_so_many_nodes_have_what_was_written() {
+    let cluster = Cluster::start_steady(3).unwrap();
+    let leader = cluster.leader().unwrap();
+    let (follower, away) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.await_links(leader).unwrap();
+    cluster.await_close(follower).unwrap();
+    let mut admin = client(&cluster, leader);
+    for place in [leader, follower] {
+        let mut client = client(&cluster, place);
+        check(&mut client, "MSET a 1 b 1 c 1 d 1 e 1", &Value::ok());
+        check(&mut client, "WAIT 2 0", &Value::Integer(2));
+        check(&mut client, "WAITAOF 1 2 0", &counts(1, 2));
+
+        signal(&cluster, away, libc::SIGSTOP);
+        check(&mut client, "MSET a 2 b 2 c 2 d 2 e 2", &Value::ok());
+        check_long(&mut client, &format!("WAIT 2 {WAIT_MS}"), &Value::Integer(1));
+        check_long(&mut client, &format!("WAITAOF 1 2 {WAIT_MS}"), &counts(1, 1));
+        check(&mut client, "WAIT 1 0", &Value::Integer(1));
+        check(&mut client, "WAITAOF 1 1 0", &counts(1, 1));
+        // Within a transaction it does not wait.
+        for command in ["MULTI", "SET a 3", "WAIT 2 0", "WAITAOF 1 2 0"] {
+            client.run(command).unwrap();
+        }
+        let expected = vec![Value::ok(), Value::Integer(1), counts(1, 1)];
+        check(&mut client, "EXEC", &Value::Array(expected));
+
+        // Nothing of a pipeline overtakes it.
+        for words in [&["SET", "a", "4"][..], &["WAIT", "2", "0"], &["INCR", "a"]] {
+            client.send(words).unwrap();
+        }
+        await_blocked(&mut admin, 1);
+        check(&mut admin, "GET a", &Value::bulk("4"));
+        signal(&cluster, away, libc::SIGCONT);
+        let expected = [Value::ok(), Value::Integer(2), Value::Integer(5)];
+        assert_eq!([(); 3].map(|()| client.read().unwrap()), expected);
+        await_blocked(&mut admin, 0);
+    }
+}
+
+#[test]
+fn it_ends_with_its_client_and_when_it_is_told_to() {
+    let cluster = Cluster::start_steady(3).unwrap();
+    let leader = cluster.leader().unwrap();
+    let follower = (leader + 1) % 3;
+    cluster.await_close(follower).unwrap();
+    let mut admin = client(&cluster, leader);
+    for place in [leader, follower] {
+        let mut waiting = client(&cluster, place);
+        check(&mut waiting, "SET a 1", &Value::ok());
+        check(&mut waiting, "WAIT 2 0", &Value::Integer(2));
+        let id = id_of(&mut waiting);
+        let error = Value::Error("UNBLOCKED client unblocked via CLIENT UNBLOCK".into());
+        let (aof, all) = (["WAITAOF", "0", "3", "0"], Value::Integer(2));
+        for (words, how, expected) in [
+            (&["WAIT", "3", "0"][..], "TIMEOUT", all),
+            (&aof, "TIMEOUT", counts(1, 2)),
+            (&aof, "ERROR", error),
+        ] {
+            waiting.send(words).unwrap();
+            await_blocked(&mut admin, 1);
+            let unblock = format!("CLIENT UNBLOCK {id} {how}");
+            check(&mut admin, &unblock, &Value::Integer(1));
+            assert_eq!(waiting.read().unwrap(), expected, "{words:?}");
+            check(&mut admin, &unblock, &Value::Integer(0));
+        }
+        waiting.send(&["WAIT", "3", "0"]).unwrap();
+        await_blocked(&mut admin, 1);
+        drop(waiting);
+        await_blocked(&mut admin, 0);
+    }
+}
+
+/// Whoever waits goes on to wait at the next primary, who knows by itself which nodes have what.
+#[test]
+fn it_goes_on_where_another_node_leads() {
+    let mut cluster = Cluster::start_with(3, &["--election-timeout-ms", "1000"]).unwrap();
+    let leader = cluster.leader().unwrap();
+    cluster.await_links(leader).unwrap();
+    (0..3).filter(|place| *place != leader).for_each(|n| cluster.await_close(n).unwrap());
+    let mut waiting: Vec<(Client, i64)> = Vec::new();
+    for place in 0..3 {
+        let mut client = client(&cluster, place);
+        check(&mut client, &format!("SET k{place} 1"), &Value::ok());
+        let id = id_of(&mut client);
+        client.send(&["WAIT", "3", "0"]).unwrap();
+        waiting.push((client, id));
+    }
+    let mut admin = client(&cluster, leader);
+    await_blocked(&mut admin, 3);
+    check(&mut admin, "FAILOVER", &Value::ok());
+    await_that("another one leads", || cluster.leader().is_ok_and(|next| next != leader));
+    let next = cluster.leader().unwrap();
+    let mut admin = client(&cluster, next);
+    await_blocked(&mut admin, 3);
+
+    // One that is lost takes only its own clients with it.
+    cluster.kill(next).unwrap();
+    let last = cluster.leader().unwrap();
+    let mut admin = client(&cluster, last);
+    for (place, (client, id)) in waiting.iter_mut().enumerate() {
+        if place == next {
+            assert!(client.read().is_err(), "its node is gone");
+            continue;
+        }
+        let (began, unblock) = (Instant::now(), format!("CLIENT UNBLOCK {id}"));
+        let mut waits = false;
+        while !waits && began.elapsed() < NO_PRIMARY_MAX {
+            waits = admin.run(&unblock).unwrap() == Value::Integer(1);
+        }
+        match client.read().unwrap() {
+            Value::Error(said) if !waits && said.starts_with("CLUSTERDOWN ") => {
+                println!("the election took too long");
+            }
+            said => assert_eq!((waits, said), (true, Value::Integer(1)), "client {place}"),
+        }
+        check(client, &format!("GET k{place}"), &Value::bulk("1"));
+    }
+}
