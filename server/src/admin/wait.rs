@@ -185,6 +185,7 @@ impl Core {
     /// Ascending.
     fn cores_with_shards(&self) -> Vec<u16> {
         let mut cores = self.homes.clone();
+        cores.sort_unstable();
         cores.dedup();
         cores
     }
