@@ -157,12 +157,15 @@ impl Group {
     }
 
     /// Whether a member gets entries as they come, and this leader has all that it lacks in memory:
-    /// what the log has may go.
+    /// what the log has may go. One that lacks nothing is not sent anything, and so does not show
+    /// that it would take it: it has to be heard.
     fn has_what_lacks(&self, node: NodeId) -> bool {
-        let behind = self.memory_behind().0;
+        let (behind, last) = (self.memory_behind().0, self.last().0);
         let progress = self.raft.raft.prs().get(node.0);
         progress.is_some_and(|progress| {
-            progress.state == ProgressState::Replicate && progress.matched >= behind
+            let follows = progress.state == ProgressState::Replicate
+                || progress.recent_active && progress.matched == last;
+            follows && progress.matched >= behind
         })
     }
 

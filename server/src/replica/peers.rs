@@ -26,6 +26,9 @@ use crate::limits::{GOSSIP_NS, LEADERLESS_NS_MAX};
 pub struct Membership {
     /// The first core's word.
     around: Around,
+    /// The other cores have heard it since the start: those without a shard know nobody but whom the
+    /// operator has named.
+    around_told: bool,
     /// All nodes of the groups of each core: on the first core of all, on others their own.
     of_cores: Vec<Option<GroupsHave>>,
     /// The other nodes that any group has.
@@ -158,7 +161,8 @@ impl Core {
         let nodes: Vec<Known> = known.chain(&first.nodes).chain(later).copied().collect();
         let (peers, heard) = (self.reached(&nodes), self.membership.heard.clone());
         let around = Around { roster: first, heard, peers, removed };
-        if around != self.membership.around {
+        if around != self.membership.around || !self.membership.around_told {
+            self.membership.around_told = true;
             self.tell_others(&Word::Around(Box::new(around.clone())));
             self.on_around(around);
         }

@@ -124,8 +124,10 @@ impl Core {
         let Some(lacked_ns) = replica.checkpoint_lacked_ns else { return };
         let group = &replica.group;
         let waits = replica.executes() && group.committed() < group.last();
+        let fits = |base: &Base| base.index + 1 >= group.first().0;
+        let is_there = replica.offered.as_ref().is_some_and(fits) || !replica.sending.is_empty();
         let comes = self.checkpoints.will_have(shard, self.release.point(shard));
-        if !waits || comes || group.would_commit(&group.members().voters) {
+        if !waits || is_there || comes || group.would_commit(&group.members().voters) {
             replica.checkpoint_lacked_ns = None;
             return;
         }

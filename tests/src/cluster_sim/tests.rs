@@ -172,7 +172,7 @@ fn seeds_that_once_failed_do_not() {
 /// The same on rare ways: commands that wait for a primary and were queued into a transaction
 /// behind them, entries that were put into a message of another index, a checkpoint that was put
 /// together of two nodes' files, a node taken out while another one was needed that lacked what was
-/// nowhere any more.
+/// nowhere any more, cores without a shard that had not heard of a node.
 #[test]
 fn seeds_that_once_failed_on_rare_ways_do_not() {
     let first = Plan {
@@ -187,8 +187,17 @@ fn seeds_that_once_failed_on_rare_ways_do_not() {
     let third = Plan { shards: 3, cores: 2, operations: 250, ..plan(256) };
     let removed = Some(Trouble::Remove);
     let fourth = Plan { nodes: 3, shards: 1, cores: 1, only: removed, ..plan(108) };
+    let fifth = Plan {
+        seed: 1_795_815_825_491_408_154,
+        nodes: 3,
+        shards: 1,
+        cores: 3,
+        election_timeout_ms: 1_000,
+        retimed: true,
+        ..plan(0)
+    };
     let longer = |plan| Plan { operations: 400, ..plan };
-    for plan in [longer(first), longer(second), third, longer(fourth)] {
+    for plan in [longer(first), longer(second), third, longer(fourth), longer(fifth)] {
         let plan = Plan { buggify: true, ..plan };
         if let Err(violation) = run(plan) {
             panic!("{plan:?}: {violation}");
