@@ -221,7 +221,6 @@ fn first_seed(fault: Fault) -> u64 {
         Fault::LeaseForEver => 1300,
         Fault::RepliesUnleased => 550,
         Fault::WatchForgotten => 1050,
-        Fault::ShorterAtOnce => 740,
         _ => 0,
     }
 }
@@ -245,7 +244,9 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
         }
         // Nothing else parts an old leader from the others better than another timeout.
         Fault::ShorterAtOnce => {
-            Plan { only: Some(Trouble::PartitionsEnd), retimed: true, ..longer }
+            let only = Some(Trouble::PartitionsEnd);
+            let (shards, cores, election_timeout_ms) = (1, 1, 1_000);
+            Plan { only, shards, cores, election_timeout_ms, retimed: true, ..longer }
         }
         Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
         Fault::ReceivedUnchecked => Plan { buggify: true, ..longer },
