@@ -132,8 +132,8 @@ impl Group {
     /// The last entry that a majority has for certain, by what this leader has heard. After a
     /// change it may be another majority than the one that has committed everything so far: what
     /// that one lacks cannot come in a checkpoint, which has to be committed itself. While a change
-    /// is under way all may be needed who can be given what they lack, whether they are heard at the
-    /// moment or not, and those of whom this leader has not heard yet what they have.
+    /// is under way all may be needed who can be given what they lack, whether they are heard at
+    /// the moment or not, and those of whom this leader has not heard yet what they have.
     pub(super) fn needed_by_majority(&self) -> u64 {
         if self.role() != Role::Leader {
             return u64::MAX;

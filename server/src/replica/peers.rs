@@ -26,8 +26,8 @@ use crate::limits::{GOSSIP_NS, LEADERLESS_NS_MAX};
 pub struct Membership {
     /// The first core's word.
     around: Around,
-    /// The other cores have heard it since the start: those without a shard know nobody but whom the
-    /// operator has named.
+    /// The other cores have heard it since the start: those without a shard know nobody but whom
+    /// the operator has named.
     around_told: bool,
     /// All nodes of the groups of each core: on the first core of all, on others their own.
     of_cores: Vec<Option<GroupsHave>>,

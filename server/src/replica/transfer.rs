@@ -118,8 +118,8 @@ impl Core {
 
     /// A checkpoint of memory that is ahead of what is committed counts once that is committed; and
     /// nothing is, while those that a majority needs lack a checkpoint. Then this node leads no
-    /// more: its memory is read again as of what is committed, and once it is elected again it makes
-    /// one of that, before it serves.
+    /// more: its memory is read again as of what is committed, and once it is elected again it
+    /// makes one of that, before it serves.
     fn resign_if_stuck(&mut self, shard: ShardId, replica: &mut Replica) {
         let Some(lacked_ns) = replica.checkpoint_lacked_ns else { return };
         let group = &replica.group;
