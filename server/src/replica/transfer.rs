@@ -251,6 +251,10 @@ impl Core {
         index: Index,
         result: Result<(), String>,
     ) {
+        if !self.checkpoints.has(shard.0, index) {
+            // It went while it was read: there are newer ones.
+            return;
+        }
         let (core, entry) = (self.id, index.0);
         let Err(error) = result else {
             return tracing::error!(
