@@ -1,5 +1,7 @@
 //! The arguments of one command: ranges into the bytes they were received in, never copied.
 
+use crate::table::alloc_size;
+
 /// Where one argument lies in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArgRange {
@@ -111,6 +113,12 @@ impl OwnedArgs {
 
     pub fn as_args(&self) -> Args<'_> {
         Args { buffer: &self.buffer, ranges: &self.ranges }
+    }
+
+    /// What it has allocated.
+    pub fn memory_bytes(&self) -> usize {
+        alloc_size(self.buffer.capacity())
+            + alloc_size(self.ranges.capacity() * size_of::<ArgRange>())
     }
 
     pub fn bytes(&self) -> usize {

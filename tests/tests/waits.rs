@@ -80,6 +80,14 @@ fn it_is_answered_once_so_many_nodes_have_what_was_written() {
         check_long(&mut client, &format!("WAITAOF 1 2 {WAIT_MS}"), &counts(1, 1));
         check(&mut client, "WAIT 1 0", &Value::Integer(1));
         check(&mut client, "WAITAOF 1 1 0", &counts(1, 1));
+        let is_late = |line: &str| line.starts_with("slave") && line.contains("state=online");
+        await_that("INFO says that a node is silent", || {
+            let Ok(Value::Bulk(text)) = admin.run("INFO replication") else { return false };
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let lags = text.lines().filter(|line| is_late(line));
+            let mut lags = lags.filter_map(|line| line.rsplit("lag=").next()?.parse::<u64>().ok());
+            lags.clone().count() == 2 && lags.any(|lag| lag > 0)
+        });
         // Within a transaction it does not wait.
         for command in ["MULTI", "SET a 3", "WAIT 2 0", "WAITAOF 1 2 0"] {
             client.run(command).unwrap();

@@ -67,9 +67,9 @@ impl Garbage {
             let room = max - work;
             let done = match &mut last {
                 Discarded::Value(value) => {
-                    let (bytes, len) = (value.memory_bytes(), elements(value.view()));
+                    let (bytes, before) = (value.memory_bytes(), undrained(value));
                     let done = drain(value, room);
-                    work += len.saturating_sub(elements(value.view())) + 1;
+                    work += before.saturating_sub(undrained(value)) + 1;
                     self.bytes -= bytes - if done { 0 } else { value.memory_bytes() };
                     done
                 }
@@ -109,6 +109,14 @@ fn elements(value: ValueRef<'_>) -> usize {
     }
 }
 
+/// What is left of a value that is being drained.
+fn undrained(value: &Value) -> usize {
+    match value {
+        Value::ZSet(zset) => zset.undrained(),
+        _ => elements(value.view()),
+    }
+}
+
 fn drain(value: &mut Value, max: usize) -> bool {
     match value {
         Value::Set(set) => set.drain_slice(max),
@@ -125,8 +133,9 @@ mod tests {
     use super::super::shard::Shard;
     use super::*;
     use crate::hash::Hasher64;
-    use crate::value::Set;
     use crate::value::limits::EncodingLimits;
+    use crate::value::list::End;
+    use crate::value::{Hash, List, Set, ZSet};
 
     fn set(len: usize) -> Value {
         let (limits, hasher) = (EncodingLimits::default(), Hasher64::new([1, 2, 3, 4]));
@@ -154,6 +163,31 @@ mod tests {
         }
         assert!((4..9).contains(&slices), "six times as much in {slices} slices");
         assert_eq!(garbage.bytes(), 0);
+    }
+
+    #[test]
+    fn a_slice_of_any_type_is_a_slice() {
+        let (limits, hasher) = (EncodingLimits::default(), Hasher64::new([1, 2, 3, 4]));
+        let (mut hash, mut list, mut zset) = (Hash::new(), List::new(), ZSet::new());
+        let (slice, slices_least) = (FREED_AT_ONCE_MAX, 20);
+        let count = slice * slices_least;
+        for n in 0..count {
+            let member = format!("member:{n}");
+            hash.set(member.as_bytes(), b"value", &limits, &hasher);
+            zset.set(member.as_bytes(), n as f64, &limits, &hasher);
+        }
+        (0..count * 64).for_each(|_| list.push(End::Tail, b"element", &limits));
+        for value in [set(count), Value::Hash(hash), Value::List(list), Value::ZSet(zset)] {
+            let mut garbage = Garbage::default();
+            garbage.add_value(value);
+            let mut slices = 0;
+            while !garbage.is_empty() {
+                let done = garbage.free_slice(slice);
+                assert!(done <= slice * 3 / 2, "{done} elements in a slice");
+                slices += 1;
+            }
+            assert!(slices >= slices_least * 2 / 3, "{slices} slices");
+        }
     }
 
     #[test]

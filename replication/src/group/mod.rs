@@ -16,7 +16,7 @@
 //! - `chance`: election timeouts. `changes`: of members. [`roster`]: who they are.
 //! - `storage`: what the crate reads of the log. [`fetch`]: what of it is read from the disk first;
 //!   [`terms`]: what is known of that. `outgoing`: what goes out of what the crate says.
-//! - [`work`]: what a group is started with, and what it asks for.
+//! - [`work`]: what a group is started with, and what it asks for. `view`: how it stands.
 
 mod chance;
 mod changes;
@@ -33,6 +33,7 @@ mod storage;
 pub mod terms;
 #[cfg(test)]
 mod tests;
+mod view;
 pub mod work;
 
 use std::collections::VecDeque;
@@ -40,7 +41,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeV2, EntryType, HardState, Message, MessageType};
-use raft::{RawNode, Ready, SnapshotStatus, StateRole};
+use raft::{RawNode, Ready, SnapshotStatus};
 
 use crate::buggify::{self, Point, is_taken};
 use crate::fault::{Fault, is_planted};
@@ -440,72 +441,6 @@ impl Group {
         self.election_timeout = self.config.patience_ticks + reluctance + ticks + drawn;
     }
 
-    pub fn role(&self) -> Role {
-        match self.raft.raft.state {
-            StateRole::Leader => Role::Leader,
-            StateRole::Follower => Role::Follower,
-            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
-        }
-    }
-
-    pub fn leader(&self) -> Option<NodeId> {
-        let id = self.raft.raft.leader_id;
-        (id != 0).then_some(NodeId(id))
-    }
-
-    pub fn term(&self) -> Term {
-        Term(self.raft.raft.term)
-    }
-
-    /// A majority has everything up to here.
-    pub fn committed(&self) -> Index {
-        Index(self.raft.raft.raft_log.committed)
-    }
-
-    /// Everything up to here was handed out as committed.
-    pub fn handed_out(&self) -> Index {
-        Index(self.raft.raft.raft_log.applied)
-    }
-
-    pub fn last(&self) -> Index {
-        Index(self.raft.raft.raft_log.last_index())
-    }
-
-    /// The first entry in memory or on disk: who lacks one before needs a checkpoint.
-    pub fn first(&self) -> Index {
-        Index(self.raft.raft.raft_log.first_index())
-    }
-
-    /// The term of an entry, if it is in memory or on disk, or the last one that is neither.
-    pub fn term_of(&self, index: Index) -> Option<Term> {
-        self.raft.raft.raft_log.term(index.0).ok().map(Term)
-    }
-
-    /// Bytes appended that are not committed, as far as this leader's own proposals go.
-    pub fn uncommitted_bytes(&self) -> usize {
-        self.raft.raft.uncommitted_size()
-    }
-
-    /// What may be emitted in the next entry.
-    pub fn version(&self) -> Version {
-        self.members.roster.version
-    }
-
-    /// The highest version that anything here says, committed or not: who does not apply it must
-    /// not be sent any of it.
-    pub fn said_version(&self) -> Version {
-        self.said_version
-    }
-
-    pub fn members(&self) -> &Members {
-        &self.members
-    }
-
-    /// What the entries in memory take.
-    pub fn bytes(&self) -> usize {
-        self.raft.store().bytes()
-    }
-
     /// Leaves the oldest entries to the log on disk until no more than so many bytes are left, but
     /// none behind `applied` or that is not there yet, and none that a majority may yet have to be
     /// given.
@@ -517,14 +452,6 @@ impl Group {
             let needed = self.needed_by_majority();
             self.raft.mut_store().forget_beyond(bytes_max, there.min(needed));
         }
-    }
-
-    /// What was handed out as committed behind this entry, again.
-    pub fn committed_behind(&self, index: Index) -> Vec<Entry> {
-        let handed_out = self.raft.raft.raft_log.applied;
-        let entries = self.raft.store().entries().iter();
-        let wanted = entries.filter(|entry| entry.index > index.0 && entry.index <= handed_out);
-        wanted.map(Into::into).collect()
     }
 
     /// Forgets entries up to here, on disk too; they must be applied. Who lacks them gets a
@@ -554,11 +481,6 @@ impl Group {
         let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
         self.raft.report_snapshot(to.0, status);
         self.settle();
-    }
-
-    /// How far each member has come by what this leader has heard.
-    pub fn progress(&self) -> impl Iterator<Item = (NodeId, Index)> {
-        self.raft.raft.prs().iter().map(|(id, progress)| (NodeId(*id), Index(progress.matched)))
     }
 }
 

@@ -7,7 +7,7 @@ use engine::reply::Protocol;
 
 use super::client_filter::{ClientFilter, parse_address};
 use super::everywhere::{Purpose, Question};
-use crate::connection::{Connection, ReplyMode, Waiting};
+use crate::connection::{Connection, ReplyMode, Transaction, Waiting};
 use crate::core::Core;
 
 impl Core {
@@ -169,7 +169,7 @@ impl Core {
             (_, Some(_)) => "x",
             _ => "N",
         };
-        let multi = c.transaction.as_ref().map_or(-1, |t| t.commands.len() as i64);
+        let multi = c.transaction.as_ref().map_or(-1, |t| t.commands().len() as i64);
         format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 \
              ssub=0 multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
@@ -188,7 +188,7 @@ impl Core {
             c.watched.len(),
             c.query.len(),
             c.query.capacity() - c.query.len(),
-            c.transaction.as_ref().map_or(0, |t| t.bytes),
+            c.transaction.as_ref().map_or(0, Transaction::memory_bytes),
             c.replies.unsent_bytes(),
             c.memory_bytes(),
             c.last_command.map_or("NULL".into(), table::full_name),

@@ -89,7 +89,7 @@ impl Core {
             return true;
         }
         let writes = |spec: &CommandSpec| spec.has(WRITE | MAY_REPLICATE);
-        let queued = connection.transaction.iter().flat_map(|t| &t.commands);
+        let queued = connection.transaction.iter().flat_map(|t| t.commands());
         writes(spec)
             || matches!(spec.run, Run::Server(ServerCommand::Exec))
                 && queued.into_iter().any(|c| find_command(c.as_args()).is_ok_and(writes))

@@ -20,6 +20,10 @@ struct Other {
     node: NodeId,
     address: SocketAddr,
     linked: bool,
+    /// Seconds since anything came from it, if a link stands.
+    silent_s: Option<u64>,
+    /// A checkpoint goes to it.
+    gets_checkpoint: bool,
     /// How many entries it is known to have, of all shards; only a leader knows.
     matched: u64,
 }
@@ -116,7 +120,16 @@ impl Core {
         let matched = |node: NodeId| groups.matched.get(&node.0).copied().unwrap_or_default();
         let other = |(node, address)| {
             let linked = self.links.is_linked(node);
-            Other { node, address, linked, matched: matched(node) }
+            let silent_ns = self.links.heard_ns(node).map(|at| self.now.mono_ns.saturating_sub(at));
+            let way = groups.ways.get(&node.0).copied().unwrap_or_default();
+            Other {
+                node,
+                address,
+                linked,
+                silent_s: silent_ns.map(|ns| ns / 1_000_000_000),
+                gets_checkpoint: way == CatchUpWay::Checkpoint,
+                matched: matched(node),
+            }
         };
         self.other_nodes().map(other).collect()
     }
@@ -258,8 +271,11 @@ fn info_leader(others: &[Other]) -> String {
     for (place, other) in linked.iter().enumerate() {
         let Other { address, matched, .. } = other;
         let (ip, port) = (address.ip(), address.port());
-        text +=
-            &format!("slave{place}:ip={ip},port={port},state=online,offset={matched},lag=0\r\n");
+        let state = if other.gets_checkpoint { "send_bulk" } else { "online" };
+        let lag = other.silent_s.unwrap_or_default();
+        text += &format!(
+            "slave{place}:ip={ip},port={port},state={state},offset={matched},lag={lag}\r\n"
+        );
     }
     text
 }
@@ -268,10 +284,12 @@ fn info_follower(others: &[Other], leader: Option<NodeId>, applied: u64) -> Stri
     let leader = others.iter().find(|other| Some(other.node) == leader);
     let host = leader.map_or(String::new(), |other| other.address.ip().to_string());
     let port = leader.map_or(0, |other| other.address.port());
-    let status = if leader.is_some() { "up" } else { "down" };
+    let status = if leader.is_some_and(|other| other.linked) { "up" } else { "down" };
+    let silent = leader.and_then(|other| other.silent_s).map_or(-1, |seconds| seconds as i64);
     format!(
         "# Replication\r\nrole:slave\r\nmaster_host:{host}\r\nmaster_port:{port}\r\n\
-         master_link_status:{status}\r\nslave_repl_offset:{applied}\r\nslave_read_only:1\r\n\
+         master_link_status:{status}\r\nmaster_last_io_seconds_ago:{silent}\r\n\
+         slave_repl_offset:{applied}\r\nslave_read_only:1\r\n\
          connected_slaves:0\r\n"
     )
 }

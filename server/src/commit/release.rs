@@ -88,6 +88,10 @@ impl Core {
                 continue;
             }
             self.released[place] = self.released[place].max(index);
+            // Unless it is that one whose entries are being taken, which sees to it itself.
+            if let Some(replica) = self.replicas.get_mut(shard.0) {
+                replica.applied = Index(index);
+            }
             // An entry that was released before it was durable has others behind it by now.
             if let Some(held) = self.shards.get_mut(place) {
                 held.release_up_to(index);

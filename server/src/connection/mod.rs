@@ -3,6 +3,7 @@
 
 pub mod replies;
 pub mod table;
+pub mod watched;
 
 use std::net::SocketAddr;
 
@@ -10,12 +11,14 @@ use engine::args::OwnedArgs;
 use engine::command::spec::CommandSpec;
 use engine::keyspace::waiters::Awaited;
 use engine::reply::Protocol;
+use engine::table::alloc_size;
 
 use crate::admin::wait::NodeWait;
 use crate::core::io::{ConnId, Now};
 use crate::resp::parser::Parser;
 use crate::tunnel::{Tunnel, Until};
 use replies::Replies;
+use watched::Watched;
 
 /// What CLIENT REPLY asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,23 +68,34 @@ pub struct BlockedCommand {
     pub retrying: bool,
 }
 
-/// A key watched by WATCH, and the version it had.
-#[derive(Clone, Debug)]
-pub struct WatchedKey {
-    pub db: u16,
-    pub key: Box<[u8]>,
-    pub version: u64,
-}
-
 /// Commands between MULTI and EXEC.
 #[derive(Debug, Default)]
 pub struct Transaction {
-    pub commands: Vec<OwnedArgs>,
-    pub bytes: usize,
+    commands: Vec<OwnedArgs>,
+    /// Of the commands' words.
+    bytes: usize,
+    /// What the commands take, without their places in the list.
+    memory_bytes: usize,
     /// A command could not be queued: EXEC will refuse.
     pub failed: bool,
     /// One of them asks which nodes have what was written before.
     pub waits: bool,
+}
+
+impl Transaction {
+    pub fn add(&mut self, command: OwnedArgs) {
+        self.bytes += command.bytes();
+        self.memory_bytes += command.memory_bytes();
+        self.commands.push(command);
+    }
+
+    pub fn commands(&self) -> &[OwnedArgs] {
+        &self.commands
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes + alloc_size(self.commands.capacity() * size_of::<OwnedArgs>())
+    }
 }
 
 #[derive(Debug)]
@@ -100,7 +114,7 @@ pub struct Connection {
     pub protocol: Protocol,
     pub authenticated: bool,
     pub transaction: Option<Transaction>,
-    pub watched: Vec<WatchedKey>,
+    pub watched: Watched,
     pub reply_mode: ReplyMode,
     /// Entries of own shards that commands without a reply rest on, the last of each shard, unless
     /// it is known that they are released.
@@ -168,7 +182,7 @@ impl Connection {
             protocol: Protocol::Resp2,
             authenticated,
             transaction: None,
-            watched: Vec::new(),
+            watched: Watched::default(),
             reply_mode: ReplyMode::On,
             unreleased: Vec::new(),
             name: Vec::new(),
@@ -238,25 +252,25 @@ impl Connection {
         !self.replays.is_empty()
     }
 
-    /// Of transactions that are open.
-    fn queued_bytes(&self) -> usize {
-        let open = self.transaction.iter().chain(self.replays.iter().flatten());
-        open.map(|transaction| transaction.bytes).sum()
+    fn open_transactions(&self) -> impl Iterator<Item = &Transaction> {
+        self.transaction.iter().chain(self.replays.iter().flatten())
     }
 
     /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
-        let queued = self.queued_bytes();
+        let queued: usize = self.open_transactions().map(Transaction::memory_bytes).sum();
         let passed = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.queue.memory_bytes());
-        self.query.capacity()
+        alloc_size(self.query.capacity())
             + passed
             + queued
-            + self.replies.unsent_bytes()
+            + self.watched.memory_bytes()
+            + self.replies.memory_bytes()
             + size_of::<Connection>()
     }
 
     /// What one client can make this core hold, for limits and CLIENT LIST.
     pub fn query_bytes(&self) -> usize {
-        self.query.len() + self.queued_bytes()
+        let queued: usize = self.open_transactions().map(|open| open.bytes).sum();
+        self.query.len() + queued
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use engine::table::alloc_size;
+
 use crate::limits::IDLE_BUFFER_BYTES_MAX;
 
 /// Why replies do not leave yet.
@@ -283,6 +285,14 @@ impl Replies {
     pub fn unsent_bytes(&self) -> usize {
         let held = self.later.len() - self.later_used + self.early_bytes;
         self.ready.len() + held + self.sending_bytes
+    }
+
+    /// What it takes: of buffers all that they have room for.
+    pub fn memory_bytes(&self) -> usize {
+        let buffers = [&self.ready, &self.later, &self.spare];
+        let buffers: usize = buffers.iter().map(|buffer| alloc_size(buffer.capacity())).sum();
+        let places = alloc_size(self.held.capacity() * size_of::<Held>());
+        buffers + places + self.early_bytes + alloc_size(self.sending_bytes)
     }
 
     pub fn is_empty(&self) -> bool {

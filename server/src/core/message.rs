@@ -90,7 +90,7 @@ pub enum Message {
 }
 
 /// A watch that ends.
-pub type UnwatchedKey = crate::connection::WatchedKey;
+pub type UnwatchedKey = crate::connection::watched::WatchedKey;
 
 /// The commands of one turn for shards of one other core, in the order in which they came.
 #[derive(Default)]

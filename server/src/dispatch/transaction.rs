@@ -14,7 +14,8 @@ use super::behind::waits_for_nodes;
 use super::local::{Caller, find_command};
 use super::parked::Parked;
 use super::route::{ShardSet, add_shard};
-use crate::connection::{Connection, Transaction, WatchedKey};
+use crate::connection::watched::WatchedKey;
+use crate::connection::{Connection, Transaction};
 use crate::core::Core;
 use crate::core::message::{Message, UnwatchedKey};
 
@@ -30,8 +31,7 @@ impl Core {
         let command = OwnedArgs::copy_of(args);
         if let Some(transaction) = &mut connection.transaction {
             transaction.waits |= waits_for_nodes(spec);
-            transaction.bytes += command.bytes();
-            transaction.commands.push(command);
+            transaction.add(command);
         }
         self.reply_with(connection, |reply| reply.simple("QUEUED"));
     }
@@ -50,10 +50,10 @@ impl Core {
             }
             return needed;
         }
-        for watched in &connection.watched {
-            add_shard(&mut needed, self.shards.shard_of(&watched.key) as u16);
+        for key in connection.watched.keys() {
+            add_shard(&mut needed, self.shards.shard_of(key) as u16);
         }
-        for command in connection.transaction.iter().flat_map(|t| &t.commands) {
+        for command in connection.transaction.iter().flat_map(Transaction::commands) {
             if let Ok(spec) = find_command(command.as_args()) {
                 for shard in self.shards_needed(spec, command.as_args()) {
                     add_shard(&mut needed, shard);
@@ -112,7 +112,7 @@ impl Core {
         }
         let db = connection.db;
         for key in args.iter_from(1) {
-            if connection.watched.iter().any(|w| w.db == db && *w.key == *key) {
+            if connection.watched.has(db, key) {
                 continue;
             }
             // A key whose time is over is gone before it is watched.
@@ -122,7 +122,7 @@ impl Core {
             self.touch_changed(&ShardSet::from_slice(&[shard as u16]));
             if let Some(held) = self.shards.get_mut(shard) {
                 let version = held.watched.watch(db, key);
-                connection.watched.push(WatchedKey { db, key: key.into(), version });
+                connection.watched.add(WatchedKey { db, key: key.into(), version });
             }
         }
         self.reply_ok(connection);
@@ -130,12 +130,20 @@ impl Core {
 
     /// Ends all watches of a connection without asking whether the keys changed.
     pub(crate) fn unwatch_all(&mut self, connection: &mut Connection) {
-        for watched in std::mem::take(&mut connection.watched) {
+        if connection.watched.is_empty() {
+            return self.unwatch_upstream(connection);
+        }
+        let mut by_core = vec![Vec::new(); self.config.cores];
+        for watched in connection.watched.take() {
             let shard = self.shards.shard_of(&watched.key);
-            if self.shards.holds(shard) || self.is_home(shard) {
-                self.on_unwatch(vec![watched]);
-            } else {
-                self.send_message(self.homes[shard], Message::Unwatch(vec![watched]));
+            let core = if self.shards.holds(shard) { self.id } else { self.homes[shard] };
+            by_core[usize::from(core)].push(watched);
+        }
+        for (core, keys) in by_core.into_iter().enumerate() {
+            match core as u16 {
+                own if own == self.id => self.on_unwatch(keys),
+                other if !keys.is_empty() => self.send_message(other, Message::Unwatch(keys)),
+                _ => {}
             }
         }
         self.unwatch_upstream(connection);
@@ -156,7 +164,7 @@ impl Core {
     /// Whether every watched key is as it was; the watches end. Their shards are in hand.
     fn watched_keys_hold(&mut self, connection: &mut Connection) -> bool {
         let mut hold = !std::mem::take(&mut connection.watch_lost);
-        for watched in std::mem::take(&mut connection.watched) {
+        for watched in connection.watched.take() {
             let unix_ms = self.now.unix_ms;
             Space::new(&mut self.shards, &self.settings, watched.db, unix_ms)
                 .contains(&watched.key);
@@ -180,7 +188,7 @@ impl Core {
                 reply.error("EXECABORT Transaction discarded because of previous errors.");
             });
         }
-        if let Some(CommandError(why)) = self.refuse_transaction(&transaction.commands) {
+        if let Some(CommandError(why)) = self.refuse_transaction(transaction.commands()) {
             self.unwatch_all(connection);
             let before = DISCARDED_BECAUSE.as_bytes();
             return self.reply_with(connection, |reply| reply.error([before, &*why].concat()));
@@ -188,8 +196,8 @@ impl Core {
         self.begin_observing(&needed);
         let part = connection.replies.begin_part();
         if self.watched_keys_hold(connection) {
-            self.reply_with(connection, |reply| reply.array(transaction.commands.len()));
-            for command in &transaction.commands {
+            self.reply_with(connection, |reply| reply.array(transaction.commands().len()));
+            for command in transaction.commands() {
                 self.exec_one(connection, command);
             }
         } else {

@@ -50,6 +50,8 @@ pub struct Standing {
     /// `None` while what has come is read.
     pub reader: Option<FrameReader>,
     pub outbox: Outbox,
+    /// When bytes came last.
+    pub heard_ns: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -149,6 +151,15 @@ impl Table {
         (connection.id == conn).then_some(connection)
     }
 
+    /// When bytes came last by a link.
+    pub fn heard_ns(&self, conn: ConnId) -> Option<u64> {
+        let connection = self.places.get(conn.index as usize)?.as_deref()?;
+        match &connection.stage {
+            Stage::Standing(standing) if connection.id == conn => Some(standing.heard_ns),
+            _ => None,
+        }
+    }
+
     pub fn insert(&mut self, connection: Connection) {
         let index = connection.id.index as usize;
         if self.places.len() <= index {
@@ -194,7 +205,8 @@ impl Table {
         assert!(connection.awaits_hello(), "a link begins once");
         let reader = Some(FrameReader::new(agreed.receive_seed));
         let outbox = Outbox::new(agreed.send_seed);
-        connection.stage = Stage::Standing(Standing { node, link: own.link, reader, outbox });
+        let (link, heard_ns) = (own.link, connection.since_ns);
+        connection.stage = Stage::Standing(Standing { node, link, reader, outbox, heard_ns });
         if answer {
             connection.to_say = Some(own.encode().to_vec());
         }

@@ -253,6 +253,7 @@ impl Links {
         let connection = self.table.get_mut(conn)?;
         if let Stage::Standing(standing) = &mut connection.stage {
             let mut reader = standing.reader.take()?;
+            standing.heard_ns = self.now_ns;
             reader.receive(bytes);
             return Some(Incoming { conn, from: standing.node, reader, frames: 0 });
         }
@@ -360,6 +361,12 @@ impl Links {
     /// Whether a message to that node would find a link.
     pub fn is_linked(&self, node: NodeId) -> bool {
         self.peers.get(&node).is_some_and(Peer::is_linked)
+    }
+
+    /// When anything came from a node last, by the links that stand.
+    pub fn heard_ns(&self, node: NodeId) -> Option<u64> {
+        let routes = self.peers.get(&node)?.routes.iter().filter(|route| route.stands());
+        routes.filter_map(|route| self.table.heard_ns(route.conn()?)).max()
     }
 
     /// Ends the turn: what is due is begun, and each link's messages go out as one send.

@@ -28,6 +28,7 @@ pub mod period;
 pub mod primary;
 pub mod rebuild;
 pub mod receiving;
+pub mod replicas;
 pub mod seen;
 pub mod serving;
 pub mod standing;
@@ -40,7 +41,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use replication::buggify::{Point, is_taken};
-use replication::group::{Base, Entry, Group, GroupConfig, GroupError, GroupStart, NodeId, Role};
+use replication::group::{Base, Entry, Group, GroupConfig, NodeId, Role};
 use replication::ids::{Index, Lsn, ShardId};
 use replication::log::LogWriter;
 
@@ -49,7 +50,7 @@ use crate::limits::{
     GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS, GROUP_MESSAGE_BYTES_MAX,
     GROUP_MESSAGES_IN_FLIGHT_MAX,
 };
-use receiving::Receiving;
+pub use replicas::Replicas;
 use standing::Standing;
 use transfer::{OF_GROUP, Sending};
 
@@ -102,144 +103,6 @@ impl Replica {
     }
 }
 
-/// The replicas of a core.
-#[derive(Default)]
-pub struct Replicas {
-    /// The node has peers. A core of it may have no shard.
-    is_grouped: bool,
-    /// By shard; of other cores' none.
-    by_shard: Vec<Option<Box<Replica>>>,
-    /// By shard: whether memory is ahead of what is committed. Kept beside the replicas, each of
-    /// which is taken out while its group is driven.
-    executing: Vec<bool>,
-    next_tick_ns: u64,
-    /// Whether the node is the primary, and whether all its cores are.
-    pub(crate) period: period::Period,
-    is_open: bool,
-    /// The leads were handed over in this period: what was said of leases is void.
-    handed_over: bool,
-    /// A core has told that this one, or what was before it, is over.
-    ended: period::Period,
-    /// All cores hold their leases until then, as the first one says.
-    others_leased_until_ns: u64,
-    /// Which node leads, as the first core says.
-    pub(crate) lead: period::Lead,
-    /// What the first one was told.
-    told: primary::Told,
-    /// What the first one knows of all.
-    pub(crate) coordinator: coordinator::Coordinator,
-    /// Shards whose memory was thrown away in this turn.
-    thrown_away: Vec<u16>,
-    /// Ticks since it was last tried to bring all leads to one node.
-    ticks_apart: usize,
-    /// A checkpoint that comes from another node.
-    pub(crate) receiving: Option<Receiving>,
-    /// What clients may do in this turn.
-    pub(crate) serving: serving::Serving,
-}
-
-impl Replicas {
-    pub fn new(
-        node: NodeId,
-        (shard_count, cores): (usize, usize),
-        groups: Vec<(u16, GroupStart)>,
-        tick_ns: u64,
-        seed: u64,
-    ) -> Result<Replicas, GroupError> {
-        let mut by_shard: Vec<Option<Box<Replica>>> = Vec::new();
-        by_shard.resize_with(shard_count, || None);
-        for (shard, start) in groups {
-            let applied = start.applied;
-            let patience_ticks = if shard == 0 { 0 } else { GROUP_ELECTION_TICKS };
-            let config = GroupConfig { tick_ns, patience_ticks, ..CONFIG };
-            let group = Group::new(node, config, start, seed ^ u64::from(shard) << 32)?;
-            by_shard[usize::from(shard)] = Some(Box::new(Replica {
-                group,
-                standing: Standing::Following,
-                writes: VecDeque::new(),
-                applied,
-                pending: VecDeque::new(),
-                pending_bytes: 0,
-                refused: false,
-                is_out: false,
-                offered: None,
-                checkpoint_lacked_ns: None,
-                sending: Vec::new(),
-                pins: Vec::new(),
-                voids: 0,
-            }));
-        }
-        let executing = vec![false; by_shard.len()];
-        let coordinator = coordinator::Coordinator::new(cores);
-        Ok(Replicas { is_grouped: true, by_shard, executing, coordinator, ..Replicas::default() })
-    }
-
-    /// Whether the shards have replicas on other nodes.
-    #[inline]
-    pub fn is_grouped(&self) -> bool {
-        self.is_grouped
-    }
-
-    /// Whether a shard's memory has what clients' commands did, ahead of what is committed.
-    pub(crate) fn executes(&self, shard: u16) -> bool {
-        self.executing.get(usize::from(shard)).is_none_or(|executing| *executing)
-    }
-
-    /// An operation takes a shard's memory along, or brings it back.
-    pub(crate) fn note_out(&mut self, shard: u16, is_out: bool) {
-        if let Some(replica) = self.get_mut(shard) {
-            replica.is_out = is_out;
-        }
-    }
-
-    fn set_executing(&mut self, shard: u16, executing: bool) {
-        self.executing[usize::from(shard)] = executing;
-    }
-
-    pub fn get(&self, shard: u16) -> Option<&Replica> {
-        self.by_shard.get(usize::from(shard))?.as_deref()
-    }
-
-    pub(crate) fn get_mut(&mut self, shard: u16) -> Option<&mut Replica> {
-        self.by_shard.get_mut(usize::from(shard))?.as_deref_mut()
-    }
-
-    /// Takes a replica out, to be put back at once.
-    fn take(&mut self, shard: u16) -> Option<Box<Replica>> {
-        self.by_shard.get_mut(usize::from(shard))?.take()
-    }
-
-    fn put(&mut self, shard: u16, replica: Box<Replica>) {
-        self.by_shard[usize::from(shard)] = Some(replica);
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (u16, &Replica)> {
-        let numbered = self.by_shard.iter().enumerate();
-        numbered.filter_map(|(shard, replica)| Some((shard as u16, replica.as_deref()?)))
-    }
-
-    /// When the groups want their next tick.
-    pub fn next_wake_ns(&self) -> Option<u64> {
-        self.is_grouped().then_some(self.next_tick_ns)
-    }
-
-    /// Whether checkpoints are on their way to other nodes.
-    pub fn is_sending(&self) -> bool {
-        self.iter().any(|(_, replica)| !replica.sending.is_empty())
-    }
-
-    /// Whether a shard's memory is being read again.
-    pub(crate) fn lacks_memory(&self, shard: u16) -> bool {
-        let standing = self.get(shard).map(|replica| replica.standing);
-        matches!(standing, Some(Standing::Rebuilding { .. }))
-    }
-
-    /// Whether memory is being read again, so that nothing on the disk may go.
-    pub fn is_rebuilding(&self) -> bool {
-        self.iter().any(|(_, replica)| matches!(replica.standing, Standing::Rebuilding { .. }))
-    }
-}
-
 const CONFIG: GroupConfig = GroupConfig {
     // As an operator has it.
     tick_ns: 0,
@@ -283,15 +146,14 @@ impl Core {
     /// says so later, and its leader waits for it: no more than what that lets be under way comes.
     pub(crate) fn note_group_writes(&mut self, durable: Lsn) {
         let pending_max = self.config.catch_up_memory_bytes;
-        let replicas = self.replicas.by_shard.iter_mut().enumerate();
-        for (shard, replica) in replicas.filter_map(|(n, r)| Some((n as u16, r.as_deref_mut()?))) {
+        self.for_each_writing(|core, shard, replica| {
             // Unless it waits for what comes: an entry that says that a transaction is decided.
-            let applies = |next: &Entry| next.index <= self.release.point(ShardId(shard));
-            if replica.pending_bytes > pending_max && replica.pending.front().is_some_and(applies) {
-                continue;
-            }
-            if !replica.writes.is_empty() && is_taken(Point::DurableToldLate) {
-                continue;
+            let applies = |next: &Entry| next.index <= core.release.point(shard);
+            let much = replica.pending_bytes > pending_max;
+            if much && replica.pending.front().is_some_and(applies)
+                || is_taken(Point::DurableToldLate)
+            {
+                return true;
             }
             let mut last = None;
             while let Some((_, number)) = replica.writes.front().filter(|(lsn, _)| *lsn <= durable)
@@ -301,8 +163,10 @@ impl Core {
             }
             if let Some(number) = last {
                 replica.group.on_durable(number);
+                core.replicas.stir(shard.0);
             }
-        }
+            !replica.writes.is_empty()
+        });
     }
 
     /// Ends the turn of the groups: what they want written goes with the turn's entries.
@@ -333,43 +197,22 @@ impl Core {
             }
             self.drive_members();
         }
-        self.for_each_replica(Core::drive_group);
+        self.for_each_stirred(Core::drive_group);
         while self.failure.is_none() && self.change_primary() {
-            self.for_each_replica(Core::drive_group);
+            self.for_each_stirred(Core::drive_group);
         }
         for shard in std::mem::take(&mut self.replicas.thrown_away) {
             self.turn_back_parked(shard);
         }
-        // What one shard has committed may have decided what another has.
-        self.for_each_replica(|core, shard, replica| {
-            if replica.executes() {
-                replica.applied = core.release.point(shard);
-            }
-        });
         self.drive_catch_up();
         self.refresh_serving();
-    }
-
-    fn with_replica(&mut self, shard: u16, act: impl FnOnce(&mut Core, &mut Replica)) {
-        let place = usize::from(shard);
-        let Some(mut replica) = self.replicas.by_shard[place].take() else { return };
-        act(self, &mut replica);
-        self.replicas.by_shard[place] = Some(replica);
-    }
-
-    /// Each replica in turn, taken out meanwhile.
-    fn for_each_replica(&mut self, mut act: impl FnMut(&mut Core, ShardId, &mut Replica)) {
-        for shard in 0..self.replicas.by_shard.len() {
-            let Some(mut replica) = self.replicas.by_shard[shard].take() else { continue };
-            act(self, ShardId(shard as u16), &mut replica);
-            self.replicas.by_shard[shard] = Some(replica);
-        }
     }
 
     fn drive_group(&mut self, shard: ShardId, replica: &mut Replica) {
         loop {
             let mut worked = false;
             if is_taken(Point::GroupPolledLate) {
+                self.replicas.stir(shard.0);
                 return;
             }
             while let Some(work) = replica.group.poll() {

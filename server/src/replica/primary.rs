@@ -39,13 +39,10 @@ impl Core {
     /// Takes the next step that this core's shards take together. Returns whether there was one,
     /// after which their groups have to be driven again.
     pub(super) fn change_primary(&mut self) -> bool {
-        if self.replicas.period.is_primary() {
-            let lost = self.replicas.iter().any(|(_, replica)| replica.has_lost());
-            if lost {
-                self.end_period(true);
-                self.say_stand();
-                return true;
-            }
+        if self.replicas.period.is_primary() && self.replicas.overall().has_lost {
+            self.end_period(true);
+            self.say_stand();
+            return true;
         }
         let sought = self.say_stand();
         self.is_coordinator() && self.coordinate() || sought
@@ -170,16 +167,14 @@ impl Core {
     }
 
     pub(super) fn holds_all_leases(&self) -> bool {
-        let now_ns = self.now.mono_ns;
-        self.replicas.iter().all(|(_, replica)| replica.group.holds_lease(now_ns))
+        self.now.mono_ns < self.replicas.overall().leased_until_ns
     }
 
     /// When the first of this core's leases ends.
     pub(super) fn leased_until_ns(&self) -> u64 {
-        let ends = self.replicas.iter().map(|(_, replica)| replica.group.leased_until_ns());
         match is_planted(Fault::ServesAtOnce) {
             true => u64::MAX,
-            false => ends.min().unwrap_or(u64::MAX),
+            false => self.replicas.overall().leased_until_ns,
         }
     }
 
@@ -356,7 +351,7 @@ impl Core {
 
 impl Replica {
     /// It serves, and has lost what it needs for that.
-    fn has_lost(&self) -> bool {
+    pub(super) fn has_lost(&self) -> bool {
         let Standing::Serving { term } = self.standing else { return true };
         self.group.role() != Role::Leader || self.group.term() != term || self.refused
     }

@@ -58,6 +58,14 @@ impl Core {
         self.replicas.get(shard).map(|replica| replica.group.version())
     }
 
+    /// Keys of this core's shards that have expired, and that were evicted, since the start.
+    pub fn see_keys_gone(&self) -> (u64, u64) {
+        let stats = self.shards.held().map(|shard| shard.stats);
+        stats.fold((0, 0), |(expired, evicted), stats| {
+            (expired + stats.expired, evicted + stats.evicted)
+        })
+    }
+
     pub fn see_handover(&self) -> HandoverSeen {
         let is_under_way = self.handover.awaits_leader();
         HandoverSeen { done: self.handover.done_count, is_under_way }

@@ -8,7 +8,6 @@ use replication::buggify::{Point, is_taken};
 use replication::fault::{Fault, is_planted};
 use replication::group::{NodeId, Role};
 
-use super::Replica;
 use super::period::Lead;
 use super::standing::Standing;
 use crate::connection::Connection;
@@ -43,15 +42,12 @@ impl Core {
 
     fn serving_at(&self, now_ns: u64) -> Serving {
         if self.replicas.period.is_primary() {
-            let leads = |replica: &Replica| {
-                replica.executes()
-                    && replica.group.role() == Role::Leader
-                    && replica.group.holds_lease(now_ns)
-            };
+            let overall = self.replicas.overall();
             let holds = self.replicas.is_open
                 && !self.replicas.handed_over
                 && now_ns < self.others_leased_until_ns()
-                && self.replicas.iter().all(|(_, replica)| leads(replica));
+                && now_ns < overall.leased_until_ns
+                && overall.serves;
             return if holds { Serving::Everything } else { Serving::Waits };
         }
         let lead = match self.is_coordinator() {
@@ -91,10 +87,9 @@ impl Core {
         if !self.replicas.is_grouped() {
             return false;
         }
-        let behind = |replica: &Replica| replica.group.uncommitted_bytes() > UNCOMMITTED_BYTES_MAX;
         self.replicas.serving == Serving::Waits
             || is_taken(Point::UncommittedFull)
-            || self.replicas.iter().any(|(_, replica)| behind(replica))
+            || self.replicas.overall().uncommitted_bytes > UNCOMMITTED_BYTES_MAX
     }
 
     /// Whether replies must stay: what they tell was true while the lease held, and that is known

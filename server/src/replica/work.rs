@@ -66,6 +66,7 @@ impl Core {
         }
         if work.must_write() {
             replica.writes.push_back((log.appended(), work.number));
+            self.replicas.note_write(shard.0);
         }
     }
 

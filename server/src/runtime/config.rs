@@ -16,7 +16,8 @@ pub struct Config {
     /// The same for other nodes; empty for a node without others. Who comes by these is no client:
     /// not counted, and left with the core that accepted it.
     pub peer_listen: Vec<SocketAddr>,
-    /// Cores, each a pinned thread; `None` for one a processor this process may use.
+    /// Cores, each a thread; `None` for one a processor this process may use. As many as those are
+    /// pinned.
     pub cores: Option<usize>,
     /// Spin this long for work before a core sleeps.
     pub poll_us: u32,

@@ -102,8 +102,16 @@ where
         ends,
         end_event: Arc::new(event),
     };
+    // With fewer, several processes that share a machine would all crowd the first processors.
+    let pinned = cores == allowed.len();
     if cores > allowed.len() {
         tracing::warn!(cores, processors = allowed.len(), "more cores than processors: not pinned");
+    } else if !pinned {
+        tracing::info!(
+            cores,
+            processors = allowed.len(),
+            "fewer cores than processors: not pinned; start it with taskset to say which are its"
+        );
     }
     let (ready_sender, ready) = channel();
     let make_machine = Arc::new(make_machine);
@@ -116,7 +124,7 @@ where
         let thread = CoreThread {
             config: config.clone(),
             core,
-            processor: (cores <= allowed.len()).then(|| allowed[index]),
+            processor: pinned.then(|| allowed[index]),
             mesh,
             listeners,
             shared: shared.clone(),
@@ -315,8 +323,7 @@ impl End {
     }
 }
 
-/// Processors this process may run on, in ascending order.
-/// The processors that this process may use.
+/// The processors that this process may use, in ascending order.
 pub fn allowed_processors() -> Result<Vec<usize>, RuntimeError> {
     let set = sched_getaffinity(None).map_err(|e| RuntimeError::Affinity { error: e.into() })?;
     Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())

@@ -165,7 +165,7 @@ impl Core {
             });
         }
         let specs = |command: &OwnedArgs| find_command(command.as_args()).ok();
-        let queued = || transaction.commands.iter().filter_map(specs);
+        let queued = || transaction.commands().iter().filter_map(specs);
         let watches = connection.tunnel.as_ref().is_some_and(|tunnel| tunnel.queue.watches());
         if !watches && !queued().any(|spec| place_of(connection, spec) == Place::Primary) {
             return self.run_on_node(connection, spec, args);
@@ -178,19 +178,20 @@ impl Core {
             );
         }
         let session = |command: &&OwnedArgs| specs(command).is_some_and(changes_session);
-        let after: Vec<OwnedArgs> = transaction.commands.iter().filter(session).cloned().collect();
+        let after: Vec<OwnedArgs> =
+            transaction.commands().iter().filter(session).cloned().collect();
         let passed = Passed {
             kind: Kind::Exec,
             silent: connection.is_silent(),
             harmless: queued().all(is_read),
-            hidden: 1 + transaction.commands.len(),
+            hidden: 1 + transaction.commands().len(),
             protocol: connection.protocol,
             after,
             ..Passed::default()
         };
         let changes = !passed.after.is_empty();
         let Some(transaction) = connection.transaction.take() else { return };
-        self.pass(connection, passed, |text| write_transaction(text, &transaction.commands));
+        self.pass(connection, passed, |text| write_transaction(text, transaction.commands()));
         if changes {
             self.wait_beside_tunnel(connection, None, Until::Empty);
         }

@@ -65,6 +65,8 @@ pub struct Checker {
     pub may_evict: bool,
     /// Transactions that a watched key let through, and those that it did not.
     pub watched: (usize, usize),
+    /// Elements that pops were given.
+    pub popped: u64,
     /// Pops whose replies were lost in a crash: so many items may be gone.
     lost_pops: usize,
 }
@@ -83,6 +85,7 @@ impl Default for Checker {
             may_refuse: false,
             may_evict: false,
             watched: (0, 0),
+            popped: 0,
             lost_pops: 0,
         }
     }
@@ -304,6 +307,7 @@ impl Checker {
         if entry.popped.replace(span).is_some() {
             return Err("popped twice".into());
         }
+        self.popped += 1;
         Ok(())
     }
 

@@ -54,11 +54,13 @@ fn seeds_that_failed_before() {
 /// is under way, and once more soon after the start.
 #[test]
 fn a_power_cut_at_every_disk_operation_is_harmless() {
-    for seed in [11, 12, 13] {
-        let whole = Plan { seed, clients: 4, operations: 60, crashes: 0, ..Plan::default() };
-        let operations = run(whole).unwrap().disk_operations;
-        assert!(operations > 20, "{operations}");
-        for operation in 1..=operations {
+    let mut sum = Outcome::default();
+    for (seed, operations) in [(11, 60), (8, 120), (45, 120)] {
+        let whole = Plan { seed, clients: 4, operations, crashes: 0, ..Plan::default() };
+        let outcome = run(whole).unwrap();
+        assert!(outcome.disk_operations > 20, "{outcome}");
+        sum.add(&outcome);
+        for operation in 1..=outcome.disk_operations {
             for damage in Damage::ALL {
                 let plan = Plan { cut: Some((operation, damage)), ..whole };
                 if let Err(violation) = run(plan) {
@@ -67,6 +69,8 @@ fn a_power_cut_at_every_disk_operation_is_harmless() {
             }
         }
     }
+    assert!(sum.checkpoints > 0 && sum.evicted > 0 && sum.expired > 0, "{sum}");
+    assert!(sum.popped > 0, "{sum}");
 }
 
 /// What the seeds of the tests meet: troubles that never come would prove nothing.

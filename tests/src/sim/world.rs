@@ -46,6 +46,11 @@ pub struct Outcome {
     /// Checkpoints that got their names, and those damaged at a start.
     pub checkpoints: usize,
     pub checkpoints_rotten: usize,
+    /// Keys that were evicted and that expired since the last start, and elements that blocking
+    /// commands have taken.
+    pub evicted: u64,
+    pub expired: u64,
+    pub popped: u64,
     pub disk_operations: u64,
     pub virtual_ns: u64,
     /// Of everything that the clients heard, and when: the same for the same seed.
@@ -64,6 +69,9 @@ impl Outcome {
         self.watches_broken += other.watches_broken;
         self.checkpoints += other.checkpoints;
         self.checkpoints_rotten += other.checkpoints_rotten;
+        self.evicted += other.evicted;
+        self.expired += other.expired;
+        self.popped += other.popped;
         self.disk_operations += other.disk_operations;
         self.virtual_ns += other.virtual_ns;
     }
@@ -75,7 +83,8 @@ impl std::fmt::Display for Outcome {
             f,
             "{} operations, {} on disks, {} crashes, {} of them by failed disks, {} after orderly \
              stops, {} flipped bits \
-             refused, {} checkpoints, {} damaged, {} writes refused for lack of space, {} watched \
+             refused, {} checkpoints, {} damaged, {} keys evicted and {} expired, {} elements \
+             popped, {} writes refused for lack of space, {} watched \
              transactions, {} aborted, {:.1} s of virtual time",
             self.operations,
             self.disk_operations,
@@ -85,6 +94,9 @@ impl std::fmt::Display for Outcome {
             self.rot_refused,
             self.checkpoints,
             self.checkpoints_rotten,
+            self.evicted,
+            self.expired,
+            self.popped,
             self.refusals,
             self.watches_kept,
             self.watches_broken,
@@ -174,6 +186,12 @@ fn live(plan: Plan) -> Result<Outcome, String> {
     (world.outcome.watches_kept, world.outcome.watches_broken) = world.checker.watched;
     world.outcome.disk_operations = world.node.disk.operations();
     world.outcome.checkpoints = world.node.disk.files.named();
+    world.outcome.popped = world.checker.popped;
+    for core in 0..world.node.cores() {
+        let (expired, evicted) = world.node.core(core).see_keys_gone();
+        world.outcome.expired += expired;
+        world.outcome.evicted += evicted;
+    }
     Ok(world.outcome)
 }
 

@@ -112,8 +112,16 @@ impl Large {
     pub(super) fn drain_slice(&mut self, max: usize) -> bool {
         // The tree first: its handles are dropped without freeing, then the table frees.
         let Self { table, tree, member_bytes, .. } = self;
-        tree.drain_slice(max)
-            && table.drain_slice(max, |member| *member_bytes -= member.memory_bytes())
+        if tree.len > 0 {
+            tree.drain_slice(max);
+            return false;
+        }
+        table.drain_slice(max, |member| *member_bytes -= member.memory_bytes())
+    }
+
+    /// What [`Self::drain_slice`] has yet to free: each member is in the tree and in the table.
+    pub(super) fn undrained(&self) -> usize {
+        self.tree.len + self.table.len()
     }
 
     pub(super) fn begin_walk(&mut self) {

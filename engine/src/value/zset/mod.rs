@@ -261,6 +261,14 @@ impl ZSet {
         true
     }
 
+    /// What [`ZSet::drain_slice`] has yet to free.
+    pub fn undrained(&self) -> usize {
+        match self.repr.get() {
+            Form::B(large) => large.undrained(),
+            Form::A(_) | Form::C(_) => self.len(),
+        }
+    }
+
     /// Begins a walk over the members as they are now; false, without one, in the packed form.
     pub fn begin_walk(&mut self) -> bool {
         if let Form::B(mut large) = self.repr.get_mut() {

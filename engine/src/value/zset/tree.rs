@@ -40,7 +40,7 @@ struct Child {
 
 pub(super) struct Tree {
     root: Node,
-    len: usize,
+    pub(super) len: usize,
     shape: Shape,
 }
 
