@@ -142,6 +142,30 @@ fn a_damaged_checkpoint_is_replaced_by_the_one_before_and_the_log() {
     assert!(said.contains("no sound checkpoint") || said.contains("no log has entry"), "{said}");
 }
 
+/// SAVE is for what was written before it, though a checkpoint is under way that began earlier.
+#[test]
+fn save_has_what_was_written_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let slow = ["--cores", "1", "--shards", "1", "--checkpoint-bytes-per-second", "4mb"];
+    let server = Server::start(directory.path(), &slow).unwrap();
+    let mut client = server.client().unwrap();
+    let field = |client: &mut Client, name: &str| {
+        let Value::Bulk(text) = client.run("INFO persistence").unwrap() else { panic!("no text") };
+        let text = String::from_utf8(text).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+        line.unwrap().to_owned()
+    };
+    write(&mut client, 0..2_000);
+    assert_eq!(field(&mut client, "rdb_changes_since_last_save"), "2000");
+    client.run("BGSAVE").unwrap();
+    assert_eq!(field(&mut client, "rdb_bgsave_in_progress"), "1");
+    check(&mut client, "SET later 1", Value::ok());
+    check(&mut client, "SAVE", Value::ok());
+    assert_eq!(field(&mut client, "rdb_changes_since_last_save"), "0");
+    check(&mut client, "SET later 2", Value::ok());
+    assert_eq!(field(&mut client, "rdb_changes_since_last_save"), "1");
+}
+
 /// A directory that takes no file any more: SAVE says so, and everything else goes on.
 #[test]
 fn a_checkpoint_that_cannot_be_written_harms_nothing() {

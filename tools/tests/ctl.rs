@@ -291,3 +291,15 @@ fn the_clusters_version_is_shown_and_raised_no_further_than_programs_apply() {
     let (code, said) = ctl(&["raise-version", "3", "--at", &at]);
     assert!(code == 2 && said.contains("applies versions 1 to 2, not 3"), "{said}");
 }
+
+#[test]
+fn a_majority_is_given_up_only_on_purpose_and_by_a_node_of_a_cluster() {
+    let directory = written("1", true);
+    let path = directory.path().to_str().unwrap();
+    let (code, said) = ctl(&["force-quorum", path]);
+    assert!(code == 2 && said.contains("gives up on a majority"), "{said}");
+    let (code, said) = ctl(&["force-quorum", path, "--yes-i-accept-losing-acknowledged-writes"]);
+    assert!(code == 2 && said.contains(path), "{said}");
+    let (code, said) = ctl(&["add-node"]);
+    assert!(code == 0 && said.contains("--join"), "{said}");
+}

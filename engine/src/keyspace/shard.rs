@@ -83,8 +83,9 @@ pub struct ShardStats {
     pub misses: u64,
     pub expired: u64,
     pub evicted: u64,
-    /// Changes since the start, `rdb_changes_since_last_save` in INFO.
+    /// Changes since the start, and those of them that the newest checkpoint has.
     pub changes: u64,
+    pub changes_saved: u64,
 }
 
 pub struct Shard {

@@ -141,6 +141,12 @@ impl RecordHeader {
         crc
     }
 
+    /// The number that whatever begins here says to have, be it whole or not.
+    pub fn claimed_lsn(bytes: &[u8]) -> Option<Lsn> {
+        let header = bytes.first_chunk::<HEADER_BYTES>()?;
+        (header[..4] == MAGIC[..]).then(|| Lsn(u64::from_le_bytes(field(header, 8))))
+    }
+
     /// Reads the record at the start of `bytes`: header, payload, checksum.
     pub fn read(bytes: &[u8], start: u32) -> Result<(RecordHeader, &[u8], u32), NoRecord> {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {

@@ -46,6 +46,9 @@ pub struct Tail {
     pub incarnation: Incarnation,
     /// Records beyond the end that are cut: none of them was acknowledged.
     pub cut_records: u64,
+    /// Where, in the last segment, the record that would come next begins and is not whole: a write
+    /// that a crash has torn, or the last record of all, damaged. Which of them cannot be known.
+    pub torn_at: Option<u64>,
     /// The segments up to that one, ascending.
     pub uses: Vec<SegmentUse>,
     /// Segments that the log let go and that are still there: to be removed.
@@ -200,7 +203,7 @@ pub fn recover<S: SegmentSource>(
     let next = Lsn(scan.tail.last_lsn.0 + 1);
     let beyond = scan.look_beyond()?;
     let damaged_at = beyond.first.map(|first| scan.damaged_at(first)).transpose()?;
-    let first_needed = scan.first_needed;
+    let (first_needed, torn_at) = (scan.first_needed, scan.torn_at(next)?);
     let mut tail = scan.tail;
     match decide(next, beyond) {
         Verdict::Corrupt if beyond.durable < next => Err(RecoveryError::Corrupt {
@@ -219,7 +222,7 @@ pub fn recover<S: SegmentSource>(
         }
         Verdict::CleanEnd | Verdict::TornTail => {
             tail.incarnation = tail.incarnation.max(beyond.incarnation);
-            tail.cut_records = beyond.records;
+            (tail.cut_records, tail.torn_at) = (beyond.records, torn_at);
             Ok(tail)
         }
     }
@@ -448,6 +451,23 @@ impl<'s, S: SegmentSource> Scan<'s, S> {
                         && header.incarnation >= self.tail.incarnation);
         let end = offset + (HEADER_BYTES + header.payload_len as usize) as u64;
         Ok(chained.then_some((header, end, crc)))
+    }
+
+    /// Where a part of the record with this number stands behind the last one, in the same write or
+    /// at the next one's place.
+    fn torn_at(&mut self, next: Lsn) -> Result<Option<u64>, RecoveryError> {
+        for offset in [self.last_end, self.tail.offset] {
+            let mut header = [0; HEADER_BYTES];
+            if offset + HEADER_BYTES as u64 > self.tail.segment_bytes {
+                continue;
+            }
+            let read = self.source.read(self.tail.segment, offset, &mut header);
+            read.map_err(|error| read_error(self.tail.segment, &error))?;
+            if RecordHeader::claimed_lsn(&header) == Some(next) {
+                return Ok(Some(offset));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks for whole records behind the end of the chain, and behind where it left a segment

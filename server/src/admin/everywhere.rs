@@ -323,6 +323,7 @@ impl Core {
             shards.expired += stats.expired;
             shards.evicted += stats.evicted;
             shards.changes += stats.changes;
+            shards.changes_saved += stats.changes_saved;
             effect_bytes += shard.effects.memory_bytes() as u64;
             unfreed += shard.unfreed();
             for (db, counts) in databases.iter_mut().enumerate() {

@@ -96,7 +96,7 @@ impl Core {
              log_bytes_written:{}\r\nlog_payload_bytes:{}\r\n",
             u8::from(self.log.is_some()),
             self.config.durability.name(),
-            sum.shards.changes,
+            sum.shards.changes.saturating_sub(sum.shards.changes_saved),
             sum.log_records,
             sum.log_durable,
             sum.log_written_bytes,

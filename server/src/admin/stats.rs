@@ -80,6 +80,7 @@ impl Snapshot {
         a.expired += b.expired;
         a.evicted += b.evicted;
         a.changes += b.changes;
+        a.changes_saved += b.changes_saved;
         self.clients += other.clients;
         self.checkpoints.add(&other.checkpoints);
         self.turns.merge(&other.turns);

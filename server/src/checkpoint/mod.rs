@@ -36,6 +36,11 @@ pub struct Checkpoints {
     asked: VecDeque<u16>,
     /// One of those failed.
     asked_failed: bool,
+    /// The round under way began before its shard was asked for, and the shard has changed between:
+    /// another one is to follow.
+    asked_since: bool,
+    /// Changes of the shard that the round under way has.
+    changes_taken: u64,
     /// Who is told when those are done.
     waiting: Vec<Asker>,
     /// Shards whose log has grown enough, or whose last checkpoint failed.
@@ -103,6 +108,8 @@ impl Checkpoints {
             files,
             asked: VecDeque::new(),
             asked_failed: false,
+            asked_since: false,
+            changes_taken: 0,
             waiting: Vec::new(),
             due: VecDeque::new(),
             removing: false,
@@ -257,6 +264,7 @@ impl Core {
         let ended = self.release.ended(ShardId(shard));
         let group =
             replica.map(|replica| OfGroup { members: replica.group.members().clone(), ended });
+        self.checkpoints.changes_taken = held.stats.changes;
         let (began_at, contents) = held.begin_checkpoint();
         debug_assert_eq!(began_at, index.0);
         self.checkpoints.due.retain(|due| *due != shard);
@@ -327,12 +335,16 @@ impl Core {
                 stats.last_failed = false;
                 stats.last_unix_s = self.now.unix_us / 1_000_000;
                 self.checkpoints.files[place].add(index, file_bytes);
+                if let Some(held) = self.shards.get_mut(place) {
+                    held.stats.changes_saved = self.checkpoints.changes_taken;
+                }
                 self.release_segments();
             }
             Outcome::Abandoned(why) => {
                 stats.failed += 1;
                 stats.last_failed = true;
                 self.checkpoints.asked_failed |= self.checkpoints.asked.contains(&shard);
+                self.checkpoints.asked_since = false;
                 self.checkpoints.not_before_ns = self.now.mono_ns + CHECKPOINT_RETRY_NS;
                 // What was logged until then still is to be covered.
                 if !self.checkpoints.due.contains(&shard) {
@@ -350,7 +362,9 @@ impl Core {
                 );
             }
         }
-        self.checkpoints.asked.retain(|asked| *asked != shard);
+        if !std::mem::take(&mut self.checkpoints.asked_since) {
+            self.checkpoints.asked.retain(|asked| *asked != shard);
+        }
         if self.checkpoints.asked.is_empty() {
             let failed = u64::from(std::mem::take(&mut self.checkpoints.asked_failed));
             for asker in std::mem::take(&mut self.checkpoints.waiting) {
@@ -409,6 +423,11 @@ impl Core {
             if self.is_home(usize::from(shard)) && !self.checkpoints.asked.contains(&shard) {
                 self.checkpoints.asked.push_back(shard);
             }
+        }
+        if let Some(round) = &self.checkpoints.round {
+            let held = self.shards.get(usize::from(round.shard()));
+            let same = held.is_some_and(|held| held.open_index() == round.index().0 + 1);
+            self.checkpoints.asked_since |= !same;
         }
         self.checkpoints.waiting.extend(asker);
         !self.checkpoints.asked.is_empty()

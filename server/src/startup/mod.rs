@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use engine::hash::Hasher64;
 use replication::ids::{Index, ShardId};
-use replication::log::segment::SegmentHeader;
+use replication::log::segment::{SegmentHeader, file_name};
 use replication::log::{LogIdentity, Tail};
 
 use crate::checkpoint::files::Files;
@@ -67,6 +67,19 @@ pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Resu
         settle_election_timeout(&config, prepared.identity.as_mut(), alone_since)?;
         prepared
     };
+    for (core, tail) in prepared.recovered.tails.iter().enumerate() {
+        if let Some(offset) = tail.torn_at {
+            let (file, record) = (file_name(tail.segment), tail.last_lsn.0 + 1);
+            tracing::warn!(
+                core,
+                file,
+                offset,
+                record,
+                "the log's last record is not whole, and was cut: a write that a crash has torn \
+                 and nobody was told of; or it was damaged since"
+            );
+        }
+    }
     let banner = Banner {
         cores: config.cores,
         shards: prepared.recovered.shards.count(),

@@ -42,6 +42,8 @@ enum Action {
     Init(At),
     /// Say who is in the cluster
     Nodes(At),
+    /// Say how a node comes into the cluster: its machine adds itself
+    AddNode,
     /// Take a node out of the cluster; say it to the node that leads
     RemoveNode {
         node: u64,
@@ -116,6 +118,7 @@ fn main() -> ExitCode {
         }
         Action::Init(at) => tell(at, &["NODES", "INIT"], &mut out),
         Action::Nodes(at) => tell(at, &["NODES"], &mut out),
+        Action::AddNode => nodes::say_how_to_add(&mut out),
         Action::RemoveNode { node, at } => tell_of(at, "REMOVE", node, &mut out),
         Action::Drain { node, at } => tell_of(at, "DRAIN", node, &mut out),
         Action::Undrain { node, at } => tell_of(at, "UNDRAIN", node, &mut out),

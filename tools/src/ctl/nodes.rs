@@ -31,6 +31,17 @@ pub fn tell(server: &Server, words: &[&str], out: &mut impl Write) -> Result<boo
     Ok(true)
 }
 
+/// Nothing is said to a server: a machine that is to be a node asks for that itself.
+pub fn say_how_to_add(out: &mut impl Write) -> Result<bool> {
+    writeln!(
+        out,
+        "A machine adds itself: start quoring on it with an empty --dir, --join HOST:PEERPORT of \
+         any node of the cluster, the cluster's --cluster-token and --shards. It learns what there \
+         is, and then votes; `quoring-ctl nodes` shows how far it is."
+    )?;
+    Ok(true)
+}
+
 /// The node of this directory goes on without the others.
 pub fn force_quorum(directory: &Path, accepted: bool, out: &mut impl Write) -> Result<bool> {
     if !accepted {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::cluster;
+
 /// A core that does not answer for so long is stuck, or its machine is.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
@@ -20,16 +22,20 @@ pub struct Server {
     pub password: Option<String>,
 }
 
-/// Prints the status. Returns whether all is well: false if the last checkpoint failed.
+/// Prints the status. Returns whether all is well: false if the last checkpoint failed, or if the
+/// cluster has no leader, or its leader no majority.
 pub fn print(server: &Server, out: &mut impl Write) -> Result<bool> {
     let info = Info::parse(&ask(server)?);
     if !info.fields.contains_key("quoring_version") {
         bail!("{}:{} is not a Quoring server", server.host, server.port);
     }
-    for (name, value) in lines(&info)?.into_iter().chain(cluster_version(&info)) {
+    let standing = cluster::standing(&info.fields);
+    let of_cluster = standing.iter().flat_map(|standing| standing.lines.clone());
+    for (name, value) in lines(&info)?.into_iter().chain(of_cluster) {
         writeln!(out, "{name:<17} {value}")?;
     }
-    Ok(info.text("rdb_last_bgsave_status")? == "ok")
+    let is_well = standing.is_none_or(|standing| standing.is_well);
+    Ok(is_well && info.text("rdb_last_bgsave_status")? == "ok")
 }
 
 fn lines(info: &Info) -> Result<Vec<(&'static str, String)>> {
@@ -53,14 +59,6 @@ fn lines(info: &Info) -> Result<Vec<(&'static str, String)>> {
         ("last checkpoint", last_checkpoint(info)?),
         ("turns", turns),
     ])
-}
-
-/// Of a node of a cluster.
-fn cluster_version(info: &Info) -> Option<(&'static str, String)> {
-    let field = |name: &str| info.fields.get(name).map(String::as_str);
-    let (version, applied) =
-        (field("quoring_cluster_version")?, field("quoring_applied_versions")?);
-    Some(("cluster version", format!("{version}; this program applies {applied}")))
 }
 
 fn clients(info: &Info) -> Result<String> {

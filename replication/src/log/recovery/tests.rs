@@ -424,6 +424,23 @@ fn a_record_that_strayed_to_the_next_segment_is_noticed() {
     });
 }
 
+/// A last record that is not whole may be a torn write or damage: it is cut, and told of.
+#[test]
+fn a_last_record_that_is_not_whole_is_told_of() {
+    let (mut run, _) = Run::start(Disk::default());
+    run.append(0, b"first".to_vec());
+    run.settle();
+    let (_, whole) = read_all(&mut run.disk).unwrap();
+    assert_eq!(whole.torn_at, None);
+    run.append(0, b"last".to_vec());
+    run.settle();
+    let flipped = whole.offset as usize + HEADER_BYTES;
+    run.disk.segments.get_mut(&whole.segment).unwrap()[flipped] ^= 1;
+    let (found, tail) = read_all(&mut run.disk).unwrap();
+    assert_eq!((found.len(), tail.last_lsn), (1, whole.last_lsn));
+    assert_eq!(tail.torn_at, Some(whole.offset));
+}
+
 /// Where a torn write bares a payload at a block boundary, records in it are nobody's.
 #[test]
 fn records_that_a_client_wrote_are_none() {
