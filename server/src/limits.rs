@@ -242,6 +242,10 @@ pub const TUNNEL_RETRIES_DOUBLED_MAX: u32 = 5;
 /// or once a majority is there again.
 pub const TUNNEL_DRAIN_NS_MAX: u64 = 5_000_000_000;
 
+/// How long a client of a server that stops may read nothing while there are replies for it: then
+/// it is closed. As long as the server waits for a disk or for the primary.
+pub const UNREAD_DRAIN_NS_MAX: u64 = 5_000_000_000;
+
 /// Entries in one message of a group, and such messages under way to one node: together what a
 /// follower may be behind before its leader waits for it.
 pub const GROUP_MESSAGE_BYTES_MAX: u64 = 1 << 20;

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tests::harness::cases::{check, with_cores};
 use tests::harness::{Client, Server, Value};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn pipelines_keep_their_order_over_all_shards() {
@@ -243,16 +246,41 @@ fn big_values_and_a_client_that_never_reads() {
         }
         check(&mut client, "SET small 1", Value::ok());
         check(&mut client, "GET small", Value::bulk("1"));
-        let Value::Bulk(list) = client.run("CLIENT LIST").unwrap() else { panic!() };
-        let list = String::from_utf8_lossy(&list).into_owned();
-        let unsent = list.split("omem=").skip(1).filter_map(|rest| {
-            rest.split(' ').next().and_then(|number| number.parse::<usize>().ok())
-        });
-        assert!(unsent.max().unwrap_or(0) < 80 << 20, "the greedy client has to read first");
+        assert!(most_unread(&mut client) < 80 << 20, "the greedy client has to read first");
         assert_eq!(client.run("GET big").unwrap(), Value::Bulk(big.into_bytes()));
         drop(greedy);
         check(&mut client, "PING", Value::Simple("PONG".into()));
     });
+}
+
+/// The most that some client has to read still.
+fn most_unread(client: &mut Client) -> usize {
+    let Value::Bulk(list) = client.run("CLIENT LIST").unwrap() else { panic!() };
+    let list = String::from_utf8_lossy(&list).into_owned();
+    let unread = list
+        .split("omem=")
+        .skip(1)
+        .filter_map(|rest| rest.split(' ').next().and_then(|number| number.parse::<usize>().ok()));
+    unread.max().unwrap_or(0)
+}
+
+#[test]
+fn a_server_stops_though_a_client_reads_nothing() {
+    for cores in ["1", "2"] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(directory.path(), &["--cores", cores]).unwrap();
+        let mut client = server.client().unwrap();
+        check(&mut client, &format!("SET part {}", "y".repeat(1 << 20)), Value::ok());
+        let mut greedy = server.client().unwrap();
+        (0..40).for_each(|_| greedy.send(&["GET", "part"]).unwrap());
+        while most_unread(&mut client) < 1 << 20 {
+            std::thread::yield_now();
+        }
+        server.signal(libc::SIGTERM);
+        let said = server.await_line("the server stops, and the client has read nothing", PATIENCE);
+        assert!(said.is_some(), "{cores} cores");
+        server.await_end().unwrap();
+    }
 }
 
 #[test]

@@ -36,6 +36,7 @@ impl Core {
             self.note_all_memory();
             self.close_idle_clients();
             self.close_unread_clients();
+            self.close_unread_at_stop();
             self.retry_full_disk();
         }
         self.more_housekeeping = more;

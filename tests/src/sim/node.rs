@@ -88,6 +88,7 @@ pub enum Waiting {
     Received(ConnId, Vec<u8>),
     Ended(ConnId),
     Sent(ConnId, Vec<u8>),
+    SentPart(ConnId),
     SendFailed(ConnId),
     /// What became of a connect to another node.
     Connected(u64, Result<ConnId, OsError>),
@@ -452,6 +453,7 @@ fn deliver(core: &mut Core, input: Waiting) {
         Waiting::Connected(attempt, result) => {
             Input::Connected { attempt: *attempt, result: *result }
         }
+        Waiting::SentPart(conn) => Input::SentPart { conn: *conn },
         Waiting::SendFailed(conn) => Input::SendFailed { conn: *conn, error: OsError(EPIPE) },
         Waiting::Shutdown => Input::Shutdown,
         Waiting::Sent(..) | Waiting::Log(_) | Waiting::Failover | Waiting::Members(_) => {
