@@ -144,8 +144,8 @@ pub const GATHERED_OPERATIONS_MAX: usize = 128;
 /// How often clients' idle times and expiries are looked at: ten times a second, as Redis does.
 pub const HOUSEKEEPING_PERIOD_NS: u64 = 100_000_000;
 
-/// How often a segment is asked for again for which there was no space.
-pub const FULL_DISK_RETRY_NS: u64 = 1_000_000_000;
+/// How often a segment is asked for again for which there was no space, or no descriptor.
+pub const SEGMENT_RETRY_NS: u64 = 1_000_000_000;
 
 /// Messages to one core that wait because its ring is full, at which clients wait too.
 pub const MESH_WAITING_MAX: u32 = 1024;

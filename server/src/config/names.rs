@@ -280,7 +280,15 @@ static SETTINGS: &[Setting] = &[
         name: "maxclients",
         get: |c| c.maxclients.to_string(),
         set: Some(|c, value| {
-            c.maxclients = number(value, 1, i64::from(u32::MAX))?;
+            let asked = number(value, 1, i64::from(u32::MAX))?;
+            if asked > c.clients_possible {
+                return Err(format!(
+                    "The operating system is not able to handle the specified number of clients, \
+                     try with {}",
+                    c.clients_possible
+                ));
+            }
+            c.maxclients = asked;
             Ok(())
         }),
     },

@@ -40,6 +40,7 @@ use crate::core::host::Host;
 use crate::core::{Core, CoreStart};
 use crate::runtime::config::LogSync;
 use crate::runtime::disk::{DataLock, create_segment, list_segments, remove_file};
+use crate::runtime::threads::provide_descriptors;
 use crate::runtime::{self, LogConfig, Running};
 use acquaintances::Noted;
 use identity::Identity;
@@ -67,6 +68,7 @@ pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Resu
         settle_election_timeout(&config, prepared.identity.as_mut(), alone_since)?;
         prepared
     };
+    config.limit_clients(provide_descriptors(config.cores, config.is_member())? as usize);
     let banner = Banner {
         cores: config.cores,
         shards: prepared.recovered.shards.count(),
