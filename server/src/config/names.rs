@@ -3,6 +3,7 @@
 use super::memory_text::parse_memory;
 use super::{Config, Durability};
 use crate::limits::{CATCH_UP_BYTES_PER_SECOND_MIN, CATCH_UP_MEMORY_BYTES_MIN};
+use crate::runtime::limits::KEEPALIVE_S_MAX;
 use engine::settings::Policy;
 
 /// Why a value was not taken, in Redis's words.
@@ -361,7 +362,7 @@ static SETTINGS: &[Setting] = &[
         name: "tcp-keepalive",
         get: |c| c.tcp_keepalive_s.to_string(),
         set: Some(|c, value| {
-            c.tcp_keepalive_s = number(value, 0, i64::from(i32::MAX))?;
+            c.tcp_keepalive_s = number(value, 0, i64::from(KEEPALIVE_S_MAX))?;
             Ok(())
         }),
     },

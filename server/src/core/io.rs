@@ -87,6 +87,11 @@ pub enum Output<M, L> {
     ResumeReceive {
         conn: ConnId,
     },
+    /// Clients accepted by this core from now on are probed after so many seconds of silence, never
+    /// if it is 0.
+    Keepalive {
+        seconds: u32,
+    },
     /// Connect to another node; [`Input::Connected`] names the attempt.
     Connect {
         attempt: u64,

@@ -397,6 +397,7 @@ impl<M: Drives> Driver<M> {
                         self.on_connection_freed();
                     }
                 }
+                Output::Keepalive { seconds } => self.listeners.set_keepalive(seconds),
                 Output::PauseReceive { conn } => self.connections.pause(&mut self.ring, conn)?,
                 Output::ResumeReceive { conn } => self.connections.resume(&mut self.ring, conn)?,
                 Output::Stop => self.on_stop(),

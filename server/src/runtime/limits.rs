@@ -48,6 +48,9 @@ pub const PEER_SILENCE_MS_MAX: u32 = 5_000;
 pub const PEER_KEEPALIVE_S: u32 = 2;
 pub const PEER_KEEPALIVE_INTERVAL_S: u32 = 1;
 
+/// Longest silence after which TCP may be told to probe: Linux's `MAX_TCP_KEEPIDLE`.
+pub const KEEPALIVE_S_MAX: u32 = 32_767;
+
 /// Tries to bind a port that is in use, and the pause between two: a killed process's ring, which
 /// holds its listener, is torn down after the process is gone. 10 × 20 ms, then it is refused.
 pub const BIND_TRIES: u32 = 10;

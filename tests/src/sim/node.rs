@@ -295,6 +295,8 @@ impl Node {
                 Some(Effect::Mesh(to))
             }
             Output::Log(operation) => Some(Effect::Disk(self.disk.start(core, operation))),
+            // Its clients are never silent for so long.
+            Output::Keepalive { .. } => None,
             Output::Fail(message) => Some(Effect::Fail(message)),
             Output::Stop => {
                 self.seats[usize::from(core)].stopped = true;
