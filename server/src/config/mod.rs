@@ -116,7 +116,7 @@ pub struct Config {
     /// Seconds after which an idle client is closed; 0 never.
     pub timeout_s: u64,
     pub tcp_keepalive_s: u32,
-    pub poll_us: u64,
+    pub poll_us: u32,
     pub proto_max_bulk_len: usize,
     pub encoding: EncodingLimits,
     pub query_buffer_bytes_max: usize,

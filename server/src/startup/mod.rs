@@ -242,7 +242,7 @@ fn runtime_config(config: &Config) -> runtime::Config {
         listen: listen_on(config.port),
         peer_listen: if config.is_member() { listen_on(config.peer_port) } else { Vec::new() },
         cores: Some(config.cores),
-        poll_us: config.poll_us as u32,
+        poll_us: config.poll_us,
         keepalive_s: config.tcp_keepalive_s,
         clients_max: config.maxclients as u32,
         log,
