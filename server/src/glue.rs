@@ -4,7 +4,7 @@
 // can promise to keep.
 
 use replication::checkpoint::FileOperation;
-use replication::log::{BlockBuffer, LogOperation};
+use replication::log::{BlockBuffer, LogOperation, LogWriter};
 
 use crate::core::Core;
 use crate::core::storage::StorageOperation;
@@ -25,6 +25,10 @@ unsafe impl LogBuffer for BlockBuffer {
 
 impl Drives for Core {
     type Buffer = BlockBuffer;
+
+    fn log_segment(&self) -> Option<u64> {
+        self.log.as_ref().and_then(LogWriter::current_segment)
+    }
 
     fn into_operation(operation: StorageOperation) -> Operation<BlockBuffer> {
         match operation {

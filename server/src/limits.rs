@@ -144,8 +144,8 @@ pub const GATHERED_OPERATIONS_MAX: usize = 128;
 /// How often clients' idle times and expiries are looked at: ten times a second, as Redis does.
 pub const HOUSEKEEPING_PERIOD_NS: u64 = 100_000_000;
 
-/// How often a segment is asked for again for which there was no space.
-pub const FULL_DISK_RETRY_NS: u64 = 1_000_000_000;
+/// How often a segment is asked for again for which there was no space, or no descriptor.
+pub const SEGMENT_RETRY_NS: u64 = 1_000_000_000;
 
 /// Messages to one core that wait because its ring is full, at which clients wait too.
 pub const MESH_WAITING_MAX: u32 = 1024;
@@ -241,6 +241,10 @@ pub const TUNNEL_RETRIES_DOUBLED_MAX: u32 = 5;
 /// A node that stops waits so long for the primary's answers to its clients: they come in a moment,
 /// or once a majority is there again.
 pub const TUNNEL_DRAIN_NS_MAX: u64 = 5_000_000_000;
+
+/// How long a client of a server that stops may read nothing while there are replies for it: then
+/// it is closed. As long as the server waits for a disk or for the primary.
+pub const UNREAD_DRAIN_NS_MAX: u64 = 5_000_000_000;
 
 /// Entries in one message of a group, and such messages under way to one node: together what a
 /// follower may be behind before its leader waits for it.

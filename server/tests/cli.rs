@@ -17,9 +17,22 @@ fn bad_flags_are_refused_with_what_to_do() {
     assert!(refused(&["--prot", "1"]).contains("--port"));
     assert!(refused(&["--durability", "maybe"]).contains("sync"));
     assert!(refused(&["--cores", "0"]).contains("cores is 1 to"));
+    assert!(refused(&["--maxclients", "0"]).contains("maxclients is 1 to 4294967295, not 0"));
+    assert!(refused(&["--poll-us", "4294967296"]).contains("not in 0..=4294967295"));
+    let said = refused(&["--tcp-keepalive", "32768"]);
+    assert!(said.contains("tcp-keepalive is 0 to 32767 seconds, not 32768"), "{said}");
     assert!(refused(&["--bind", "0.0.0.0"]).contains("--requirepass"));
     assert!(refused(&["--log-segment-bytes", "5000"]).contains("multiple of 4096"));
     assert!(refused(&["--config", "/nonexistent/quoring.toml"]).contains("cannot read"));
+}
+
+#[test]
+fn too_many_cores_are_refused_before_anything_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let said = refused(&["--cores", "257", "--port", "0", "--dir", data.to_str().unwrap()]);
+    assert!(said.contains("cores is 1 to 256, not 257"), "{said}");
+    assert!(!data.exists());
 }
 
 #[test]

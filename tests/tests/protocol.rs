@@ -1,10 +1,15 @@
 //! What clients rely on, on the real binary, with one core and with two.
 #![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use tests::harness::cases::{check, with_cores};
 use tests::harness::{Client, Server, Value};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn pipelines_keep_their_order_over_all_shards() {
@@ -243,15 +248,79 @@ fn big_values_and_a_client_that_never_reads() {
         }
         check(&mut client, "SET small 1", Value::ok());
         check(&mut client, "GET small", Value::bulk("1"));
-        let Value::Bulk(list) = client.run("CLIENT LIST").unwrap() else { panic!() };
-        let list = String::from_utf8_lossy(&list).into_owned();
-        let unsent = list.split("omem=").skip(1).filter_map(|rest| {
-            rest.split(' ').next().and_then(|number| number.parse::<usize>().ok())
-        });
-        assert!(unsent.max().unwrap_or(0) < 80 << 20, "the greedy client has to read first");
+        assert!(most_unread(&mut client) < 80 << 20, "the greedy client has to read first");
         assert_eq!(client.run("GET big").unwrap(), Value::Bulk(big.into_bytes()));
         drop(greedy);
         check(&mut client, "PING", Value::Simple("PONG".into()));
+    });
+}
+
+/// The most that some client has to read still.
+fn most_unread(client: &mut Client) -> usize {
+    let Value::Bulk(list) = client.run("CLIENT LIST").unwrap() else { panic!() };
+    let list = String::from_utf8_lossy(&list).into_owned();
+    let unread = list
+        .split("omem=")
+        .skip(1)
+        .filter_map(|rest| rest.split(' ').next().and_then(|number| number.parse::<usize>().ok()));
+    unread.max().unwrap_or(0)
+}
+
+#[test]
+fn a_server_stops_though_a_client_reads_nothing() {
+    for cores in ["1", "2"] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(directory.path(), &["--cores", cores]).unwrap();
+        let mut client = server.client().unwrap();
+        check(&mut client, &format!("SET part {}", "y".repeat(1 << 20)), Value::ok());
+        let mut greedy = server.client().unwrap();
+        (0..40).for_each(|_| greedy.send(&["GET", "part"]).unwrap());
+        while most_unread(&mut client) < 1 << 20 {
+            std::thread::yield_now();
+        }
+        server.signal(libc::SIGTERM);
+        let said = server.await_line("the server stops, and the client has read nothing", PATIENCE);
+        assert!(said.is_some(), "{cores} cores");
+        server.await_end().unwrap();
+    }
+}
+
+/// For how long a server's connection with a client still bears silence; `None` for ever.
+fn silence_left_s(server: &Server, client: &TcpStream) -> Option<u64> {
+    let ends = [server.address(), client.local_addr().unwrap()];
+    let [local, remote] = ends.map(|end| format!("0100007F:{:04X}", end.port()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let of_it = |line: &&str| line.contains(&format!(" {local} {remote} "));
+    let line = table.lines().find(of_it).expect("the connection is there");
+    let timer = line.split_whitespace().nth(5).unwrap();
+    let (kind, ticks) = timer.split_once(':').unwrap();
+    (kind == "02").then(|| u64::from_str_radix(ticks, 16).unwrap() / 100)
+}
+
+#[test]
+fn keepalive_holds_for_clients_that_come_after_it_was_set() {
+    with_cores(&["--tcp-keepalive", "500"], |server| {
+        let mut client = server.client().unwrap();
+        for (set, least_s, most_s) in [(None, 400, 500), (Some(9000), 8900, 9000), (Some(0), 0, 0)]
+        {
+            if let Some(seconds) = set {
+                check(&mut client, &format!("CONFIG SET tcp-keepalive {seconds}"), Value::ok());
+            }
+            for _ in 0..8 {
+                let mut came = TcpStream::connect(server.address()).unwrap();
+                // A reply says that it is a client; its acknowledgement may be on its way.
+                came.write_all(b"PING\r\n").unwrap();
+                came.read_exact(&mut [0; 7]).unwrap();
+                let left_s = std::iter::repeat_with(|| silence_left_s(server, &came))
+                    .find(|left_s| left_s.unwrap_or(0) >= least_s)
+                    .flatten();
+                assert!(left_s.unwrap_or(0) <= most_s, "{left_s:?} of {set:?}");
+                assert_eq!(left_s.is_none(), most_s == 0);
+            }
+        }
+        let refused = "ERR CONFIG SET failed (possibly related to argument 'tcp-keepalive') - \
+                       argument must be between 0 and 32767 inclusive";
+        check(&mut client, "CONFIG SET tcp-keepalive 32768", Value::Error(refused.into()));
     });
 }
 

@@ -31,4 +31,6 @@ pub use reader::LogReader;
 pub use recovery::{RecoveryError, SegmentSource, Tail, recover};
 pub use segment::LogIdentity;
 pub use uses::SegmentUse;
-pub use writer::{EntryRef, GroupEntryRef, KeptFor, LogFailed, LogOperation, LogWriter, Readable};
+pub use writer::{
+    EntryRef, GroupEntryRef, KeptFor, Lack, LogFailed, LogOperation, LogWriter, Readable,
+};

@@ -29,9 +29,28 @@ pub use reading::{KeptFor, Readable};
 mod letting_go;
 mod reading;
 
-/// errno of a full disk or quota.
+/// errno of a full disk or quota, and of a process or a machine without descriptors.
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+/// What there was too little of for the next segment. It comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    Space,
+    Descriptors,
+}
+
+impl Lack {
+    fn of(result: Result<(), i32>) -> Option<Lack> {
+        match result {
+            Err(ENOSPC | EDQUOT) => Some(Lack::Space),
+            Err(EMFILE | ENFILE) => Some(Lack::Descriptors),
+            _ => None,
+        }
+    }
+}
 
 /// What the caller is to do.
 #[derive(Debug)]
@@ -99,7 +118,7 @@ enum NextSegment {
     Asked,
     Ready,
     /// Not to be asked for until told.
-    DiskFull,
+    Lacking,
 }
 
 pub struct LogWriter {
@@ -117,8 +136,8 @@ pub struct LogWriter {
     /// Where the next write goes; 0 while there is no segment yet.
     offset: u64,
     next_segment: NextSegment,
-    /// From a segment that could not be made for lack of space until one was.
-    lacks_space: bool,
+    /// From a segment that could not be made for lack of something until one was.
+    lack: Option<Lack>,
     /// Segments with records that may still be needed, ascending; the last one is being written.
     uses: VecDeque<SegmentUse>,
     /// Where entries lie in those.
@@ -174,7 +193,7 @@ impl LogWriter {
             segment: tail.segment,
             offset: tail.offset,
             next_segment: NextSegment::NotAsked,
-            lacks_space: false,
+            lack: None,
             uses: tail.uses.into(),
             runs: tail.runs,
             held: None,
@@ -242,21 +261,27 @@ impl LogWriter {
         self.payload_bytes
     }
 
-    /// There was no space for the next segment, and what is left of this one is kept for what was
-    /// appended already: nothing more should be. Passes once [`LogWriter::retry_segment`] works.
-    pub fn disk_full(&self) -> bool {
+    /// The segment that the next write goes to, if there is one.
+    pub fn current_segment(&self) -> Option<u64> {
+        (self.offset > 0).then_some(self.segment)
+    }
+
+    /// The next segment could not be made for lack of this, and what is left of this one is kept
+    /// for what was appended already: nothing more should be. Passes once
+    /// [`LogWriter::retry_segment`] works.
+    pub fn full_for(&self) -> Option<Lack> {
         let left = self.segment_bytes.saturating_sub(self.offset + self.waiting_bytes as u64);
-        self.lacks_space() && (self.offset == 0 || left < self.segment_bytes / 4)
+        self.lack.filter(|_| self.offset == 0 || left < self.segment_bytes / 4)
     }
 
-    /// There was no space for the next segment: ask again by [`LogWriter::retry_segment`].
-    pub fn lacks_space(&self) -> bool {
-        self.lacks_space
+    /// What the next segment could not be made for: ask again by [`LogWriter::retry_segment`].
+    pub fn lack(&self) -> Option<Lack> {
+        self.lack
     }
 
-    /// Asks for the segment again that there was no space for.
+    /// Asks for the segment again that could not be made.
     pub fn retry_segment(&mut self) {
-        if self.next_segment == NextSegment::DiskFull {
+        if self.next_segment == NextSegment::Lacking {
             self.next_segment = NextSegment::NotAsked;
         }
     }
@@ -526,15 +551,15 @@ impl LogWriter {
         Ok(self.durable)
     }
 
-    /// A segment is ready, or could not be made. A full disk is no failure: see
-    /// [`LogWriter::disk_full`].
+    /// A segment is ready, or could not be made. A full disk is no failure, nor is a lack of
+    /// descriptors: see [`LogWriter::full_for`].
     pub fn on_segment_ready(
         &mut self,
         number: u64,
         result: Result<(), i32>,
     ) -> Result<Lsn, LogFailed> {
         debug_assert_eq!(number, self.segment + 1);
-        self.lacks_space = matches!(result, Err(ENOSPC | EDQUOT));
+        self.lack = Lack::of(result);
         match result {
             Ok(()) if self.offset == 0 => {
                 self.segment = number;
@@ -543,7 +568,7 @@ impl LogWriter {
                 self.next_segment = NextSegment::NotAsked;
             }
             Ok(()) => self.next_segment = NextSegment::Ready,
-            Err(ENOSPC | EDQUOT) => self.next_segment = NextSegment::DiskFull,
+            Err(_) if self.lack.is_some() => self.next_segment = NextSegment::Lacking,
             Err(errno) => {
                 self.failed.get_or_insert(LogFailed::PrepareSegment { number, errno });
             }

@@ -23,7 +23,7 @@ use super::wait::Asker;
 use crate::connection::replies::Hold;
 use crate::connection::{Connection, Waiting};
 use crate::core::Core;
-use crate::core::io::ConnId;
+use crate::core::io::{ConnId, Output};
 use crate::core::message::Message;
 use crate::dispatch::local::write_reply;
 use crate::replica::handover::FailoverOrder;
@@ -290,9 +290,14 @@ impl Core {
     fn obey(&mut self, order: &Question) {
         match order {
             Question::Settings(changes) => {
+                let before_s = self.config.tcp_keepalive_s;
                 for (name, value) in changes {
                     // Checked by the asking core before it asked.
                     let _ = self.config.set(name, value);
+                }
+                let seconds = self.config.tcp_keepalive_s;
+                if seconds != before_s {
+                    self.outputs.push(Output::Keepalive { seconds });
                 }
                 self.settings = self.config.engine_settings();
                 self.account.set_limit(self.config.maxmemory_bytes);

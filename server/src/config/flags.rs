@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::limits::{
     ELECTION_TIMEOUT_MS_MAX, ELECTION_TIMEOUT_MS_MIN, LOG_WRITES_IN_FLIGHT_MAX, MEMBER_ENTRY,
 };
+use crate::runtime::limits::{CORES_MAX, KEEPALIVE_S_MAX};
 
 use super::cluster::Cluster;
 use super::join::Join;
@@ -99,7 +100,7 @@ struct FileSettings {
     tcp_keepalive: Option<u32>,
     /// Microseconds that a core spins before it sleeps [default: 0]
     #[arg(long)]
-    poll_us: Option<u64>,
+    poll_us: Option<u32>,
     /// Who may use DEBUG [default: no]
     #[arg(long)]
     enable_debug_command: Option<DebugAccess>,
@@ -267,8 +268,7 @@ fn set_switch(place: &mut bool, name: &str, value: Option<&str>) -> Result<(), C
     Ok(())
 }
 
-/// Most cores and shards: their numbers are 16 bits wide, and a slot belongs to one shard.
-const CORES_MAX: usize = 1024;
+/// Most shards: their numbers are 16 bits wide, and a slot belongs to one shard.
 const SHARDS_MAX: usize = 4096;
 
 fn check(config: &Config) -> Result<(), ConfigError> {
@@ -278,6 +278,13 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if let Some(shards) = config.shards.filter(|shards| !(1..=SHARDS_MAX).contains(shards)) {
         return refuse(format!("shards is 1 to {SHARDS_MAX}, not {shards}"));
+    }
+    if !(1..=u32::MAX as usize).contains(&config.maxclients) {
+        return refuse(format!("maxclients is 1 to {}, not {}", u32::MAX, config.maxclients));
+    }
+    if config.tcp_keepalive_s > KEEPALIVE_S_MAX {
+        let asked = config.tcp_keepalive_s;
+        return refuse(format!("tcp-keepalive is 0 to {KEEPALIVE_S_MAX} seconds, not {asked}"));
     }
     if config.bind.is_empty() {
         return refuse("bind names no address to listen on".into());

@@ -111,10 +111,12 @@ pub struct Config {
     /// No transparent huge pages for this process: a fault then never waits for 2 MB.
     pub disable_thp: bool,
     pub maxclients: usize,
+    /// Clients that there are descriptors for. No setting.
+    pub clients_possible: usize,
     /// Seconds after which an idle client is closed; 0 never.
     pub timeout_s: u64,
     pub tcp_keepalive_s: u32,
-    pub poll_us: u64,
+    pub poll_us: u32,
     pub proto_max_bulk_len: usize,
     pub encoding: EncodingLimits,
     pub query_buffer_bytes_max: usize,
@@ -167,6 +169,7 @@ impl Default for Config {
             protected_mode: true,
             disable_thp: true,
             maxclients: CLIENTS_MAX,
+            clients_possible: usize::MAX,
             timeout_s: 0,
             tcp_keepalive_s: 300,
             poll_us: 0,
@@ -194,6 +197,19 @@ impl Config {
     /// Whether the node is part of a cluster, so that it listens to others.
     pub fn is_member(&self) -> bool {
         self.cluster.is_some()
+    }
+
+    /// There are descriptors for so many clients: as Redis, fewer clients rather than no start.
+    pub fn limit_clients(&mut self, possible: usize) {
+        self.clients_possible = possible;
+        if possible < self.maxclients {
+            let asked = std::mem::replace(&mut self.maxclients, possible);
+            tracing::warn!(
+                asked,
+                maxclients = possible,
+                "the limit of open files allows fewer clients; raise it (ulimit -n) for more"
+            );
+        }
     }
 
     /// The time between two ticks of a group.

@@ -3,6 +3,7 @@
 use super::memory_text::parse_memory;
 use super::{Config, Durability};
 use crate::limits::{CATCH_UP_BYTES_PER_SECOND_MIN, CATCH_UP_MEMORY_BYTES_MIN};
+use crate::runtime::limits::KEEPALIVE_S_MAX;
 use engine::settings::Policy;
 
 /// Why a value was not taken, in Redis's words.
@@ -280,7 +281,15 @@ static SETTINGS: &[Setting] = &[
         name: "maxclients",
         get: |c| c.maxclients.to_string(),
         set: Some(|c, value| {
-            c.maxclients = number(value, 1, i64::from(u32::MAX))?;
+            let asked = number(value, 1, i64::from(u32::MAX))?;
+            if asked > c.clients_possible {
+                return Err(format!(
+                    "The operating system is not able to handle the specified number of clients, \
+                     try with {}",
+                    c.clients_possible
+                ));
+            }
+            c.maxclients = asked;
             Ok(())
         }),
     },
@@ -353,7 +362,7 @@ static SETTINGS: &[Setting] = &[
         name: "tcp-keepalive",
         get: |c| c.tcp_keepalive_s.to_string(),
         set: Some(|c, value| {
-            c.tcp_keepalive_s = number(value, 0, i64::from(i32::MAX))?;
+            c.tcp_keepalive_s = number(value, 0, i64::from(KEEPALIVE_S_MAX))?;
             Ok(())
         }),
     },

@@ -150,6 +150,8 @@ pub struct Connection {
     pub receive_paused: bool,
     /// Since when more is unread than the soft `client-output-buffer-limit` allows.
     pub soft_limit_since_ns: Option<u64>,
+    /// When its socket was last given something to send, or took a part of it.
+    pub taken_ns: u64,
     pub created_ns: u64,
     pub last_active_ns: u64,
     pub last_command: Option<&'static CommandSpec>,
@@ -203,6 +205,7 @@ impl Connection {
             runnable: false,
             receive_paused: false,
             soft_limit_since_ns: None,
+            taken_ns: now.mono_ns,
             created_ns: now.mono_ns,
             last_active_ns: now.mono_ns,
             last_command: None,

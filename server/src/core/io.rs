@@ -53,6 +53,8 @@ pub enum Input<'a, M, W> {
     /// All bytes of an [`Output::Send`] were taken by the socket; the buffer comes back for use
     /// again.
     Sent { conn: ConnId, buffer: Vec<u8> },
+    /// The socket has taken a part of an [`Output::Send`]; more of it is under way.
+    SentPart { conn: ConnId },
     /// The socket takes no more bytes; the unsent ones are lost. The core still has to close it.
     SendFailed { conn: ConnId, error: OsError },
     /// A message of another core.
@@ -84,6 +86,11 @@ pub enum Output<M, L> {
     },
     ResumeReceive {
         conn: ConnId,
+    },
+    /// Clients accepted by this core from now on are probed after so many seconds of silence, never
+    /// if it is 0.
+    Keepalive {
+        seconds: u32,
     },
     /// Connect to another node; [`Input::Connected`] names the attempt.
     Connect {

@@ -58,6 +58,7 @@ impl Machine for Core {
             Input::Received { conn, bytes } => self.on_received(conn, bytes),
             Input::ReceiveEnded { conn, .. } => self.on_receive_ended(conn),
             Input::Sent { conn, buffer } => self.on_sent(conn, buffer),
+            Input::SentPart { conn } => self.on_sent_part(conn),
             Input::SendFailed { conn, .. } => self.close_connection(conn),
             Input::Mesh { from, message } => self.on_message(from, message),
             Input::Log(done) => self.on_log_done(done),
@@ -137,6 +138,7 @@ impl Core {
                 || connection.replies.has_held()
                 || !connection.query.is_empty();
             connection.bytes_out += bytes.len() as u64;
+            connection.taken_ns = self.now.mono_ns;
             self.stats.bytes_out += bytes.len() as u64;
             self.connections.note(conn);
             self.outputs.push(Output::Send { conn, bytes, await_sent });

@@ -307,6 +307,13 @@ impl Core {
         }
     }
 
+    /// The client reads. Links and connections to the primary are not looked at for that.
+    pub(crate) fn on_sent_part(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.taken_ns = self.now.mono_ns;
+        }
+    }
+
     pub(crate) fn close_connection(&mut self, conn: ConnId) {
         let Some(mut connection) = self.connections.take(conn) else {
             return self.on_upstream_ended(conn);

@@ -9,6 +9,7 @@ use engine::command::spec::CommandSpec;
 use engine::command::spec::flag::{DENYOOM, WRITE};
 use engine::effect::bytes_of_words;
 use engine::error::CommandError;
+use replication::log::Lack;
 
 use crate::core::Core;
 use crate::core::message::Message;
@@ -21,8 +22,11 @@ use crate::replica::serving::{READ_ONLY, Serving};
 
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
-pub const DISK_FULL: &str = "MISCONF The log cannot grow because the disk is full. Writes are \
-                             refused until there is space again; reads go on.";
+const DISK_FULL: &str = "MISCONF The log cannot grow because the disk is full. Writes are \
+                         refused until there is space again; reads go on.";
+
+const NO_DESCRIPTORS: &str = "MISCONF The log cannot grow because too many files are open. Writes \
+                              are refused until there are less; reads go on.";
 
 /// How an eviction stands in this turn.
 #[derive(Debug, Default)]
@@ -96,7 +100,7 @@ impl Core {
         if self.is_without_memory() {
             return Some(OUT_OF_MEMORY);
         }
-        (spec.has(WRITE) && self.is_disk_full()).then_some(DISK_FULL)
+        self.refuse_logging().filter(|_| spec.has(WRITE))
     }
 
     fn is_without_memory(&mut self) -> bool {
@@ -118,8 +122,10 @@ impl Core {
         if self.account.limit_bytes() != 0 && any(DENYOOM) && self.is_without_memory() {
             return Some(CommandError::new(OUT_OF_MEMORY));
         }
-        if self.is_disk_full() && any(WRITE) {
-            return Some(CommandError::new(DISK_FULL));
+        if let Some(why) = self.refuse_logging()
+            && any(WRITE)
+        {
+            return Some(CommandError::new(why));
         }
         // They were queued while this node led.
         if matches!(self.replicas.serving, Serving::AsReplica(_)) && any(WRITE) {
@@ -129,8 +135,12 @@ impl Core {
         self.config.entry.check_words(bytes).err()
     }
 
-    pub(crate) fn is_disk_full(&self) -> bool {
-        self.log.as_ref().is_some_and(|log| log.disk_full())
+    /// Why nothing more may be written to the log now.
+    pub(crate) fn refuse_logging(&self) -> Option<&'static str> {
+        Some(match self.log.as_ref()?.full_for()? {
+            Lack::Space => DISK_FULL,
+            Lack::Descriptors => NO_DESCRIPTORS,
+        })
     }
 
     /// Over the limit, and there is nothing that could go. While the disk is full nothing goes,
@@ -140,9 +150,9 @@ impl Core {
         self.account.excess_bytes() > 0 && !can_evict && self.may_evict()
     }
 
-    /// While writes are paused, and while the disk has no room for deletions, nothing goes.
+    /// While writes are paused, and while the log has no room for deletions, nothing goes.
     fn may_evict(&self) -> bool {
-        !self.pause.is_on() && !self.is_disk_full()
+        !self.pause.is_on() && self.refuse_logging().is_none()
     }
 
     fn is_here(&self, shard: u16) -> bool {

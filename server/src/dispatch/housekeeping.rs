@@ -3,14 +3,13 @@
 
 use engine::limits::DATABASE_COUNT;
 use replication::buggify::{self, Point};
-use replication::log::LogWriter;
 
 use super::route::ShardSet;
 use crate::connection::Waiting;
 use crate::core::Core;
 use crate::limits::{
-    EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, FULL_DISK_RETRY_NS, HOUSEKEEPING_PERIOD_NS,
-    LOG_QUEUED_BYTES_MAX,
+    EXPIRED_PER_TURN_MAX, FREED_PER_TURN_MAX, HOUSEKEEPING_PERIOD_NS, LOG_QUEUED_BYTES_MAX,
+    SEGMENT_RETRY_NS,
 };
 
 impl Core {
@@ -36,7 +35,8 @@ impl Core {
             self.note_all_memory();
             self.close_idle_clients();
             self.close_unread_clients();
-            self.retry_full_disk();
+            self.close_unread_at_stop();
+            self.retry_segment();
         }
         self.more_housekeeping = more;
     }
@@ -115,11 +115,11 @@ impl Core {
         }
     }
 
-    /// Asks once a second for the segment that there was no space for.
-    fn retry_full_disk(&mut self) {
-        let Some(log) = self.log.as_mut().filter(|log| log.lacks_space()) else { return };
+    /// Asks once a second for the segment that could not be made.
+    fn retry_segment(&mut self) {
+        let Some(log) = self.log.as_mut().filter(|log| log.lack().is_some()) else { return };
         if self.now.mono_ns >= self.next_segment_retry_ns {
-            self.next_segment_retry_ns = self.now.mono_ns + FULL_DISK_RETRY_NS;
+            self.next_segment_retry_ns = self.now.mono_ns + SEGMENT_RETRY_NS;
             log.retry_segment();
             self.release_segments();
         }
@@ -140,7 +140,7 @@ impl Core {
         let idle = self.shards.held().all(|shard| !shard.has_volatile())
             && self.config.timeout_s == 0
             && self.output_limit().soft_bytes == 0
-            && !self.log.as_ref().is_some_and(LogWriter::lacks_space)
+            && self.log.as_ref().is_none_or(|log| log.lack().is_none())
             && !self.draining;
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);
         let (pause, checkpoint) = (self.pause.ends_ns(), self.checkpoint_wake_ns());

@@ -14,7 +14,7 @@ use replication::fault::{Fault, is_planted};
 use smallvec::SmallVec;
 
 use super::behind::note_unreleased;
-use super::eviction::{DISK_FULL, OUT_OF_MEMORY};
+use super::eviction::OUT_OF_MEMORY;
 use super::route::{Route, ShardSet};
 use crate::commit::gate::Waiter;
 use crate::connection::replies::{Hold, Part};
@@ -216,10 +216,8 @@ impl Core {
 
     /// Why no write can be taken now.
     fn refuse_write(&self, denyoom: bool) -> Option<&'static str> {
-        if self.is_disk_full() {
-            return Some(DISK_FULL);
-        }
-        (denyoom && self.refuses_memory()).then_some(OUT_OF_MEMORY)
+        let out_of_memory = denyoom && self.refuses_memory();
+        self.refuse_logging().or_else(|| out_of_memory.then_some(OUT_OF_MEMORY))
     }
 
     /// Holds the reply that begins at `start` until everything it tells is released; takes it back

@@ -1,7 +1,7 @@
 //! The log answers: a write is durable, or the log can go on no more.
 
 use replication::ids::Index;
-use replication::log::BlockBuffer;
+use replication::log::{BlockBuffer, Lack};
 
 use crate::core::Core;
 use crate::core::io::OsError;
@@ -55,7 +55,7 @@ pub enum LogDone {
 impl Core {
     pub(crate) fn on_log_done(&mut self, done: LogDone) {
         let Some(log) = &mut self.log else { return };
-        let lacked_space = log.lacks_space();
+        let lacked = log.lack();
         let outcome = match done {
             LogDone::Written { id, buffer, result } => {
                 log.on_write_done(id, buffer, result.map_err(|e| e.0))
@@ -80,16 +80,9 @@ impl Core {
                 return self.on_rebuilt(shard, through, result);
             }
         };
-        let lacks_space = log.lacks_space();
-        if lacks_space && !lacked_space {
-            tracing::error!(
-                core = self.id,
-                directory = %self.config.dir.display(),
-                "no space for the next segment of the log: once this one is used up, writes are \
-                 refused until there is; free some, it is asked for every second"
-            );
-        } else if lacked_space && !lacks_space {
-            tracing::info!(core = self.id, "the log has space again");
+        let lack = log.lack();
+        if lack != lacked {
+            self.tell_lack(lack);
         }
         match outcome {
             Ok(durable) => {
@@ -102,6 +95,26 @@ impl Core {
                 let message = format!("log of core {}: {failed}; the server stops", self.id);
                 self.failure.get_or_insert(message);
             }
+        }
+    }
+
+    fn tell_lack(&self, lack: Option<Lack>) {
+        let (core, directory) = (self.id, self.config.dir.display());
+        match lack {
+            Some(Lack::Space) => tracing::error!(
+                core,
+                %directory,
+                "no space for the next segment of the log: once this one is used up, writes are \
+                 refused until there is; free some, it is asked for every second"
+            ),
+            Some(Lack::Descriptors) => tracing::error!(
+                core,
+                %directory,
+                "too many files are open to make the next segment of the log: once this one is \
+                 used up, writes are refused until it is there; raise the limit of open files \
+                 (ulimit -n), or lower maxclients; it is asked for every second"
+            ),
+            None => tracing::info!(core, "the log has its next segment"),
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use replication::group::NodeId;
 use replication::ids::{Index, ShardId};
-use replication::log::{KeptFor, LogIdentity, LogReader, Readable};
+use replication::log::{KeptFor, Lack, LogIdentity, LogReader, Readable};
 
 use super::Replica;
 use super::pace::Pace;
@@ -177,7 +177,7 @@ impl Core {
         let Some(log) = &mut self.log else { return };
         let pinned = replicas.iter().any(|(_, replica)| replica.pins_log());
         let bytes_max = match self.config.catch_up_log_bytes {
-            _ if log.lacks_space() => 0,
+            _ if log.lack() == Some(Lack::Space) => 0,
             0 => 0,
             _ if pinned => u64::MAX,
             bytes => bytes,

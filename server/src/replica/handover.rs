@@ -235,12 +235,6 @@ impl Core {
         }
     }
 
-    /// What is under way ends, and nothing begins.
-    fn drain(&mut self) {
-        self.draining = true;
-        self.handover.wants_turn = true;
-    }
-
     fn step_all(&mut self, step: &Step) {
         self.tell_others(&Word::HandOver(step.clone()));
         self.on_handover_step(step.clone());

@@ -5,9 +5,11 @@
 use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::Word;
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::core::io::Output;
 use crate::core::message::Message;
+use crate::limits::UNREAD_DRAIN_NS_MAX;
 
 /// How far the cores of a node that stops are.
 #[derive(Default)]
@@ -18,9 +20,43 @@ pub struct Stopping {
     said: bool,
     /// No core has.
     all_quiet: bool,
+    /// Since when this core answers what it has and takes no more.
+    since_ns: u64,
 }
 
 impl Core {
+    /// What is under way ends, and nothing begins.
+    pub(super) fn drain(&mut self) {
+        if !std::mem::replace(&mut self.draining, true) {
+            self.handover.stopping.since_ns = self.now.mono_ns;
+        }
+        self.handover.wants_turn = true;
+    }
+
+    /// Whoever leaves its replies unread does not keep the server from stopping. Looked at a few
+    /// times a second.
+    pub(crate) fn close_unread_at_stop(&mut self) {
+        if !self.draining {
+            return;
+        }
+        let (now_ns, since_ns) = (self.now.mono_ns, self.handover.stopping.since_ns);
+        let is_stuck = |connection: &&Connection| {
+            let taken_ns = connection.taken_ns.max(since_ns);
+            connection.replies.is_sending() && now_ns >= taken_ns + UNREAD_DRAIN_NS_MAX
+        };
+        let stuck: Vec<_> = self.connections.iter().filter(is_stuck).map(|c| c.id).collect();
+        for conn in stuck {
+            let Some(connection) = self.connections.get_mut(conn) else { continue };
+            tracing::warn!(
+                client = %connection.peer,
+                unread_bytes = connection.replies.unsent_bytes(),
+                "closed: the server stops, and the client has read nothing for {} s",
+                UNREAD_DRAIN_NS_MAX / 1_000_000_000
+            );
+            self.close_connection(conn);
+        }
+    }
+
     /// Before the turn's messages leave: the first core hears whether this one has answered all.
     pub(crate) fn say_if_quiet(&mut self) {
         if !self.draining || self.handover.stopping.all_quiet {

@@ -16,6 +16,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::buffers::{self, Buffers};
 use super::error::RuntimeError;
+use super::limits::SEND_PART_BYTES;
 use super::mesh::Handover;
 use super::ring::{Completion, Ring};
 use super::socket;
@@ -125,7 +126,9 @@ impl Connections {
             if slot.send != Send::Queued {
                 continue;
             }
-            slot.send = if slot.await_sent { Send::UnderWay } else { Send::Quick };
+            // Of what goes in parts the kernel always says how much it took.
+            let quick = !slot.await_sent && slot.outgoing.len() <= SEND_PART_BYTES;
+            slot.send = if quick { Send::Quick } else { Send::UnderWay };
             if slot.send == Send::Quick {
                 self.quick.push(index);
             }
@@ -293,6 +296,9 @@ impl Connections {
                 assert!(slot.sent_bytes <= slot.outgoing.len());
                 if slot.sent_bytes < slot.outgoing.len() {
                     slot.submit_send(ring, token.index)?;
+                    if result > 0 {
+                        machine.on_input(Input::SentPart { conn });
+                    }
                     return Ok(false);
                 }
                 let buffer = slot.take_outgoing();
@@ -389,7 +395,7 @@ impl Slot {
     fn submit_send(&mut self, ring: &mut Ring, index: u32) -> Result<(), RuntimeError> {
         let Some(fd) = &self.fd else { return Ok(()) };
         let rest = &self.outgoing[self.sent_bytes..];
-        let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let length = rest.len().min(SEND_PART_BYTES) as u32;
         // WAITALL lets the kernel itself go on after a partial send, and makes a partial one that
         // may not wait (DONTWAIT) a failure, which is reported where a success is not.
         let mut flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;

@@ -88,10 +88,13 @@ impl<M: Drives> Driver<M> {
         shared: Arc<Shared>,
     ) -> Result<Self, RuntimeError> {
         let sizes = &config.sizes;
-        let files = match &config.log {
+        let mut files = match &config.log {
             Some(log) => Some(LogFiles::open(log, log.core_directory(core))?),
             None => None,
         };
+        if let (Some(files), Some(segment)) = (&mut files, machine.log_segment()) {
+            files.open_segment(segment)?;
+        }
         let ring = Ring::new(sizes.submission_entries, sizes.completion_entries)?;
         // SAFETY: both move into `Driver` together, before anything else can fail, and its fields
         // are dropped in order: the ring first.
@@ -394,6 +397,7 @@ impl<M: Drives> Driver<M> {
                         self.on_connection_freed();
                     }
                 }
+                Output::Keepalive { seconds } => self.listeners.set_keepalive(seconds),
                 Output::PauseReceive { conn } => self.connections.pause(&mut self.ring, conn)?,
                 Output::ResumeReceive { conn } => self.connections.resume(&mut self.ring, conn)?,
                 Output::Stop => self.on_stop(),

@@ -157,6 +157,16 @@ impl<B: LogBuffer> LogFiles<B> {
         })
     }
 
+    /// Opens a segment that will be written, while there are descriptors.
+    pub fn open_segment(&mut self, segment: u64) -> Result<(), RuntimeError> {
+        let path = disk::segment_path(&self.directory, segment);
+        let explain = |OsError(errno)| {
+            let error = std::io::Error::from_raw_os_error(errno);
+            RuntimeError::File { what: "cannot open the log segment", path, error }
+        };
+        self.segment_fd(segment).map(drop).map_err(explain)
+    }
+
     pub fn is_busy(&self) -> bool {
         self.free.len() < self.operations.len()
     }

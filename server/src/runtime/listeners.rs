@@ -63,6 +63,15 @@ impl Listeners {
         Ok(())
     }
 
+    /// Of clients that are accepted from now on.
+    pub fn set_keepalive(&self, seconds: u32) {
+        for listener in self.list.iter().filter(|listener| listener.port == Port::Client) {
+            if let Err(error) = socket::set_keepalive_of_clients(&listener.fd, seconds) {
+                tracing::error!(core = self.core.0, seconds, %error, "cannot set tcp-keepalive");
+            }
+        }
+    }
+
     pub fn is_armed(&self) -> bool {
         self.list.iter().any(|listener| listener.armed)
     }

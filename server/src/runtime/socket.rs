@@ -115,15 +115,25 @@ fn bind_one(
 /// `keepalive_s` is of clients, 0 for none.
 fn set_options(fd: &OwnedFd, port: Port, keepalive_s: u32) -> Result<(), Errno> {
     sockopt::set_tcp_nodelay(fd, true)?;
-    let (idle_s, interval_s) = match port {
-        Port::Client if keepalive_s == 0 => return Ok(()),
-        // As Redis: three probes within the same time again.
-        Port::Client => (keepalive_s, (keepalive_s / 3).max(1)),
+    match port {
+        Port::Client => set_keepalive_of_clients(fd, keepalive_s),
         Port::Peer => {
             sockopt::set_tcp_user_timeout(fd, PEER_SILENCE_MS_MAX)?;
-            (PEER_KEEPALIVE_S, PEER_KEEPALIVE_INTERVAL_S)
+            set_keepalive(fd, PEER_KEEPALIVE_S, PEER_KEEPALIVE_INTERVAL_S)
         }
-    };
+    }
+}
+
+/// On a listener it is of those accepted from now on. 0: no probes.
+pub fn set_keepalive_of_clients(fd: &OwnedFd, seconds: u32) -> Result<(), Errno> {
+    match seconds {
+        0 => sockopt::set_socket_keepalive(fd, false),
+        // As Redis: three probes within the same time again.
+        _ => set_keepalive(fd, seconds, (seconds / 3).max(1)),
+    }
+}
+
+fn set_keepalive(fd: &OwnedFd, idle_s: u32, interval_s: u32) -> Result<(), Errno> {
     sockopt::set_socket_keepalive(fd, true)?;
     sockopt::set_tcp_keepidle(fd, Duration::from_secs(u64::from(idle_s)))?;
     sockopt::set_tcp_keepintvl(fd, Duration::from_secs(u64::from(interval_s)))?;

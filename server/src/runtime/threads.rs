@@ -39,6 +39,12 @@ pub trait Drives: Machine {
     fn log_buffers(&self) -> Vec<&[u8]> {
         Vec::new()
     }
+
+    /// The segment of the first log write, if it is there already: opened before anyone is
+    /// accepted, who may take the last descriptor.
+    fn log_segment(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Starts the cores and stays until they have ended: by SIGTERM or SIGINT if `config.signals`, by
@@ -81,7 +87,8 @@ where
     if cores == 0 || cores > CORES_MAX {
         return Err(RuntimeError::Cores { asked: cores, max: CORES_MAX });
     }
-    let clients_max = provide_descriptors(&config, cores)?;
+    let possible = provide_descriptors(cores, !config.peer_listen.is_empty())?;
+    let clients_max = possible.min(config.clients_max);
     let (listeners, addresses) = socket::listen_all(&config, cores)?;
     let ring_error = |error| RuntimeError::Ring { what: "eventfd", error };
     let bells = (0..cores).map(|_| Bell::new()).collect::<io::Result<Vec<_>>>();
@@ -329,35 +336,26 @@ pub fn allowed_processors() -> Result<Vec<usize>, RuntimeError> {
     Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
 }
 
-/// Raises the limit of open files as far as allowed. Returns for how many clients it is enough, at
-/// most as many as asked for; as Redis, fewer clients rather than no start.
-fn provide_descriptors(config: &Config, cores: usize) -> Result<u32, RuntimeError> {
-    let clients_max = config.clients_max;
-    let has_peers = !config.peer_listen.is_empty();
+/// Raises the limit of open files as far as allowed. Returns for how many clients it is enough.
+pub fn provide_descriptors(cores: usize, has_peers: bool) -> Result<u32, RuntimeError> {
     let of_links = if has_peers { DESCRIPTORS_LINKS_CORE } else { 0 };
     let reserved = DESCRIPTORS_PROCESS + (DESCRIPTORS_CORE + of_links) * cores as u64;
-    let needed = reserved + u64::from(clients_max);
     let mut limits = getrlimit(Resource::Nofile);
-    if limits.current.is_some_and(|current| current < needed) {
+    if limits.current != limits.maximum {
         let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
         if setrlimit(Resource::Nofile, raised).is_ok() {
             limits = raised;
         }
     }
-    clients_within(limits.current, reserved, clients_max)
+    clients_within(limits.current, reserved)
 }
 
-fn clients_within(limit: Option<u64>, reserved: u64, asked: u32) -> Result<u32, RuntimeError> {
-    let Some(limit) = limit else { return Ok(asked) };
-    let room = limit.saturating_sub(reserved);
-    if room == 0 && asked > 0 {
-        return Err(RuntimeError::Descriptors { limit, needed: reserved + 1 });
+fn clients_within(limit: Option<u64>, reserved: u64) -> Result<u32, RuntimeError> {
+    let Some(limit) = limit else { return Ok(u32::MAX) };
+    match limit.saturating_sub(reserved) {
+        0 => Err(RuntimeError::Descriptors { limit, needed: reserved + 1 }),
+        room => Ok(u32::try_from(room).unwrap_or(u32::MAX)),
     }
-    let granted = u32::try_from(room).unwrap_or(u32::MAX).min(asked);
-    if granted < asked {
-        tracing::warn!(limit, asked, granted, "the limit of open files allows fewer clients");
-    }
-    Ok(granted)
 }
 
 /// Blocks SIGTERM and SIGINT for this thread and those it will start; they are read from the
@@ -388,11 +386,10 @@ mod tests {
 
     #[test]
     fn fewer_descriptors_mean_fewer_clients() {
-        assert_eq!(clients_within(None, 44, 10_000).unwrap(), 10_000);
-        assert_eq!(clients_within(Some(20_000), 44, 10_000).unwrap(), 10_000);
-        assert_eq!(clients_within(Some(1_044), 44, 10_000).unwrap(), 1_000);
+        assert_eq!(clients_within(None, 44).unwrap(), u32::MAX);
+        assert_eq!(clients_within(Some(1_044), 44).unwrap(), 1_000);
         assert!(matches!(
-            clients_within(Some(44), 44, 10_000),
+            clients_within(Some(44), 44),
             Err(RuntimeError::Descriptors { limit: 44, needed: 45 })
         ));
     }

@@ -40,6 +40,7 @@ use crate::core::host::Host;
 use crate::core::{Core, CoreStart};
 use crate::runtime::config::LogSync;
 use crate::runtime::disk::{DataLock, create_segment, list_segments, remove_file};
+use crate::runtime::threads::provide_descriptors;
 use crate::runtime::{self, LogConfig, Running};
 use acquaintances::Noted;
 use identity::Identity;
@@ -67,19 +68,8 @@ pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Resu
         settle_election_timeout(&config, prepared.identity.as_mut(), alone_since)?;
         prepared
     };
-    for (core, tail) in prepared.recovered.tails.iter().enumerate() {
-        if let Some(offset) = tail.torn_at {
-            let (file, record) = (file_name(tail.segment), tail.last_lsn.0 + 1);
-            tracing::warn!(
-                core,
-                file,
-                offset,
-                record,
-                "the log's last record is not whole, and was cut: a write that a crash has torn \
-                 and nobody was told of; or it was damaged since"
-            );
-        }
-    }
+    warn_of_torn_ends(&prepared.recovered.tails);
+    config.limit_clients(provide_descriptors(config.cores, config.is_member())? as usize);
     let banner = Banner {
         cores: config.cores,
         shards: prepared.recovered.shards.count(),
@@ -100,6 +90,23 @@ pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Resu
     runtime::run(runtime_config, make, |running| on_ready(running, &banner))?;
     drop(lock);
     Ok(())
+}
+
+/// Of logs that do not end with a whole record.
+fn warn_of_torn_ends(tails: &[Tail]) {
+    for (core, tail) in tails.iter().enumerate() {
+        if let Some(offset) = tail.torn_at {
+            let (file, record) = (file_name(tail.segment), tail.last_lsn.0 + 1);
+            tracing::warn!(
+                core,
+                file,
+                offset,
+                record,
+                "the log's last record is not whole, and was cut: a write that a crash has torn \
+                 and nobody was told of; or it was damaged since"
+            );
+        }
+    }
 }
 
 /// What the start banner says.
@@ -253,7 +260,7 @@ fn runtime_config(config: &Config) -> runtime::Config {
         listen: listen_on(config.port),
         peer_listen: if config.is_member() { listen_on(config.peer_port) } else { Vec::new() },
         cores: Some(config.cores),
-        poll_us: config.poll_us as u32,
+        poll_us: config.poll_us,
         keepalive_s: config.tcp_keepalive_s,
         clients_max: config.maxclients as u32,
         log,

@@ -7,7 +7,7 @@ use server::limits::{
     COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, DEBUG_SLEEP_NS_MAX, EXPECTED_ANSWERS_MAX,
     EXPIRED_PER_TURN_MAX, FORWARDED_BYTES_MAX, FREED_PER_COMMAND_MAX, FREED_PER_TURN_MAX,
     GATHERED_OPERATIONS_MAX, HOUSEKEEPING_PERIOD_NS, LOG_QUEUED_BYTES_MAX, MESH_WAITING_MAX,
-    SLOWLOG_ENTRIES_MAX, UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
+    SLOWLOG_ENTRIES_MAX, UNREAD_DRAIN_NS_MAX, UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
 };
 
 use super::hand::{Hand, TURNS_MAX, client, config, key};
@@ -178,6 +178,30 @@ fn a_server_that_stops_closes_new_clients_without_a_word() {
     hand.node.add(0, Waiting::Accepted(client(1)));
     hand.settle();
     assert_eq!((hand.received.get(&1), &hand.closed[..]), (None, &[1][..]));
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_closed_when_the_server_stops() {
+    let mut hand = Hand::start(config(1), 2);
+    hand.unread = true;
+    (0..2).for_each(|number| hand.send(number, words("ECHO text")));
+    hand.turn(0);
+    // Until then it may take as long as it likes.
+    hand.now_ns += 2 * UNREAD_DRAIN_NS_MAX;
+    hand.settle();
+    hand.node.add(0, Waiting::Shutdown);
+    hand.turn(0);
+    for closed in [&[][..], &[0], &[0]] {
+        hand.now_ns += UNREAD_DRAIN_NS_MAX / 2;
+        hand.node.add(0, Waiting::SentPart(client(1)));
+        hand.settle();
+        assert_eq!((&hand.closed[..], hand.node.has_stopped()), (closed, false));
+    }
+    hand.read(1);
+    hand.settle();
+    hand.now_ns += HOUSEKEEPING_PERIOD_NS;
+    hand.settle();
+    assert_eq!((hand.text(1), hand.node.has_stopped()), ("$4\r\ntext\r\n".to_owned(), true));
 }
 
 fn words(line: &str) -> Vec<u8> {

@@ -25,6 +25,9 @@ pub struct Hand {
     pub operations: usize,
     /// Messages to each core since this was last looked at.
     pub messages: BTreeMap<u16, usize>,
+    /// Clients read nothing: sends stay under way.
+    pub unread: bool,
+    pub sending: Vec<(ConnId, Vec<u8>)>,
     pub paused: Vec<u32>,
     pub closed: Vec<u32>,
 }
@@ -44,8 +47,19 @@ impl Hand {
         let node = node.map_err(|no| no.message).expect("it starts");
         let (received, messages) = (BTreeMap::new(), BTreeMap::new());
         let (disk, paused, closed) = (Vec::new(), Vec::new(), Vec::new());
-        let (now_ns, operations) = (1, 0);
-        let mut hand = Hand { node, now_ns, received, disk, operations, messages, paused, closed };
+        let (now_ns, operations, unread, sending) = (1, 0, false, Vec::new());
+        let mut hand = Hand {
+            node,
+            now_ns,
+            received,
+            disk,
+            operations,
+            messages,
+            unread,
+            sending,
+            paused,
+            closed,
+        };
         (0..clients).for_each(|number| hand.node.add(0, Waiting::Accepted(client(number))));
         hand.settle();
         hand
@@ -62,6 +76,7 @@ impl Hand {
         for effect in self.node.turn(core, self.now_ns) {
             any |= !matches!(effect, Effect::Wake(_));
             match effect {
+                Effect::Send { conn, bytes } if self.unread => self.sending.push((conn, bytes)),
                 Effect::Send { conn, bytes } => {
                     self.received.entry(conn.index).or_default().extend_from_slice(&bytes);
                     self.node.add(core, Waiting::Sent(conn, bytes));
@@ -99,6 +114,15 @@ impl Hand {
             }
         }
         panic!("it does not come to an end");
+    }
+
+    /// A client reads all that was sent to it.
+    pub fn read(&mut self, number: u32) {
+        let taken = self.sending.extract_if(.., |(conn, _)| conn.index == number);
+        for (conn, bytes) in taken.collect::<Vec<_>>() {
+            self.received.entry(number).or_default().extend_from_slice(&bytes);
+            self.node.add(0, Waiting::Sent(conn, bytes));
+        }
     }
 
     /// What a client has got since this was last asked.

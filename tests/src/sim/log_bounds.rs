@@ -5,7 +5,7 @@ use engine::settings::EntryLimits;
 use server::config::Config;
 use server::limits::{
     CHECKPOINT_AT_STOP_BYTES_MIN, CHECKPOINT_LOG_BYTES, CHECKPOINT_RETRY_NS,
-    LOG_WRITES_IN_FLIGHT_MAX,
+    LOG_WRITES_IN_FLIGHT_MAX, SEGMENT_RETRY_NS,
 };
 
 use super::disk::Disk;
@@ -14,6 +14,7 @@ use super::quiet::Quiet;
 use crate::harness::client::encode;
 
 const ENOSPC: i32 = 28;
+const EMFILE: i32 = 24;
 const EIO: i32 = 5;
 
 #[test]
@@ -138,20 +139,31 @@ fn a_chain_of_moves_is_many_entries() {
 /// As Redis does: what cannot be written is refused when it is queued.
 #[test]
 fn on_a_full_disk_no_write_is_queued() {
+    let full = "MISCONF The log cannot grow because the disk is full. Writes are refused until \
+                there is space again; reads go on.\r\n";
+    check_that_writes_are_refused(ENOSPC, full);
+}
+
+#[test]
+fn without_descriptors_no_write_is_queued() {
+    let full = "MISCONF The log cannot grow because too many files are open. Writes are refused \
+                until there are less; reads go on.\r\n";
+    check_that_writes_are_refused(EMFILE, full);
+}
+
+fn check_that_writes_are_refused(errno: i32, full: &str) {
     let config = Config { log_segment_bytes: 1 << 20, ..config(1) };
-    let mut hand = Hand::start(config, 4);
+    let mut hand = Hand::start(config.clone(), 4);
     // This one's write is queued before.
     hand.send(1, [encode(&["MULTI"]), encode(&["SET", "key", "1"])].concat());
     hand.settle();
     assert_eq!(hand.text(1), "+OK\r\n+QUEUED\r\n");
-    let full = "MISCONF The log cannot grow because the disk is full. Writes are refused until \
-                there is space again; reads go on.\r\n";
     let set = encode(&["SET", "filler", &"x".repeat(20_000)]);
     let mut refused = false;
     for _ in 0..200 {
         hand.send(0, set.clone());
         refused |= settle_failing(&mut hand, |disk, operation| {
-            disk.is_preparation(0, operation).then_some(ENOSPC)
+            disk.is_preparation(0, operation).then_some(errno)
         })
         .contains(full);
     }
@@ -166,6 +178,13 @@ fn on_a_full_disk_no_write_is_queued() {
     let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
     assert_eq!(hand.text(2), format!("+OK\r\n-{full}{aborted}"));
     assert_eq!(hand.text(3), "+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n");
+    // It passes, and nothing is lost.
+    hand.now_ns += SEGMENT_RETRY_NS;
+    hand.settle();
+    hand.send(1, encode(&["SET", "key", "1"]));
+    hand.settle();
+    assert_eq!(hand.text(1), "+OK\r\n");
+    assert_eq!(keys_after_a_start(hand, &config), ":2\r\n");
 }
 
 /// Until nothing goes on, with operations of core 0 that fail with what `fails` says. What client 0

@@ -88,6 +88,7 @@ pub enum Waiting {
     Received(ConnId, Vec<u8>),
     Ended(ConnId),
     Sent(ConnId, Vec<u8>),
+    SentPart(ConnId),
     SendFailed(ConnId),
     /// What became of a connect to another node.
     Connected(u64, Result<ConnId, OsError>),
@@ -294,6 +295,8 @@ impl Node {
                 Some(Effect::Mesh(to))
             }
             Output::Log(operation) => Some(Effect::Disk(self.disk.start(core, operation))),
+            // Its clients are never silent for so long.
+            Output::Keepalive { .. } => None,
             Output::Fail(message) => Some(Effect::Fail(message)),
             Output::Stop => {
                 self.seats[usize::from(core)].stopped = true;
@@ -452,6 +455,7 @@ fn deliver(core: &mut Core, input: Waiting) {
         Waiting::Connected(attempt, result) => {
             Input::Connected { attempt: *attempt, result: *result }
         }
+        Waiting::SentPart(conn) => Input::SentPart { conn: *conn },
         Waiting::SendFailed(conn) => Input::SendFailed { conn: *conn, error: OsError(EPIPE) },
         Waiting::Shutdown => Input::Shutdown,
         Waiting::Sent(..) | Waiting::Log(_) | Waiting::Failover | Waiting::Members(_) => {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::super::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN};
-use super::super::{BlockBuffer, EntryRef, KeptFor, LogOperation, LogWriter};
+use super::super::{BlockBuffer, EntryRef, KeptFor, Lack, LogOperation, LogWriter};
 use super::*;
 use crate::ids::{CoreId, TransactionId};
 use crate::release::{Participant, Transaction};
@@ -293,13 +293,20 @@ fn files_of_others_newer_and_missing_ones_are_refused() {
 }
 
 #[test]
-fn a_full_disk_passes_and_a_failed_write_is_final() {
+fn a_full_disk_and_a_lack_of_descriptors_pass_and_a_failed_write_is_final() {
+    // ENOSPC, EDQUOT, EMFILE, ENFILE.
+    let lacks = [(28, Lack::Space), (122, Lack::Space)];
+    let lacks = lacks.into_iter().chain([24, 23].map(|errno| (errno, Lack::Descriptors)));
+    lacks.for_each(|(errno, lack)| check_that_it_passes(errno, lack));
+}
+
+fn check_that_it_passes(errno: i32, lack: Lack) {
     let (mut run, _) = Run::start(Disk::default());
     let Some(LogOperation::PrepareSegment { number, .. }) = run.writer.poll_operation() else {
         panic!("the first segment is asked for")
     };
-    assert!(run.writer.on_segment_ready(number, Err(28)).is_ok());
-    assert!(run.writer.disk_full());
+    assert!(run.writer.on_segment_ready(number, Err(errno)).is_ok());
+    assert_eq!(run.writer.full_for(), Some(lack));
     run.append(0, vec![1; 10]);
     assert!(run.writer.poll_operation().is_none());
     run.writer.retry_segment();
@@ -321,7 +328,7 @@ fn a_full_disk_lets_a_segment_be_used_up_to_a_reserve() {
     let (mut run, _) = Run::start(Disk::default());
     run.submit();
     let mut appended = 0;
-    while !run.writer.disk_full() {
+    while run.writer.full_for().is_none() {
         run.append(0, vec![1; 1000]);
         appended += 1;
         while let Some(operation) = run.writer.poll_operation() {
@@ -331,7 +338,7 @@ fn a_full_disk_lets_a_segment_be_used_up_to_a_reserve() {
                 }
                 LogOperation::PrepareSegment { number, .. } => {
                     run.writer.on_segment_ready(number, Err(28)).unwrap();
-                    assert!(run.writer.lacks_space());
+                    assert_eq!(run.writer.lack(), Some(Lack::Space));
                 }
                 LogOperation::RemoveSegment { .. } => unreachable!("all are needed"),
             }
@@ -341,12 +348,12 @@ fn a_full_disk_lets_a_segment_be_used_up_to_a_reserve() {
     assert!(appended > 8, "half a segment was left when there was no space for the next");
     assert_eq!(run.writer.durable(), run.writer.appended());
     run.writer.retry_segment();
-    assert!(run.writer.disk_full(), "until the segment is there");
+    assert!(run.writer.full_for().is_some(), "until the segment is there");
     let Some(LogOperation::PrepareSegment { number, .. }) = run.writer.poll_operation() else {
         panic!("it is asked for again")
     };
     run.writer.on_segment_ready(number, Ok(())).unwrap();
-    assert!(!run.writer.disk_full());
+    assert!(run.writer.full_for().is_none());
 }
 
 #[test]

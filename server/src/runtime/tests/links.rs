@@ -141,6 +141,7 @@ impl Machine for Talker {
                 self.conns.get_mut(&conn).expect("a connection of ours").sending = false;
                 self.touched.push(conn);
             }
+            Input::SentPart { .. } => {}
             Input::Shutdown => self.stopping = true,
             Input::Mesh { .. } | Input::Log(_) => unreachable!("it has neither"),
         }

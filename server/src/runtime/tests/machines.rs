@@ -34,6 +34,7 @@ pub enum Event {
     Accepted { core: CoreId },
     Received { bytes: usize },
     ReceiveEnded { error: Option<OsError> },
+    SentPart,
     SendFailed { error: OsError },
     Paused,
 }
@@ -156,6 +157,7 @@ impl Machine for Echo {
                 }
                 self.touched.push(conn.index);
             }
+            Input::SentPart { .. } => self.report(Event::SentPart),
             Input::SendFailed { conn, error } => {
                 self.report(Event::SendFailed { error });
                 self.close(conn.index);
