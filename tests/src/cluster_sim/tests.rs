@@ -263,6 +263,12 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
         Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
         Fault::ReceivedUnchecked => Plan { buggify: true, ..longer },
         Fault::HoldersAssumed => Plan { waits: true, ..usual },
+        // What was copied must be lost and the copy not: their cores write and send each by itself.
+        Fault::WitnessForgotten => {
+            let (only, cores) = (Some(Trouble::PowerCut), 2);
+            let wide = Plan { shards: 3, cores, only, buggify: true, ..longer };
+            Plan { transactions_percent: 100, ..wide }
+        }
         Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), buggify: true, ..longer },
         _ => usual,
     }
@@ -301,6 +307,13 @@ fn a_timeout_that_is_shorter_at_once_is_found() {
 #[test]
 fn answers_of_wait_that_disks_do_not_bear_out_are_found() {
     assert!(found(Fault::HoldersAssumed).is_some());
+}
+
+/// What a copy was made of does not take part in its transaction: no client is told anything wrong
+/// of any key alone, nor of keys that are always written together.
+#[test]
+fn copies_of_what_was_lost_are_found() {
+    assert!(found(Fault::WitnessForgotten).is_some());
 }
 
 #[test]
