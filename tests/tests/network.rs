@@ -119,7 +119,7 @@ fn in_epoch(operation: Operation, epoch: u64) -> Operation {
             Operation::SetPair { key: at(key), value, transaction }
         }
         Operation::GetPair { key, transaction } => Operation::GetPair { key: at(key), transaction },
-        Operation::Wait { .. } => operation,
+        Operation::Wait { .. } | Operation::Transaction(_) => operation,
     }
 }
 
@@ -162,7 +162,7 @@ fn ask(
     let (cut, ending) = (false, Ending::Unknown);
     let bytes = operation.encode(rng);
     let asked_ns = shared.now_ns();
-    let record = Record { operation, asked_ns, connection, stale, cut, ending };
+    let record = Record { operation, asked_ns, node: None, connection, stale, cut, ending };
     let number = shared.history.lock().unwrap().ask(record);
     let replies = wire.talk(operation, &bytes)?;
     let at_ns = shared.now_ns();

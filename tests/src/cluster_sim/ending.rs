@@ -100,9 +100,11 @@ impl World {
     /// Reads of everything from who leads.
     fn audit(&mut self) -> Result<(), String> {
         self.left = 0;
+        let several = self.transactions.audit().into_iter().map(Operation::Transaction);
+        let script: Vec<Operation> = Operation::audit().into_iter().chain(several).collect();
         let client = &mut self.clients[0];
         client.scripted = true;
-        client.script = Operation::audit().into();
+        client.script = script.into();
         let done = self.outcome.done + client.script.len();
         self.drop_client(0);
         self.run_until(SETTLE_NS_MAX, "reads of everything", |world| world.outcome.done >= done)

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::graph::{self, Deed, Fate, Object, Sight};
 use super::growth::{self, Step};
 use super::operation::Operation;
 use super::register::{self, Access};
@@ -14,6 +15,8 @@ pub enum Seen {
     Value(Option<u64>),
     Length(u64),
     Elements(Vec<u64>),
+    /// Of several keys.
+    Sights(Vec<(Object, Sight)>),
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub enum Ending {
 pub struct Record {
     pub operation: Operation,
     pub asked_ns: u64,
+    /// Where a report is to tell that.
+    pub node: Option<usize>,
     /// Among all connections of all clients.
     pub connection: u64,
     /// The connection takes what a follower has.
@@ -97,16 +102,31 @@ impl History {
     }
 
     /// Where every node that went had handed over or stopped in good order: what a client was cut
-    /// off from must not have been done. Of elements that were pushed to lists it can be seen.
+    /// off from must not have been done. Of what only grows it can be seen.
     pub fn check_cut_off(&self) -> Result<(), String> {
         let found = self.records.iter().filter_map(|record| match &record.ending {
             Ending::Done { seen: Seen::Elements(elements), .. } => Some(elements),
             _ => None,
         });
         let found: BTreeSet<u64> = found.flatten().copied().collect();
-        let done = self.records.iter().filter(|record| record.cut).find(|record| {
-            matches!(record.operation, Operation::Push { value, .. } if found.contains(&value))
+        let sights = self.records.iter().filter_map(|record| match &record.ending {
+            Ending::Done { seen: Seen::Sights(sights), .. } => Some(sights),
+            _ => None,
         });
+        let put: BTreeSet<(Object, u64)> = sights
+            .flatten()
+            .filter_map(|(object, sight)| match sight {
+                Sight::All(all) => Some(all.iter().map(move |what| (*object, *what))),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let done =
+            self.records.iter().filter(|record| record.cut).find(|record| match record.operation {
+                Operation::Push { value, .. } => found.contains(&value),
+                Operation::Transaction(one) => one.puts().iter().any(|what| put.contains(what)),
+                _ => false,
+            });
         done.map_or(Ok(()), |done| Err(format!("done, but its client was cut off: {done:?}")))
     }
 
@@ -133,7 +153,7 @@ impl History {
             };
             verdict.map_err(|what| format!("{key:?}: {what}"))?;
         }
-        Ok(())
+        graph::check(self.records.iter().filter_map(deed).collect())
     }
 }
 
@@ -145,7 +165,7 @@ fn key_of(operation: &Operation) -> Option<Key> {
         | Operation::Count { key } => Key::Counter(key),
         Operation::Push { key, .. } | Operation::Range { key } => Key::List(key),
         Operation::SetPair { key, .. } | Operation::GetPair { key, .. } => Key::Pair(key),
-        Operation::Wait { .. } => return None,
+        Operation::Wait { .. } | Operation::Transaction(_) => return None,
     })
 }
 
@@ -236,4 +256,27 @@ fn step(record: &Record) -> Step {
         elements,
         stale: record.stale,
     }
+}
+
+/// What the check of several keys is to know of it.
+fn deed(record: &Record) -> Option<Deed> {
+    let Operation::Transaction(transaction) = record.operation else { return None };
+    let (fate, sights, until) = match &record.ending {
+        Ending::Done { at_ns, seen: Seen::Sights(sights) } => {
+            let until = format!("{:.6} ms", *at_ns as f64 / 1e6);
+            (Fate::Done { at_ns: *at_ns }, sights.clone(), until)
+        }
+        Ending::Refused => (Fate::Refused, Vec::new(), "refused".into()),
+        _ => (Fate::Unknown, Vec::new(), "never answered".into()),
+    };
+    let puts = match fate {
+        Fate::Done { .. } => transaction.puts_having_seen(&sights),
+        _ => transaction.puts(),
+    };
+    let connection = record.connection;
+    let node = record.node.map(|node| format!(" to node {node}")).unwrap_or_default();
+    let asked_ms = record.asked_ns as f64 / 1e6;
+    let name =
+        format!("connection {connection}{node}, {asked_ms:.6} ms to {until}: {transaction:?}");
+    Some(Deed { name, asked_ns: record.asked_ns, fate, puts, sights })
 }

@@ -9,13 +9,16 @@
 //! - [`timeouts`]: the election timeout changes. [`members`]: machines join and are taken out.
 //!   [`upgrades`]: programs change, and the cluster's version.
 //! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
-//! - [`client`]: what virtual clients hold; [`talk`]: what they do; [`operation`]: what they ask.
+//! - [`client`]: what virtual clients hold; [`talk`]: what they do; [`operation`]: what they ask,
+//!   [`transaction`]: of several keys at once.
 //! - [`holders`]: whether nodes have on their disks what a client was told that they have.
-//! - [`history`]: what was asked and answered, and what must hold of it: [`register`], [`growth`].
+//! - [`history`]: what was asked and answered, and what must hold of it: [`register`], [`growth`],
+//!   [`graph`].
 
 pub mod client;
 pub mod ending;
 pub mod faults;
+pub mod graph;
 pub mod growth;
 pub mod history;
 pub mod holders;
@@ -28,6 +31,7 @@ pub mod plan;
 pub mod register;
 pub mod talk;
 pub mod timeouts;
+pub mod transaction;
 pub mod upgrades;
 pub mod wires;
 pub mod world;

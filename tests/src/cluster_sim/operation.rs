@@ -3,6 +3,7 @@
 use engine::rng::Rng;
 
 use super::history::Seen;
+use super::transaction::Transaction;
 use crate::harness::client::encode;
 use crate::sim::client::Reply;
 
@@ -56,6 +57,8 @@ pub enum Operation {
         nodes: u64,
         timeout_ms: u64,
     },
+    /// Several keys at once.
+    Transaction(Transaction),
 }
 
 impl Operation {
@@ -75,7 +78,7 @@ impl Operation {
         }
     }
 
-    /// Reads of everything.
+    /// Reads of everything but what [`Transaction`]s change.
     pub fn audit() -> Vec<Operation> {
         let gets = (0..REGISTERS).map(|key| Operation::Get { key });
         let counts = (0..COUNTERS).map(|key| Operation::Count { key });
@@ -85,14 +88,15 @@ impl Operation {
     }
 
     pub fn writes(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Operation::Set { .. }
-                | Operation::Increment { .. }
-                | Operation::WatchIncrement { .. }
-                | Operation::Push { .. }
-                | Operation::SetPair { .. }
-        )
+            | Operation::Increment { .. }
+            | Operation::WatchIncrement { .. }
+            | Operation::Push { .. }
+            | Operation::SetPair { .. } => true,
+            Operation::Transaction(transaction) => transaction.writes(),
+            _ => false,
+        }
     }
 
     pub fn encode(&self, rng: &mut Rng) -> Vec<u8> {
@@ -116,6 +120,7 @@ impl Operation {
                 format!("MULTI;GET a{key};GET b{key};EXEC")
             }
             Operation::Wait { nodes, timeout_ms } => format!("WAIT {nodes} {timeout_ms}"),
+            Operation::Transaction(transaction) => transaction.words(),
         };
         let command = |words: &str| encode(&words.split(' ').collect::<Vec<_>>());
         words.split(';').flat_map(command).collect()
@@ -126,6 +131,7 @@ impl Operation {
             Operation::SetPair { transaction: true, .. }
             | Operation::GetPair { transaction: true, .. } => 4,
             Operation::WatchIncrement { .. } => 5,
+            Operation::Transaction(transaction) => transaction.reply_count(),
             _ => 1,
         }
     }
@@ -178,6 +184,7 @@ impl Operation {
                 [left, right] if value(left)? == value(right)? => Ok(Seen::Value(value(left)?)),
                 _ => Err(format!("half a pair: {reply:?}")),
             },
+            (Operation::Transaction(transaction), _) => Ok(Seen::Sights(transaction.read(reply)?)),
             _ => wrong(),
         }
     }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub upgrades: bool,
     /// Clients ask now and then which nodes have what they wrote.
     pub waits: bool,
+    /// Of a hundred operations of clients that are no readers, so many are of several keys.
+    pub transactions_percent: u64,
 }
 
 impl Plan {
@@ -45,6 +47,11 @@ impl Plan {
     /// Whether a seed has clients that ask for nodes: as above.
     pub fn waits_of(seed: u64) -> bool {
         Rng::new(seed ^ 0x00AC_CED0_0A17).below(3) == 0
+    }
+
+    /// How many of a seed's operations are of several keys: as above.
+    pub fn transactions_of(seed: u64) -> u64 {
+        [0, 25, 50, 75][Rng::new(seed ^ 0x0007_EA25_AC71_0A50).below(4) as usize]
     }
 
     /// Whether a seed has upgrades: as above.
@@ -112,6 +119,8 @@ pub struct Outcome {
     pub done: usize,
     pub refused: usize,
     pub unknown: usize,
+    /// Done ones of several keys.
+    pub transactions: usize,
     /// Reads that followers answered.
     pub follower_reads: usize,
     /// Answers that so many nodes have something, and how many they were together.
@@ -165,6 +174,7 @@ impl Outcome {
         self.done += other.done;
         self.refused += other.refused;
         self.unknown += other.unknown;
+        self.transactions += other.transactions;
         self.follower_reads += other.follower_reads;
         self.held += other.held;
         self.holders += other.holders;
@@ -202,15 +212,16 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} operations done, {} refused, {} unknown, {} reads of followers, {} waits for nodes \
-             that gave {}, {} kills, {} other timeouts, {} starts that waited, {} other programs, \
-             {} versions raised, {} \
+            "{} operations done, {} of several keys, {} refused, {} unknown, {} reads of \
+             followers, {} waits for nodes that gave {}, {} kills, {} other timeouts, {} starts \
+             that waited, {} other programs, {} versions raised, {} \
              starts refused, {} stops, {} hand-overs, {} operations cut \
              off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
              disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
              checkpoints, {} rebuilds, {} voids, {} received, {} bytes from logs, {} rare ways, \
              {:.1} s of virtual time",
             self.done,
+            self.transactions,
             self.refused,
             self.unknown,
             self.follower_reads,

@@ -43,12 +43,16 @@ impl World {
                     self.last_value += 1;
                     let writes = if reader { 0 } else { own.writes_percent };
                     let operation = Operation::random(&mut self.rng, self.last_value, writes);
+                    // Followers promise order within a shard, not over several.
+                    let several = match reader {
+                        true => None,
+                        false => self.transactions.draw(self.last_value, writes),
+                    };
                     match operation {
-                        // Followers promise order within a shard, not over several.
                         Operation::GetPair { key, .. } if reader && self.plan.shards > 1 => {
                             Operation::Get { key }
                         }
-                        operation => operation,
+                        operation => several.map_or(operation, Operation::Transaction),
                     }
                 }
             };
@@ -90,6 +94,7 @@ impl World {
         let record = Record {
             operation,
             asked_ns: now_ns,
+            node: Some(machine + 1),
             connection,
             stale,
             cut: false,
@@ -271,6 +276,7 @@ impl World {
         });
         self.history.end(number, Ending::Done { at_ns: self.now_ns, seen });
         self.outcome.done += 1;
+        self.outcome.transactions += usize::from(matches!(operation, Operation::Transaction(_)));
         let record = self.history.get(number);
         self.outcome.follower_reads += usize::from(record.stale);
         if self.calm && operation.writes() && record.asked_ns >= self.calm_since_ns {

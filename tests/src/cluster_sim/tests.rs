@@ -26,6 +26,7 @@ fn plan(seed: u64) -> Plan {
         buggify: false,
         upgrades: false,
         waits: false,
+        transactions_percent: 0,
     }
 }
 
@@ -34,7 +35,16 @@ fn full_plan(seed: u64) -> Plan {
     let (election_timeout_ms, retimed) = Plan::timeouts_of(seed);
     let (buggify, upgrades) = (Plan::buggifies(seed), Plan::upgrades_of(seed));
     let waits = Plan::waits_of(seed);
-    Plan { election_timeout_ms, retimed, buggify, upgrades, waits, ..plan(seed) }
+    let transactions_percent = Plan::transactions_of(seed);
+    Plan {
+        election_timeout_ms,
+        retimed,
+        buggify,
+        upgrades,
+        waits,
+        transactions_percent,
+        ..plan(seed)
+    }
 }
 
 /// What the seeds of the tests meet is asked for too: troubles that never come would prove nothing.
@@ -51,6 +61,7 @@ fn nothing_acknowledged_is_lost_and_reads_are_of_their_time() {
     assert!(sum.upgrades > 30 && sum.raises > 5, "{sum}");
     assert!(sum.retimes > 5 && sum.waits > 2, "{sum}");
     assert!(sum.done > 10_000 && sum.unknown > 300 && sum.follower_reads > 3_000, "{sum}");
+    assert!(sum.transactions > 4_000, "{sum}");
     assert!(sum.kills > 10 && sum.power_cuts > 50 && sum.disk_failures > 0, "{sum}");
     assert!(sum.pauses > 50 && sum.partitions > 50 && sum.wires_broken > 5, "{sum}");
     assert!(sum.terms > 60 && sum.checkpoints > 20 && sum.rebuilds > 0, "{sum}");
@@ -83,7 +94,8 @@ fn a_planned_end_leaves_no_write_in_doubt() {
         let mut sum = Outcome::default();
         for seed in 0..30 {
             let plan = Plan { only: Some(only), operations: 400, ..plan(seed) };
-            let plan = Plan { waits: seed % 2 == 1, ..plan };
+            let transactions_percent = if seed % 3 == 0 { 50 } else { 0 };
+            let plan = Plan { waits: seed % 2 == 1, transactions_percent, ..plan };
             match run(plan) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(violation) => panic!("{plan:?}: {violation}"),
@@ -183,7 +195,7 @@ fn seeds_that_once_failed_on_rare_ways_do_not() {
         election_timeout_ms: 1_000,
         ..plan(0)
     };
-    let second = Plan { upgrades: true, waits: false, ..full_plan(17) };
+    let second = Plan { upgrades: true, waits: false, transactions_percent: 0, ..full_plan(17) };
     let third = Plan { shards: 3, cores: 2, operations: 250, ..plan(256) };
     let removed = Some(Trouble::Remove);
     let fourth = Plan { nodes: 3, shards: 1, cores: 1, only: removed, ..plan(108) };
@@ -251,6 +263,12 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
         Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
         Fault::ReceivedUnchecked => Plan { buggify: true, ..longer },
         Fault::HoldersAssumed => Plan { waits: true, ..usual },
+        // What was copied must be lost and the copy not: their cores write and send each by itself.
+        Fault::WitnessForgotten => {
+            let (only, cores) = (Some(Trouble::PowerCut), 2);
+            let wide = Plan { shards: 3, cores, only, buggify: true, ..longer };
+            Plan { transactions_percent: 100, ..wide }
+        }
         Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), buggify: true, ..longer },
         _ => usual,
     }
@@ -289,6 +307,13 @@ fn a_timeout_that_is_shorter_at_once_is_found() {
 #[test]
 fn answers_of_wait_that_disks_do_not_bear_out_are_found() {
     assert!(found(Fault::HoldersAssumed).is_some());
+}
+
+/// What a copy was made of does not take part in its transaction: no client is told anything wrong
+/// of any key alone, nor of keys that are always written together.
+#[test]
+fn copies_of_what_was_lost_are_found() {
+    assert!(found(Fault::WitnessForgotten).is_some());
 }
 
 #[test]

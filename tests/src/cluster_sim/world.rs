@@ -12,6 +12,7 @@ use super::history::History;
 use super::machine::Machine;
 use super::plan::{Outcome, Plan};
 use super::timeouts::Timeouts;
+use super::transaction::Transactions;
 use super::upgrades::Upgrades;
 use super::wires::{Parcel, Wires};
 
@@ -119,6 +120,7 @@ pub struct World {
     pub mood: Mood,
     pub timeouts: Timeouts,
     pub upgrades: Upgrades,
+    pub transactions: Transactions,
     /// A machine that has no number yet.
     pub joining: Option<usize>,
     /// Logs keep everything.
@@ -176,6 +178,7 @@ impl World {
             mood,
             timeouts: Timeouts::new(&plan),
             upgrades: Upgrades::new(&plan),
+            transactions: Transactions::new(plan.seed, plan.transactions_percent),
             joining: None,
             roomy,
             calm: false,
