@@ -31,6 +31,8 @@ impl Redis {
             .args(["--bind", "127.0.0.1", "--port", &port.number.to_string()])
             .args(["--save", "", "--appendonly", "no", "--databases", "16", "--dir"])
             .arg(directory.path())
+            // SORT ALPHA is by bytes then, as ours is.
+            .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
