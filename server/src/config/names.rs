@@ -388,3 +388,32 @@ fn set_durability(config: &mut Config, durability: Durability) -> Result<(), Set
     config.durability = durability;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `CONFIG GET *-max-*` says of Redis 7.0, 8.2 and Valkey 9.1; those of sets are 7.2's.
+    #[test]
+    fn bounds_of_packed_forms_are_redis_s() {
+        let config = Config::default();
+        let settings: std::collections::BTreeMap<&str, String> = all(&config).collect();
+        for (name, value) in [
+            ("hash-max-listpack-entries", "512"),
+            ("hash-max-listpack-value", "64"),
+            ("hash-max-ziplist-entries", "512"),
+            ("hash-max-ziplist-value", "64"),
+            ("list-max-listpack-size", "-2"),
+            ("list-max-ziplist-size", "-2"),
+            ("set-max-intset-entries", "512"),
+            ("set-max-listpack-entries", "128"),
+            ("set-max-listpack-value", "64"),
+            ("zset-max-listpack-entries", "128"),
+            ("zset-max-listpack-value", "64"),
+            ("zset-max-ziplist-entries", "128"),
+            ("zset-max-ziplist-value", "64"),
+        ] {
+            assert_eq!(settings[name], value, "{name}");
+        }
+    }
+}
