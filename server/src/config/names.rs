@@ -1,5 +1,6 @@
 //! Settings by name, as CONFIG GET and CONFIG SET see them.
 
+use super::cluster::Cluster;
 use super::memory_text::parse_memory;
 use super::{Config, Durability};
 use crate::limits::{CATCH_UP_BYTES_PER_SECOND_MIN, CATCH_UP_MEMORY_BYTES_MIN};
@@ -131,6 +132,11 @@ macro_rules! fixed {
 static SETTINGS: &[Setting] = &[
     fixed!("activedefrag", "no"),
     Setting {
+        name: "advertise",
+        get: |c| c.join.as_ref().and_then(|join| join.advertise.clone()).unwrap_or_default(),
+        set: None,
+    },
+    Setting {
         name: "appendfsync",
         get: |c| match c.durability {
             Durability::Sync => "always".into(),
@@ -214,6 +220,11 @@ static SETTINGS: &[Setting] = &[
     encoding_setting!("hash-max-ziplist-entries", hash_max_listpack_entries),
     encoding_setting!("hash-max-ziplist-value", hash_max_listpack_value),
     fixed!("hz", "10"),
+    Setting {
+        name: "join",
+        get: |c| c.join.as_ref().map_or(String::new(), |join| join.named.join(",")),
+        set: None,
+    },
     Setting {
         name: "latency-monitor-threshold",
         get: |c| c.latency_threshold_ms.to_string(),
@@ -309,6 +320,16 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         }),
     },
+    Setting {
+        name: "node",
+        get: |c| c.cluster.as_ref().map_or(String::new(), |cluster| cluster.node.0.to_string()),
+        set: None,
+    },
+    Setting {
+        name: "nodes",
+        get: |c| c.cluster.as_ref().map_or(String::new(), Cluster::nodes_text),
+        set: None,
+    },
     Setting { name: "peer-port", get: |c| c.peer_port.to_string(), set: None },
     Setting { name: "poll-us", get: |c| c.poll_us.to_string(), set: None },
     Setting { name: "port", get: |c| c.port.to_string(), set: None },
@@ -333,6 +354,11 @@ static SETTINGS: &[Setting] = &[
     encoding_setting!("set-max-intset-entries", set_max_intset_entries),
     encoding_setting!("set-max-listpack-entries", set_max_listpack_entries),
     encoding_setting!("set-max-listpack-value", set_max_listpack_value),
+    Setting {
+        name: "shards",
+        get: |c| c.shards.map_or(String::new(), |shards| shards.to_string()),
+        set: None,
+    },
     Setting {
         name: "slowlog-log-slower-than",
         get: |c| c.slowlog_slower_than_us.to_string(),
