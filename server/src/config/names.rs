@@ -147,7 +147,7 @@ static SETTINGS: &[Setting] = &[
             "always" => set_durability(c, Durability::Sync),
             "everysec" => set_durability(c, Durability::Interval),
             "no" => set_durability(c, Durability::None),
-            _ => Err("argument(s) must be one of the following: always, everysec, no".into()),
+            _ => Err("argument(s) must be one of the following: everysec, always, no".into()),
         }),
     },
     Setting { name: "appendonly", get: |c| yes_no(c.durability != Durability::None), set: None },
