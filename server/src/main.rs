@@ -3,26 +3,29 @@
 use std::process::ExitCode;
 
 use server::config::flags::Flags;
+use server::config::log_filter::log_filter;
 use server::startup::{self, Banner, StartError};
+use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("QUORING_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .init();
-    match start(Flags::from_command_line()) {
+    match begin_log().and_then(|()| start(Flags::from_command_line())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("quoring: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn begin_log() -> Result<(), StartError> {
+    let value = std::env::var_os("QUORING_LOG").map(|value| value.to_string_lossy().into_owned());
+    let filter = EnvFilter::try_new(log_filter(value.as_deref())?)
+        .map_err(|error| format!("QUORING_LOG cannot be understood: {error}"))?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    Ok(())
 }
 
 fn start(flags: Flags) -> Result<(), StartError> {

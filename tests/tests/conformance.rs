@@ -222,7 +222,7 @@ fn clients_are_told_of_by_full_command_and_closed_by_age() {
         let line = text(&client.run("CLIENT LIST").unwrap());
         assert!(line.contains(" cmd=client|list "), "{line}");
         check(&mut client, "CLIENT KILL MAXAGE 1000 SKIPME no", Value::Integer(0));
-        let out_of_range = error("ERR value is not an integer or out of range");
+        let out_of_range = error("ERR maxage is not an integer or out of range");
         check(&mut client, "CLIENT KILL MAXAGE x", out_of_range);
         check(&mut client, "CLIENT KILL MAXAGE -1", error("ERR maxage should be greater than 0"));
     });
@@ -310,5 +310,31 @@ fn arguments_of_commands_are_documented() {
         ];
         let arguments = [key, plain("seconds", "integer"), condition].map(Value::Array);
         assert_eq!(fields[at + 1], Value::Array(arguments.to_vec()));
+    });
+}
+
+/// As Redis 7.0 and later say of these commands.
+#[test]
+fn notes_of_keys_are_told() {
+    fn texts(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+            Value::Bulk(_) | Value::Simple(_) => found.push(text(value)),
+            _ => {}
+        }
+    }
+    with_cores(&[], |server| {
+        let info = server.client().unwrap().run("COMMAND INFO get getex set sort sort_ro").unwrap();
+        let mut found = Vec::new();
+        texts(&info, &mut found);
+        let notes = found.windows(2).filter(|pair| pair[0] == "notes").map(|pair| pair[1].as_str());
+        let notes: Vec<&str> = notes.collect();
+        let by = "For the optional BY/GET keyword. It is marked 'unknown' because the key names \
+                  derive from the content of the key we sort";
+        let store = "For the optional STORE keyword. It is marked 'unknown' because the keyword \
+                     can appear anywhere in the argument array";
+        let getex = "RW and UPDATE because it changes the TTL";
+        let set = "RW and ACCESS due to the optional `GET` argument";
+        assert_eq!(notes, [getex, set, by, store, by]);
     });
 }

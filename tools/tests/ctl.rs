@@ -193,6 +193,50 @@ fn damage_is_found_with_file_and_offset() {
     assert!(code == 1 && said.contains("core-0 is missing, but core-1 is there"), "{said}");
 }
 
+/// As the start that would refuse it: nothing else begins the log.
+#[test]
+fn a_damaged_first_record_is_damage() {
+    let directory = written("1", true);
+    let path = segment(directory.path(), 0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096 + 80] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let (code, said) = verify(directory.path());
+    assert!(code == 1 && said.contains("is corrupt at offset 4096"), "{said}");
+    let (code, said) = ctl(&["log", path.to_str().unwrap()]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("offset 4096: CORRUPT: record 1 is damaged"), "{said}");
+}
+
+/// A later segment may begin with any record, but its first one is at its beginning.
+#[test]
+fn a_damaged_first_record_of_a_later_segment_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--cores", "1"]).unwrap();
+    let mut client = server.client().unwrap();
+    let value = "x".repeat(50_000);
+    let path = directory.path().join("core-0/0000000000000002.log");
+    // Segment 2 is there before the first is full; a record of its own comes once it is.
+    let begun =
+        || std::fs::read(&path).is_ok_and(|bytes| bytes[4096..8192].iter().any(|b| *b != 0));
+    while !begun() {
+        assert_eq!(client.run(&format!("SET key {value}")).unwrap(), Value::ok());
+    }
+    for n in 0..5 {
+        assert_eq!(client.run(&format!("SET key:{n} value")).unwrap(), Value::ok());
+    }
+    server.stop().unwrap();
+    let shown = path.to_str().unwrap();
+    let (code, said) = ctl(&["log", shown]);
+    assert!(code == 0 && said.ends_with(": sealed\n"), "{said}");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096 + 80] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let (code, said) = ctl(&["log", shown]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("segment 2 offset 4096: CORRUPT: record "), "{said}");
+}
+
 #[test]
 fn a_torn_end_is_told_and_is_no_damage() {
     let directory = written("1", false);

@@ -6,6 +6,7 @@
 //!   [`set`] with [`set_store`].
 //! - [`memory`], [`debug`]: what keys cost and how they lie in memory.
 //! - What families share: [`parse`], [`scan`], [`glob`], [`random`].
+//! - `testing`: a command in process, and the law of effects. For tests only.
 
 pub mod call;
 pub mod debug;
@@ -32,5 +33,5 @@ pub mod zset_pop;
 pub mod zset_range;
 pub mod zset_store;
 
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -461,7 +461,7 @@ impl Shard {
     }
 
     /// Counts everything anew and compares: for tests.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn check_memory(&self) {
         for database in &self.databases {
             let bytes: usize = database.table.iter().map(Entry::memory_bytes).sum();

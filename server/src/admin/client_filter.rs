@@ -104,7 +104,7 @@ impl ClientFilter {
                     return Err(format!("ERR No such user '{}'", text()));
                 }
             } else if args.is(at, "maxage") {
-                let age = parse_i64(value).ok_or("ERR value is not an integer or out of range")?;
+                let age = parse_i64(value).ok_or("ERR maxage is not an integer or out of range")?;
                 let age = u64::try_from(age).ok().filter(|age| *age > 0);
                 filter.age_s_min = Some(age.ok_or("ERR maxage should be greater than 0")?);
             } else if args.is(at, "skipme") {

@@ -8,6 +8,7 @@ use engine::command::spec::flag::{
 };
 use engine::command::spec::{Begin, CommandSpec, Find, KeySpec, category};
 use engine::command::table;
+use engine::command::table::notes::note_of;
 use engine::reply::Reply;
 
 use super::docs::write_docs;
@@ -105,7 +106,11 @@ fn write_info(reply: &mut Reply<'_>, spec: &CommandSpec, parent: Option<&str>) {
     reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(spec.keys.len());
-    spec.keys.iter().for_each(|key| write_key_spec(reply, key));
+    for (place, key) in spec.keys.iter().enumerate() {
+        // No subcommand has notes.
+        let note = parent.is_none().then(|| note_of(spec.name, place)).flatten();
+        write_key_spec(reply, key, note);
+    }
     let subcommands = shown_subcommands(spec);
     reply.set(subcommands.len());
     subcommands.iter().for_each(|sub| write_info(reply, sub, Some(spec.name)));
@@ -164,8 +169,12 @@ fn shown_flag(flag: &str) -> String {
     if flag.len() == 2 { flag.to_owned() } else { flag.to_lowercase() }
 }
 
-fn write_key_spec(reply: &mut Reply<'_>, key: &KeySpec) {
-    reply.map(3);
+fn write_key_spec(reply: &mut Reply<'_>, key: &KeySpec, note: Option<&str>) {
+    reply.map(3 + usize::from(note.is_some()));
+    if let Some(note) = note {
+        reply.bulk(b"notes");
+        reply.bulk(note.as_bytes());
+    }
     reply.bulk(b"flags");
     reply.set(key.flags.len());
     key.flags.iter().for_each(|name| reply.simple(&shown_flag(name)));

@@ -91,6 +91,12 @@ impl Cluster {
         self.nodes.iter().find(|(id, _)| *id == self.node).map(|(_, address)| address.port())
     }
 
+    /// The nodes as `--nodes` names them.
+    pub fn nodes_text(&self) -> String {
+        let name = |(node, address): &(NodeId, SocketAddr)| format!("{}={address}", node.0);
+        self.nodes.iter().map(name).collect::<Vec<_>>().join(",")
+    }
+
     /// Where a node is by what an operator has said at this start.
     pub fn told_address(&self, node: NodeId) -> Option<SocketAddr> {
         let told = self.nodes.iter().find(|(id, _)| self.told && *id == node);
@@ -154,6 +160,7 @@ mod tests {
     fn a_cluster_is_named_whole() {
         let cluster = parse(2, "2=127.0.0.1:8, 1=127.0.0.1:7").unwrap();
         assert_eq!(cluster.own_port(), Some(8));
+        assert_eq!(cluster.nodes_text(), "1=127.0.0.1:7,2=127.0.0.1:8");
         assert_eq!(cluster.founders, [NodeId(1), NodeId(2)]);
         assert_eq!(cluster.members().roster.last_node, 2);
         assert_eq!(cluster.told_address(NodeId(1)), Some(([127, 0, 0, 1], 7).into()));

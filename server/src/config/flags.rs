@@ -132,7 +132,9 @@ impl Flags {
         let named = names::settable().filter(|name| !own.iter().any(|own| own == name));
         let arguments: Vec<Arg> = named
             .map(|name| {
-                Arg::new(name).long(name).value_name("VALUE").help("As CONFIG SET takes it")
+                let arg = Arg::new(name).long(name).value_name("VALUE");
+                // Some take -1 or -2.
+                arg.help("As CONFIG SET takes it").allow_negative_numbers(true)
             })
             .collect();
         command.args(arguments)
@@ -382,6 +384,18 @@ mod tests {
         let config = from_flags(&flags).unwrap();
         assert_eq!(config.maxmemory_bytes, 4 << 30);
         assert_eq!(config.eviction.policy, Policy::AllkeysLru);
+    }
+
+    #[test]
+    fn values_below_zero_are_no_flags() {
+        let config =
+            from_flags(&["--slowlog-log-slower-than", "-1", "--list-max-listpack-size", "-2"])
+                .unwrap();
+        assert_eq!(config.slowlog_slower_than_us, -1);
+        assert_eq!(config.encoding.list_max_listpack_size, -2);
+        let error = from_flags(&["--slowlog-log-slower-than", "-2"]).unwrap_err();
+        assert!(error.contains("must be between -1 and"), "{error}");
+        assert!(from_flags(&["--slowlog-max-len", "--maxmemory", "1gb"]).is_err());
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! - [`cluster`]: the nodes that this one is one of.
 //! - [`join`]: whom it asks that has no cluster yet.
 //! - [`names`]: settings that CONFIG reads and changes, with Redis's names where Redis has one.
+//! - [`log_filter`]: what is logged, which only the environment says.
 //! - [`rewrite`]: the file with the values that hold now. [`nearest`]: what a wrong name may mean.
 //! - [`memory_text`], [`output_limits`]: values that have a form of their own.
 
 pub mod cluster;
 pub mod flags;
 pub mod join;
+pub mod log_filter;
 pub mod memory_text;
 pub mod names;
 pub mod nearest;

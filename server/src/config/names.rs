@@ -1,5 +1,6 @@
 //! Settings by name, as CONFIG GET and CONFIG SET see them.
 
+use super::cluster::Cluster;
 use super::memory_text::parse_memory;
 use super::{Config, Durability};
 use crate::limits::{CATCH_UP_BYTES_PER_SECOND_MIN, CATCH_UP_MEMORY_BYTES_MIN};
@@ -132,6 +133,11 @@ macro_rules! fixed {
 static SETTINGS: &[Setting] = &[
     fixed!("activedefrag", "no"),
     Setting {
+        name: "advertise",
+        get: |c| c.join.as_ref().and_then(|join| join.advertise.clone()).unwrap_or_default(),
+        set: None,
+    },
+    Setting {
         name: "appendfsync",
         get: |c| match c.durability {
             Durability::Sync => "always".into(),
@@ -142,7 +148,7 @@ static SETTINGS: &[Setting] = &[
             "always" => set_durability(c, Durability::Sync),
             "everysec" => set_durability(c, Durability::Interval),
             "no" => set_durability(c, Durability::None),
-            _ => Err("argument(s) must be one of the following: always, everysec, no".into()),
+            _ => Err("argument(s) must be one of the following: everysec, always, no".into()),
         }),
     },
     Setting { name: "appendonly", get: |c| yes_no(c.durability != Durability::None), set: None },
@@ -215,6 +221,11 @@ static SETTINGS: &[Setting] = &[
     encoding_setting!("hash-max-ziplist-entries", hash_max_listpack_entries),
     encoding_setting!("hash-max-ziplist-value", hash_max_listpack_value),
     fixed!("hz", "10"),
+    Setting {
+        name: "join",
+        get: |c| c.join.as_ref().map_or(String::new(), |join| join.named.join(",")),
+        set: None,
+    },
     Setting {
         name: "latency-monitor-threshold",
         get: |c| c.latency_threshold_ms.to_string(),
@@ -318,6 +329,16 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         }),
     },
+    Setting {
+        name: "node",
+        get: |c| c.cluster.as_ref().map_or(String::new(), |cluster| cluster.node.0.to_string()),
+        set: None,
+    },
+    Setting {
+        name: "nodes",
+        get: |c| c.cluster.as_ref().map_or(String::new(), Cluster::nodes_text),
+        set: None,
+    },
     Setting { name: "peer-port", get: |c| c.peer_port.to_string(), set: None },
     Setting { name: "poll-us", get: |c| c.poll_us.to_string(), set: None },
     Setting { name: "port", get: |c| c.port.to_string(), set: None },
@@ -342,6 +363,11 @@ static SETTINGS: &[Setting] = &[
     encoding_setting!("set-max-intset-entries", set_max_intset_entries),
     encoding_setting!("set-max-listpack-entries", set_max_listpack_entries),
     encoding_setting!("set-max-listpack-value", set_max_listpack_value),
+    Setting {
+        name: "shards",
+        get: |c| c.shards.map_or(String::new(), |shards| shards.to_string()),
+        set: None,
+    },
     Setting {
         name: "slowlog-log-slower-than",
         get: |c| c.slowlog_slower_than_us.to_string(),
@@ -396,4 +422,33 @@ fn set_durability(config: &mut Config, durability: Durability) -> Result<(), Set
     }
     config.durability = durability;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `CONFIG GET *-max-*` says of Redis 7.0, 8.2 and Valkey 9.1; those of sets are 7.2's.
+    #[test]
+    fn bounds_of_packed_forms_are_redis_s() {
+        let config = Config::default();
+        let settings: std::collections::BTreeMap<&str, String> = all(&config).collect();
+        for (name, value) in [
+            ("hash-max-listpack-entries", "512"),
+            ("hash-max-listpack-value", "64"),
+            ("hash-max-ziplist-entries", "512"),
+            ("hash-max-ziplist-value", "64"),
+            ("list-max-listpack-size", "-2"),
+            ("list-max-ziplist-size", "-2"),
+            ("set-max-intset-entries", "512"),
+            ("set-max-listpack-entries", "128"),
+            ("set-max-listpack-value", "64"),
+            ("zset-max-listpack-entries", "128"),
+            ("zset-max-listpack-value", "64"),
+            ("zset-max-ziplist-entries", "128"),
+            ("zset-max-ziplist-value", "64"),
+        ] {
+            assert_eq!(settings[name], value, "{name}");
+        }
+    }
 }

@@ -13,7 +13,7 @@
 //! - [`threads`]: start, readiness, signals, the end. Read first.
 //! - [`config`]: what a start can ask for. [`error`]: every way it can fail. [`limits`]: every
 //!   constant.
-//! - [`probe`]: is this kernel enough, and if not, what to do.
+//! - [`probe`]: is this kernel enough, and if not, what to do. [`signals`]: errors in their place.
 //! - `driver`: one core's loop. `ring`: the queues. `token`: what a completion belongs to.
 //! - `buffers`: memory for receives. `socket`: options of sockets. `listeners`: accepting. `dials`:
 //!   connecting to other nodes. `connections`: what a core is connected with.
@@ -44,6 +44,7 @@ mod listeners;
 mod mesh;
 pub mod probe;
 mod ring;
+pub mod signals;
 mod socket;
 pub mod threads;
 mod timer;

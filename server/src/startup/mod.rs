@@ -51,11 +51,14 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the server until it is told to stop. `on_ready` is called once every core takes clients.
 pub fn run(mut config: Config, on_ready: impl FnOnce(&Running, &Banner)) -> Result<(), StartError> {
+    // Before anything is made.
+    runtime::probe::check_kernel()?;
+    runtime::signals::outlive_file_size_limit()?;
     let chance = random_seeds()?;
     // Held until the process ends.
     let mut lock = None;
     let prepared = if config.durability == Durability::None {
-        let shards = config.shards.unwrap_or(config.cores);
+        let shards = *config.shards.insert(config.shards.unwrap_or(config.cores));
         Prepared::empty(shards, Hasher64::new(chance))
     } else {
         lock = Some(DataLock::acquire(&config.dir)?);
@@ -148,6 +151,7 @@ impl Prepared {
             )
             .into());
         }
+        config.shards = Some(identity.shards);
         config.take_part(identity.cluster(config.cluster.as_ref()))?;
         if identity.epoch > 0 {
             let (node, epoch, lost) = (identity.node, identity.epoch, &identity.lost);

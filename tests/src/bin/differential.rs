@@ -28,6 +28,10 @@ struct Flags {
     /// Quoring's cores
     #[arg(long, default_value_t = 2)]
     cores: usize,
+    /// Quoring keeps its log; after each seed it is killed, started with another number of cores,
+    /// and compared again
+    #[arg(long)]
+    restart: bool,
     /// The server to compare with: a Redis of 7.0 or newer
     #[arg(long, default_value = "redis-server")]
     redis: String,
@@ -50,7 +54,7 @@ fn main() -> Result<ExitCode> {
         anyhow::bail!("no family is named {odd}; there are {}", families().join(", "));
     }
     let first = flags.seed.unwrap_or_else(|| RandomState::new().hash_one(0) >> 24);
-    let mut servers = Servers::start(&flags.redis, flags.cores)?;
+    let mut servers = Servers::start(&flags.redis, flags.cores, flags.restart)?;
     let since = Instant::now();
     let mut counts = Counts::default();
     let mut seed = first;
@@ -114,7 +118,9 @@ fn print_difference(
     let families: String = flags.family.iter().map(|name| format!(" --family {name}")).collect();
     println!(
         "repeat: cargo run --release -p tests --bin differential -- --seed {seed} --commands 1 \
-         --cores {} --redis {}{families}",
-        flags.cores, flags.redis
+         --cores {} --redis {}{}{families}",
+        flags.cores,
+        flags.redis,
+        if flags.restart { " --restart" } else { "" }
     );
 }

@@ -31,9 +31,19 @@ pub fn rule(words: &Words) -> Rule {
         "object" if words.get(1).is_some_and(|word| lower(word) == "idletime") => {
             Rule::Time(SECONDS_OFF_MAX)
         }
+        "sort" | "sort_ro" => sort_rule(words),
         "srandmember" | "hrandfield" | "zrandmember" | "randomkey" | "spop" => Rule::Chance,
         _ => Rule::Exact,
     }
+}
+
+/// Where BY names nothing, a set's elements come as they lie; where it compares texts, equal ones
+/// do.
+fn sort_rule(words: &Words) -> Rule {
+    let options: Vec<String> = words.iter().skip(2).map(|word| lower(word)).collect();
+    let by = options.iter().position(|word| word == "by").and_then(|at| options.get(at + 1));
+    let is_open = |by: &String| !by.contains('*') || options.iter().any(|word| word == "alpha");
+    if by.is_some_and(is_open) { Rule::Unordered(1) } else { Rule::Exact }
 }
 
 /// Follows one connection's replies.

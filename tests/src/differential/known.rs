@@ -67,6 +67,13 @@ pub static KNOWN: &[Known] = &[
         },
     },
     Known {
+        versions: (ALWAYS, NEVER),
+        why: "SORT turns a sorted set into a skiplist for good, and copies of it are some too",
+        applies: |words, redis, ours| {
+            is_encoding(words) && is(redis, "skiplist") && is(ours, "listpack")
+        },
+    },
+    Known {
         versions: (ALWAYS, (7, 2)),
         why: "of the few members that SPOP leaves 7.0 makes a set of integers where they are some",
         applies: |words, redis, ours| {

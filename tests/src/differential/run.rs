@@ -6,8 +6,9 @@ use super::compare::Comparer;
 use super::known;
 use super::resp::{Connection, Node};
 use super::servers::Servers;
+use super::shrink;
+use super::state::{self, Look};
 use super::step::{Kind, Step, Words, name};
-use super::{shrink, state};
 use crate::words;
 
 /// Commands sent before their replies are read.
@@ -58,22 +59,17 @@ pub fn run(
     resp3: bool,
     counts: &mut Counts,
 ) -> Result<Option<Difference>> {
-    let mut pair = Pair {
-        redis: Connection::open(servers.redis.address())?,
-        quoring: Connection::open(servers.quoring())?,
-        comparer: Comparer::new(servers.redis.version()),
-    };
-    let mut prologue = vec![words!["FLUSHALL"]];
-    if resp3 {
-        prologue.push(words!["HELLO", "3"]);
-    }
-    for words in &prologue {
-        pair.redis.call(words)?;
-        pair.quoring.call(words).context("quoring does not take a client")?;
-    }
+    let mut pair = Pair::open(servers, resp3)?;
+    pair.prepare(&words!["FLUSHALL"])?;
     let mut difference = pair.run_steps(steps, counts)?;
     if difference.is_none() {
-        difference = state::compare(&mut pair, steps.len(), counts)?;
+        difference = state::compare(&mut pair, steps.len(), Look::Whole, counts)?;
+    }
+    if difference.is_none() && servers.restarts {
+        counts.add(&Counts { known: pair.comparer.known.clone(), ..Counts::default() });
+        servers.kill_and_restart().context("after kill -9")?;
+        pair = Pair::open(servers, resp3)?;
+        difference = state::compare(&mut pair, steps.len(), Look::AfterRestart, counts)?;
     }
     counts.add(&Counts { known: pair.comparer.known.clone(), ..Counts::default() });
     if difference.as_ref().is_some_and(|difference| difference.quoring.starts_with("no reply")) {
@@ -83,6 +79,25 @@ pub fn run(
 }
 
 impl Pair {
+    fn open(servers: &Servers, resp3: bool) -> Result<Pair> {
+        let mut pair = Pair {
+            redis: Connection::open(servers.redis.address())?,
+            quoring: Connection::open(servers.quoring()?)?,
+            comparer: Comparer::new(servers.redis.version()),
+        };
+        if resp3 {
+            pair.prepare(&words!["HELLO", "3"])?;
+        }
+        Ok(pair)
+    }
+
+    /// What both must take.
+    fn prepare(&mut self, words: &Words) -> Result<()> {
+        self.redis.call(words)?;
+        self.quoring.call(words).context("quoring does not take a client")?;
+        Ok(())
+    }
+
     fn run_steps(&mut self, steps: &[Step], counts: &mut Counts) -> Result<Option<Difference>> {
         let mut at = 0;
         while at < steps.len() {

@@ -1,7 +1,7 @@
-//! Starts a real Redis and Quoring, both without persistence, on free ports of 127.0.0.1.
+//! Starts a real Redis and Quoring, both without persistence, on free ports of 127.0.0.1. Or
+//! Quoring with its log, from which it is to come back as it was.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ impl Redis {
             .args(["--bind", "127.0.0.1", "--port", &port.number.to_string()])
             .args(["--save", "", "--appendonly", "no", "--databases", "16", "--dir"])
             .arg(directory.path())
+            // SORT ALPHA is by bytes then, as ours is.
+            .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -85,32 +87,51 @@ fn version_of(program: &str) -> Result<(u32, u32)> {
 /// Both servers.
 pub struct Servers {
     pub redis: Redis,
-    quoring: Server,
+    /// `None` where its start has failed.
+    quoring: Option<Server>,
     directory: TempDir,
-    cores: String,
+    cores: usize,
+    /// It is killed and started again after each run.
+    pub restarts: bool,
 }
 
+/// Starts have one core, then two, up to this, and one again.
+const RESTART_CORES_MAX: usize = 3;
+
 impl Servers {
-    pub fn start(program: &str, cores: usize) -> Result<Servers> {
+    pub fn start(program: &str, cores: usize, restarts: bool) -> Result<Servers> {
         let redis = Redis::start(program)?;
-        let cores = cores.to_string();
         let directory = TempDir::new()?;
-        let quoring = start_quoring(&directory, &cores)?;
-        Ok(Servers { redis, quoring, directory, cores })
+        let mut servers = Servers { redis, quoring: None, directory, cores, restarts };
+        servers.start_quoring()?;
+        Ok(servers)
     }
 
     /// A new Quoring in place of one that ended or hangs.
     pub fn restart(&mut self) -> Result<()> {
+        self.quoring = None;
         self.directory = TempDir::new()?;
-        self.quoring = start_quoring(&self.directory, &self.cores)?;
+        self.start_quoring()
+    }
+
+    /// Kills Quoring with -9 and starts it on what it left, with another number of cores.
+    pub fn kill_and_restart(&mut self) -> Result<()> {
+        if let Some(server) = self.quoring.take() {
+            server.kill()?;
+        }
+        self.cores = self.cores % RESTART_CORES_MAX + 1;
+        self.start_quoring()
+    }
+
+    pub fn quoring(&self) -> Result<SocketAddr> {
+        Ok(self.quoring.as_ref().context("quoring has not started")?.address())
+    }
+
+    fn start_quoring(&mut self) -> Result<()> {
+        let durability = if self.restarts { "sync" } else { "none" };
+        let cores = self.cores.to_string();
+        let arguments = ["--durability", durability, "--cores", &cores];
+        self.quoring = Some(Server::start(self.directory.path(), &arguments)?);
         Ok(())
     }
-
-    pub fn quoring(&self) -> SocketAddr {
-        self.quoring.address()
-    }
-}
-
-fn start_quoring(directory: &TempDir, cores: &str) -> Result<Server> {
-    Server::start(&PathBuf::from(directory.path()), &["--durability", "none", "--cores", cores])
 }

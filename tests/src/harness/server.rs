@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -107,7 +108,16 @@ impl Server {
 
     /// Runs the binary where it must refuse to start; what it said.
     pub fn refuses(directory: &Path, arguments: &[&str]) -> Result<String> {
-        let mut child = Command::new(binary()?)
+        Server::refuses_by(Command::new(binary()?), directory, arguments)
+    }
+
+    /// The same with a command that becomes the binary.
+    pub fn refuses_by(
+        mut command: Command,
+        directory: &Path,
+        arguments: &[&str],
+    ) -> Result<String> {
+        let mut child = command
             .args(["--port", "0", "--log-segment-bytes", "1048576", "--dir"])
             .arg(directory)
             .args(arguments)
@@ -177,6 +187,36 @@ impl Server {
             None => bail!("quoring did not end within {END_MAX:?}"),
         }
     }
+}
+
+/// Lets the process that the command becomes make no io_uring, as a container's seccomp filter does.
+#[allow(unsafe_code)]
+pub fn forbid_io_uring(command: &mut Command) {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let is_setup = libc::sock_filter {
+        jf: 1,
+        ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32)
+    };
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let mut filter = [
+        // The call's number stands first in what a filter is shown.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        is_setup,
+        statement(libc::BPF_RET | libc::BPF_K, refused),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: both calls take what `prctl` says of them; the program lives through the second,
+        // which copies it.
+        let result = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+        };
+        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec only system calls are made, and no memory is allocated.
+    unsafe { command.pre_exec(install) };
 }
 
 fn address_in(line: &str) -> Result<SocketAddr> {

@@ -17,6 +17,9 @@ use server::startup::segments::SegmentFiles;
 
 use super::effects::describe_content;
 
+/// Where the first record of a segment stands.
+const FIRST_OFFSET: u64 = BLOCK_BYTES as u64;
+
 /// Prints these segments, and those of directories among the paths. Returns whether the records
 /// form a chain as far as they go.
 pub fn print(paths: &[PathBuf], shown_bytes_max: usize, out: &mut dyn Write) -> Result<bool> {
@@ -48,11 +51,17 @@ fn segments_at(path: &Path) -> Result<Vec<SegmentFile>> {
 /// The chain of records, which may go on from one segment to the next.
 struct Chain {
     core: u16,
+    /// The segment with which it begins.
+    begin: u64,
     segment: u64,
     file: String,
     first: Option<Lsn>,
+    /// The first record does not begin a segment: at least the one before it is missing.
+    is_late: bool,
     last: Lsn,
     last_crc: u32,
+    /// Highest durable number that a record of the chain names.
+    durable: Lsn,
     incarnation: Incarnation,
     sealed: bool,
     /// Where the last record's write ends.
@@ -63,39 +72,54 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(core: u16) -> Chain {
+    fn new(core: u16, begin: u64, file: &str) -> Chain {
         Chain {
             core,
-            segment: 0,
-            file: String::new(),
+            begin,
+            segment: begin,
+            file: file.to_owned(),
             first: None,
+            is_late: false,
             last: Lsn(0),
             last_crc: 0,
+            durable: Lsn(0),
             incarnation: Incarnation(0),
             sealed: false,
-            end: BLOCK_BYTES as u64,
+            end: FIRST_OFFSET,
             apart: Vec::new(),
             assembler: Assembler::default(),
         }
     }
 
-    /// Whether the record goes on where the last one ended; the first one begins the chain.
+    /// Whether the record goes on where the last one ended. The first one begins the chain, but
+    /// segment 1 has record 1 at its beginning.
     fn takes(&mut self, stored: &Stored<'_>) -> bool {
         let header = &stored.header;
         let follows = header.lsn.0 == self.last.0 + 1
             && header.previous_crc == self.last_crc
             && header.incarnation >= self.incarnation;
-        if self.first.is_some() && !follows {
+        let begins = self.first.is_none() && self.begin != 1;
+        if !begins && !follows {
             self.apart.push((header.lsn, header.durable, header.previous_crc));
             return false;
         }
-        self.first.get_or_insert(header.lsn);
+        if self.first.is_none() {
+            self.first = Some(header.lsn);
+            self.is_late = begins && (self.segment, stored.offset) != (self.begin, FIRST_OFFSET);
+        }
+        self.durable = self.durable.max(header.durable);
         (self.last, self.last_crc) = (header.lsn, stored.crc);
         self.incarnation = header.incarnation;
         self.sealed = header.kind == RecordKind::Seal;
         let end = stored.offset + (HEADER_BYTES + stored.payload.len()) as u64;
         self.end = end.next_multiple_of(BLOCK_BYTES as u64);
         true
+    }
+
+    /// The record before the first one, if it must be there and is not.
+    fn missing(&self) -> Option<Lsn> {
+        let before = Lsn(self.first?.0.checked_sub(1)?);
+        (self.is_late && self.durable >= before).then_some(before)
     }
 
     /// What those that did not go on say of the end, as recovery sees it.
@@ -154,20 +178,16 @@ impl Printer<'_> {
             "{shown}: segment {} of core {core}, node {} of cluster {:032x}, {} bytes",
             header.number, header.identity.node, header.identity.cluster, header.size_bytes
         )?;
-        let mut chain = self.chain.take().unwrap_or_else(|| Chain::new(core));
+        let chain = self.chain.take();
+        let mut chain = chain.unwrap_or_else(|| Chain::new(core, header.number, &shown));
         chain.segment = header.number;
         let mut written = Ok(());
-        let walked = walk_segment(
-            &mut source,
-            &identity,
-            (number, size),
-            BLOCK_BYTES as u64,
-            &mut |stored| {
+        let walked =
+            walk_segment(&mut source, &identity, (number, size), FIRST_OFFSET, &mut |stored| {
                 if written.is_ok() {
                     written = self.record(&mut chain, &stored, &shown);
                 }
-            },
-        );
+            });
         self.chain = Some(chain);
         written?;
         walked.with_context(|| shown)
@@ -232,16 +252,20 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// Says how the chain ended.
+    /// Says how the chain began and ended.
     fn finish_chain(&mut self) -> Result<()> {
         let Some(chain) = self.chain.take() else { return Ok(()) };
-        let Some(first) = chain.first else {
-            writeln!(self.out, "no records")?;
-            return Ok(());
-        };
-        let (last, end) = (chain.last.0, chain.end);
-        write!(self.out, "records {} to {last}; {} offset {end}: ", first.0, chain.file)?;
-        let beyond = chain.beyond();
+        let (last, end, beyond) = (chain.last.0, chain.end, chain.beyond());
+        match chain.first {
+            None if beyond.records == 0 => return Ok(writeln!(self.out, "no records")?),
+            None => write!(self.out, "no records of the chain; ")?,
+            Some(first) => write!(self.out, "records {} to {last}; ", first.0)?,
+        }
+        if let Some(missing) = chain.missing() {
+            write!(self.out, "segment {} offset {FIRST_OFFSET}: ", chain.begin)?;
+            return self.damaged(missing, chain.durable.max(beyond.durable));
+        }
+        write!(self.out, "{} offset {end}: ", chain.file)?;
         match decide(Lsn(last + 1), beyond) {
             Verdict::CleanEnd if chain.sealed => writeln!(self.out, "sealed")?,
             Verdict::CleanEnd => writeln!(self.out, "the end, not sealed")?,
@@ -251,15 +275,20 @@ impl Printer<'_> {
                 beyond.records
             )?,
             Verdict::Corrupt => {
-                self.sound = false;
-                writeln!(
-                    self.out,
-                    "CORRUPT: record {} is damaged, but records up to {} had been acknowledged",
-                    if beyond.durable.0 > last { last + 1 } else { last },
-                    beyond.durable.0
-                )?;
+                let damaged = Lsn(if beyond.durable.0 > last { last + 1 } else { last });
+                self.damaged(damaged, beyond.durable)?;
             }
         }
+        Ok(())
+    }
+
+    fn damaged(&mut self, lsn: Lsn, durable: Lsn) -> Result<()> {
+        self.sound = false;
+        let (lsn, durable) = (lsn.0, durable.0);
+        writeln!(
+            self.out,
+            "CORRUPT: record {lsn} is damaged, but records up to {durable} had been acknowledged"
+        )?;
         Ok(())
     }
 }

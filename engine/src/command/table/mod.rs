@@ -7,6 +7,7 @@ mod debug;
 mod generic;
 mod hash;
 mod list;
+pub mod notes;
 mod server;
 mod set;
 mod string;

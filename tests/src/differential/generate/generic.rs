@@ -39,6 +39,18 @@ pub static FAMILY: Family = Family {
             "scan 0 { match <pattern> | count <count> | type ( string | hash | list | set | zset | <odd> ) }",
         ),
         (1, "scan <cursor>"),
+        (
+            6,
+            "sort <any> { limit <index> <index> | asc | desc | alpha | store <any> | get # | get <related> }",
+        ),
+        (3, "sort <any> by <related> { limit <index> <index> | desc | get # | store <any> }"),
+        // Those that BY finds equal by their text come in any order.
+        (2, "sort <any> by <related> alpha { desc | get # | get <related> }"),
+        (3, "sort <any> by <constant> { asc | desc | alpha | get # | store <any> }"),
+        // What is stored of a set is sorted all the same.
+        (2, "sort <any> by <constant> limit <index> <index> store <any>"),
+        (3, "sort_ro <any> { limit <index> <index> | desc | alpha | get # | get <related> }"),
+        (1, "sort_ro <any> ( by <related> | by <constant> | store <any> | <odd> )"),
         (1, "flushdb [ ( sync | async | <odd> ) ]"),
         (1, "echo <value>"),
         (1, "ping [ <value> ]"),

@@ -111,9 +111,20 @@ pub fn spoil(words: &mut Words, random: &mut Random) {
     // its numbers. So does what versions of Redis read differently.
     let name = name(words);
     let careful = name.starts_with(['b', 'p'])
-        || ["rand", "scan", "setrange", "lset", "lrem", "rank", "zrangestore", "zremrange", "zadd"]
-            .iter()
-            .any(|part| name.contains(part))
+        || [
+            "sort",
+            "rand",
+            "scan",
+            "setrange",
+            "lset",
+            "lrem",
+            "rank",
+            "zrangestore",
+            "zremrange",
+            "zadd",
+        ]
+        .iter()
+        .any(|part| name.contains(part))
         || words.iter().any(|word| word.eq_ignore_ascii_case(b"px"));
     if words.len() < 2 || !random.percent(4) {
         return;

@@ -28,6 +28,9 @@ pub fn push(kind: &str, letter: char, random: &mut Random, out: &mut Words) {
         "lex-key" => format!("y{}", random.below(4)).into_bytes(),
         "lex" => lex_bound(random),
         "pattern" => pattern(random),
+        // Patterns of SORT that name other keys and fields, and such that name none.
+        "related" => text(random, &["s*", "h*->a", "h1->*", "s1*", "*", "*->1"], &["l*", "h*->"]),
+        "constant" => text(random, &["nosort", "s1", "#"], &["", "h1->a"]),
         "database" => text(random, &["0", "1", "2"], &["-1", "16", "15", "abc", "", "99999999999"]),
         "seconds" => time(random, 1),
         "millis" => time(random, 1000),
