@@ -155,7 +155,16 @@ pub const MESH_WAITING_MAX: u32 = 1024;
 /// wait for the answers.
 pub const EXPECTED_ANSWERS_MAX: usize = 64;
 
-/// Bytes of commands collected for another core in a turn that are sent on at once.
+/// What the answer to a forwarded command is taken for until a client has got one: together with
+/// what is unread, answers that are on their way must not be more than `UNSENT_REPLY_BYTES_MAX`.
+/// Four such commands go at once, and after some ten short answers `EXPECTED_ANSWERS_MAX`.
+pub const FIRST_ANSWER_BYTES: usize = UNSENT_REPLY_BYTES_MAX / 4;
+
+/// Bytes of answers that a core makes for others in one turn: some 2 ms. The commands that this
+/// leaves out come first in the next turn.
+pub const ANSWERED_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of commands, or of answers, collected for another core in a turn that are sent on at once.
 pub const FORWARDED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Connections on the peers' port whose other side has not said yet who it is, on each core; one

@@ -240,6 +240,12 @@ impl Connection {
         self.replies.expect_answer(ticket, soon, silent);
     }
 
+    /// The same for a command of so many bytes that goes to another core.
+    pub fn expect_forwarded(&mut self, ticket: u64, bytes: usize) {
+        let silent = self.is_silent();
+        self.replies.expect_forwarded(ticket, silent, bytes);
+    }
+
     /// Whether the primary has something of it to answer, or will.
     pub fn is_tunnel_busy(&self) -> bool {
         self.tunnel.as_ref().is_some_and(|tunnel| !tunnel.queue.is_empty())

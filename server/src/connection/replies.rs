@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use engine::table::alloc_size;
 
-use crate::limits::IDLE_BUFFER_BYTES_MAX;
+use crate::limits::{FIRST_ANSWER_BYTES, IDLE_BUFFER_BYTES_MAX, UNSENT_REPLY_BYTES_MAX};
 
 /// Why replies do not leave yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +36,15 @@ struct Held {
     answer: Vec<u8>,
     /// The answer that comes is not wanted.
     silent: bool,
+    /// Another core's answer, whose size nobody knows yet, is to come.
+    forwarded: bool,
 }
 
 impl Held {
+    fn new(hold: Hold, end: u64) -> Held {
+        Held { hold, end, answer: Vec::new(), silent: false, forwarded: false }
+    }
+
     /// Nothing but an answer may stand here.
     fn is_for_an_answer(&self) -> bool {
         matches!(self.hold, Hold::Answer { .. }) || !self.answer.is_empty()
@@ -69,6 +75,12 @@ pub struct Replies {
     popped: u64,
     /// Held places without their answer.
     expected: usize,
+    /// Those of them that are for other cores' answers, and bytes of the commands that went there
+    /// since there last was none.
+    forwarded: usize,
+    forwarded_bytes: usize,
+    /// How large such an answer may be, as far as those that came tell.
+    answer_bytes: Option<usize>,
     /// Size of the buffer now being sent; 0 when none is.
     sending_bytes: usize,
     /// A sent buffer, kept for the next replies.
@@ -124,8 +136,7 @@ impl Replies {
                 continue;
             }
             let end = self.start_of(at);
-            let held = Held { hold: hold.clone(), end, answer: Vec::new(), silent: false };
-            self.held.insert(at, held);
+            self.held.insert(at, Held::new(hold.clone(), end));
         }
     }
 
@@ -155,6 +166,36 @@ impl Replies {
         }
     }
 
+    /// The same for a command of so many bytes that goes to another core.
+    pub fn expect_forwarded(&mut self, ticket: u64, silent: bool, bytes: usize) {
+        self.expect_answer(ticket, true, silent);
+        if let Some(place) = self.held.back_mut() {
+            place.forwarded = true;
+        }
+        self.forwarded += 1;
+        self.forwarded_bytes += bytes;
+    }
+
+    /// Another core has answered.
+    fn note_answer(&mut self, bytes: usize) {
+        self.forwarded -= 1;
+        if self.forwarded == 0 {
+            self.forwarded_bytes = 0;
+        }
+        let before = self.answer_bytes.unwrap_or(FIRST_ANSWER_BYTES);
+        self.answer_bytes = Some(bytes.max(before - before.saturating_sub(bytes) / 4));
+    }
+
+    /// Whether what other cores were asked may be answered with as much as a client may leave
+    /// unread, or the commands themselves are as much.
+    pub fn is_owed_plenty(&self) -> bool {
+        let answer_bytes = self.answer_bytes.unwrap_or(FIRST_ANSWER_BYTES);
+        let owed = self.unsent_bytes() + self.forwarded * answer_bytes;
+        let plenty =
+            owed >= UNSENT_REPLY_BYTES_MAX || self.forwarded_bytes > UNSENT_REPLY_BYTES_MAX;
+        self.forwarded > 0 && plenty
+    }
+
     /// Puts an answer into its place; it may leave once what stands before it has left, and once
     /// `hold` allows. False if nobody waits under this ticket.
     pub fn answer(&mut self, ticket: u64, hold: Hold, bytes: &[u8]) -> bool {
@@ -164,6 +205,9 @@ impl Replies {
             .position(|held| matches!(held.hold, Hold::Answer { ticket: t, .. } if t == ticket));
         let Some(place) = place else { return false };
         self.expected -= 1;
+        if std::mem::take(&mut self.held[place].forwarded) {
+            self.note_answer(bytes.len());
+        }
         let bytes = if self.held[place].silent { b"" } else { bytes };
         if place == 0 && hold == Hold::Open {
             self.pop_held();
@@ -200,7 +244,7 @@ impl Replies {
         if let Some(last) = self.held.back_mut() {
             last.end = position;
         }
-        self.held.push_back(Held { hold, end: position, answer: Vec::new(), silent: false });
+        self.held.push_back(Held::new(hold, position));
     }
 
     /// The first stretch may leave.
@@ -383,6 +427,40 @@ mod tests {
         assert_eq!(replies.take_ready().as_deref(), Some(&b"wanted"[..]));
         replies.on_sent(Vec::new());
         assert!(replies.is_empty());
+    }
+
+    #[test]
+    fn so_much_is_asked_of_other_cores_as_their_answers_let_expect() {
+        let mut replies = Replies::default();
+        let mut ticket = 0;
+        // As many as may be under way; each is answered with so many bytes.
+        let mut round = |replies: &mut Replies, answer_bytes: usize| {
+            let first = ticket + 1;
+            while !replies.is_owed_plenty() && ticket + 1 - first < 100 {
+                ticket += 1;
+                replies.expect_forwarded(ticket, true, 100);
+            }
+            for ticket in first..=ticket {
+                assert!(replies.answer(ticket, Hold::Open, &vec![b'x'; answer_bytes]));
+            }
+            ticket + 1 - first
+        };
+        assert_eq!(round(&mut replies, 10), 4);
+        assert!((8..64).contains(&round(&mut replies, 10)));
+        assert!(round(&mut replies, 10) > 64);
+        assert!(round(&mut replies, 1 << 20) > 64);
+        assert_eq!(round(&mut replies, 1 << 20), 4);
+        assert_eq!(round(&mut replies, 20 << 20), 4);
+        assert_eq!(round(&mut replies, 20 << 20), 1);
+        // Commands count too, until all are answered.
+        let mut replies = Replies::default();
+        replies.expect_forwarded(1, true, UNSENT_REPLY_BYTES_MAX);
+        assert!(!replies.is_owed_plenty());
+        replies.expect_forwarded(2, true, 1);
+        assert!(replies.is_owed_plenty());
+        (1..=2).for_each(|ticket| assert!(replies.answer(ticket, Hold::Open, b"")));
+        replies.expect_forwarded(3, true, 1);
+        assert!(!replies.is_owed_plenty());
     }
 
     #[test]

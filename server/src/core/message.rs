@@ -89,6 +89,14 @@ pub enum Message {
     WaitEnded(crate::admin::wait::Asker),
 }
 
+impl Message {
+    /// Whether it may not overtake commands that the sender forwarded before it.
+    pub fn stays_behind_commands(&self) -> bool {
+        use Message::{Ask, Forget, Gather, Run, Unwatch, WaitEnded};
+        matches!(self, Run(_) | Gather(_) | Forget { .. } | Unwatch(_) | Ask { .. } | WaitEnded(_))
+    }
+}
+
 /// A watch that ends.
 pub type UnwatchedKey = crate::connection::watched::WatchedKey;
 

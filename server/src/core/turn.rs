@@ -30,6 +30,7 @@ impl Machine for Core {
         self.begin_turn_meter();
         self.refresh_serving();
         self.budget.commands_left = buggify::limit(Point::TurnShort, COMMANDS_PER_TURN_MAX, 1);
+        self.run_rest();
     }
 
     fn on_input(&mut self, input: Input<'_, Message, LogDone>) {

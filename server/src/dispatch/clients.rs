@@ -145,6 +145,7 @@ impl Core {
         self.was_pressed |= core;
         core || self.draining
             || connection.replies.expected_answers() >= EXPECTED_ANSWERS_MAX
+            || connection.replies.is_owed_plenty()
             || connection.replies.unsent_bytes() > UNSENT_REPLY_BYTES_MAX
             || connection.replies.expected_answers() > 0 && is_taken(Point::ClientSlow)
     }

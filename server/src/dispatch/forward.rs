@@ -1,9 +1,13 @@
 //! Commands whose only shard is another core's. What a turn has for a core goes there in one
-//! message, and the answers come back in one.
+//! message, and the answers come back in one, unless they are large. How much a client has under
+//! way is bounded where it is connected (`Replies::is_owed_plenty`), a turn's work where it is done.
+
+use std::collections::VecDeque;
 
 use engine::args::Args;
 use engine::command::spec::CommandSpec;
 use engine::reply::Reply;
+use replication::buggify::{self, Point};
 
 use super::local::Caller;
 use super::parked::Parked;
@@ -11,8 +15,12 @@ use super::route::ShardSet;
 use crate::connection::Connection;
 use crate::connection::replies::Hold;
 use crate::core::Core;
+use crate::core::budget::Budget;
 use crate::core::message::{Answers, ForwardedCommands, ForwardedHead, Message};
-use crate::limits::{COMMANDS_AHEAD_MAX, FORWARDED_BYTES_MAX};
+use crate::limits::{
+    ANSWERED_BYTES_PER_TURN_MAX, COMMANDS_AHEAD_MAX, COMMANDS_PER_TURN_MAX, FORWARDED_BYTES_MAX,
+    TURN_COMMANDS_NS,
+};
 use crate::replica::serving::READ_ONLY;
 
 /// What this core collects in a turn for the others.
@@ -26,6 +34,13 @@ pub struct Forwards {
     spare_answers: Vec<Box<Answers>>,
     /// Where the reply to a forwarded command is written before it is known where it goes.
     reply: Vec<u8>,
+    /// What this turn may still run for others, and make of answers.
+    budget: Budget,
+    answer_bytes_left: usize,
+    /// The commands that the last turn had no room for, and the first of them.
+    rest: Option<(Box<ForwardedCommands>, usize)>,
+    /// What came behind them and may not overtake them.
+    behind: VecDeque<(u16, Message)>,
 }
 
 impl Forwards {
@@ -37,7 +52,20 @@ impl Forwards {
             spare_commands: Vec::new(),
             spare_answers: Vec::new(),
             reply: Vec::new(),
+            budget: Budget::default(),
+            answer_bytes_left: 0,
+            rest: None,
+            behind: VecDeque::new(),
         }
+    }
+
+    /// Nothing of others' commands waits for a turn with room.
+    pub fn has_run_all(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    fn has_room(&self) -> bool {
+        !self.budget.is_spent() && self.answer_bytes_left > 0
     }
 
     fn add_command(&mut self, to: u16, from: u16, mut head: ForwardedHead, args: Args<'_>) -> bool {
@@ -50,11 +78,12 @@ impl Forwards {
         batch.words.bytes() > FORWARDED_BYTES_MAX
     }
 
-    fn add_answer(&mut self, to: u16, head: &ForwardedHead, answer: &[u8]) {
+    fn add_answer(&mut self, to: u16, head: &ForwardedHead, answer: &[u8]) -> bool {
         self.pending = true;
-        self.answers[usize::from(to)]
-            .get_or_insert_with(|| self.spare_answers.pop().unwrap_or_default())
-            .push(head.conn, head.ticket, answer);
+        let batch = self.answers[usize::from(to)]
+            .get_or_insert_with(|| self.spare_answers.pop().unwrap_or_default());
+        batch.push(head.conn, head.ticket, answer);
+        batch.bytes() > FORWARDED_BYTES_MAX
     }
 
     fn keep_commands(&mut self, mut batch: Box<ForwardedCommands>) {
@@ -85,7 +114,7 @@ impl Core {
         args: Args<'_>,
     ) {
         let ticket = self.next_ticket();
-        connection.expect_answer(ticket, true);
+        connection.expect_forwarded(ticket, args.span_bytes());
         let head = ForwardedHead {
             spec,
             conn: connection.id,
@@ -121,14 +150,61 @@ impl Core {
         }
     }
 
-    /// Another core's clients want something of shards of ours.
-    pub(crate) fn on_run(&mut self, forwarded: &ForwardedCommands) {
-        for heads in forwarded.heads.chunks(COMMANDS_AHEAD_MAX) {
+    /// A turn begins: what the last one had no room for comes first.
+    pub(crate) fn run_rest(&mut self) {
+        let most = buggify::limit(Point::TurnShort, COMMANDS_PER_TURN_MAX, 1);
+        self.forwards.budget.commands_left = most;
+        self.forwards.answer_bytes_left = ANSWERED_BYTES_PER_TURN_MAX;
+        if let Some((forwarded, first)) = self.forwards.rest.take() {
+            self.on_run(forwarded, first);
+        }
+        while self.forwards.has_run_all()
+            && let Some((from, message)) = self.forwards.behind.pop_front()
+        {
+            self.act_on(from, message);
+        }
+    }
+
+    /// Another core's clients want something of shards of ours: all from the `first` command on, as
+    /// far as the turn has room for it.
+    fn on_run(&mut self, forwarded: Box<ForwardedCommands>, first: usize) {
+        let mut at = first;
+        while at < forwarded.heads.len() {
+            if !self.forwards.has_room() {
+                self.forwards.rest = Some((forwarded, at));
+                return;
+            }
+            let end = forwarded.heads.len().min(at + COMMANDS_AHEAD_MAX);
+            let heads = &forwarded.heads[at..end];
             self.shards.prefetch(heads[0].db, heads.iter().filter_map(|head| head.key_place));
+            let before = at;
             for head in heads {
                 let args = forwarded.words.get(head.words.0, head.words.1);
                 self.run_or_park(forwarded.from, head, args);
+                at += 1;
+                if self.forwards.answer_bytes_left == 0 {
+                    break;
+                }
             }
+            self.spend_forwarded(at - before);
+        }
+        self.forwards.keep_commands(forwarded);
+    }
+
+    fn spend_forwarded(&mut self, commands: usize) {
+        self.forwards.budget.spend(commands);
+        if self.forwards.budget.wants_clock(commands) {
+            let turn_ns = self.host.monotonic_ns().saturating_sub(self.now.mono_ns);
+            if turn_ns > TURN_COMMANDS_NS {
+                self.forwards.budget.commands_left = 0;
+            }
+        }
+    }
+
+    /// Collects an answer for the core that asked.
+    fn answer(&mut self, to: u16, head: &ForwardedHead, answer: &[u8]) {
+        if self.forwards.add_answer(to, head, answer) {
+            self.flush_mesh();
         }
     }
 
@@ -150,7 +226,7 @@ impl Core {
         if self.must_refuse(head) {
             let mut text = Vec::new();
             Reply::new(&mut text, head.protocol).error(READ_ONLY);
-            return self.forwards.add_answer(from, head, &text);
+            return self.answer(from, head, &text);
         }
         self.stats.commands += 1;
         let timing = self.start_timing(head.spec, args);
@@ -173,8 +249,10 @@ impl Core {
             None => false,
         };
         if !held {
-            self.forwards.add_answer(from, head, &reply);
+            self.answer(from, head, &reply);
         }
+        let left = &mut self.forwards.answer_bytes_left;
+        *left = left.saturating_sub(reply.len());
         if reply.capacity() <= FORWARDED_BYTES_MAX {
             reply.clear();
             self.forwards.reply = reply;
@@ -197,13 +275,17 @@ impl Core {
         }
     }
 
-    /// What another core says.
-    pub(crate) fn on_message(&mut self, _from: u16, message: Message) {
+    /// What another core says. What wants something of shards does not overtake commands.
+    pub(crate) fn on_message(&mut self, from: u16, message: Message) {
+        if !self.forwards.has_run_all() && message.stays_behind_commands() {
+            return self.forwards.behind.push_back((from, message));
+        }
+        self.act_on(from, message);
+    }
+
+    fn act_on(&mut self, _from: u16, message: Message) {
         match message {
-            Message::Run(forwarded) => {
-                self.on_run(&forwarded);
-                self.forwards.keep_commands(forwarded);
-            }
+            Message::Run(forwarded) => self.on_run(forwarded, 0),
             Message::Answers(answers) => {
                 self.on_answers(&answers);
                 self.forwards.keep_answers(answers);

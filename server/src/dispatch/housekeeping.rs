@@ -132,6 +132,7 @@ impl Core {
         let left = !waits && !self.runnable.is_empty()
             || !self.dirty.is_empty() && !self.withholds_replies()
             || !self.touched.is_empty()
+            || !self.forwards.has_run_all()
             || self.gatherings.can_start(self.now.mono_ns);
         if left || self.more_housekeeping || self.handover.wants_turn {
             return Some(self.now.mono_ns);

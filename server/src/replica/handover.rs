@@ -336,6 +336,7 @@ impl Core {
             && self.touched.is_empty()
             && self.gate.is_idle()
             && self.gatherings.is_idle()
+            && self.forwards.has_run_all()
             && self.parked.iter().all(VecDeque::is_empty)
             && !self.connections.iter().any(|connection| waits(&connection.replies))
     }

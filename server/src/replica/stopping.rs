@@ -101,6 +101,7 @@ impl Core {
     fn has_answers(&self) -> bool {
         !self.gate.is_idle()
             || !self.gatherings.is_idle()
+            || !self.forwards.has_run_all()
             || self.connections.iter().any(|connection| {
                 let replies = &connection.replies;
                 replies.has_ready() || replies.is_sending() || replies.awaits_answer_soon()

@@ -4,10 +4,11 @@
 
 use server::config::{Config, DebugAccess};
 use server::limits::{
-    COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, DEBUG_SLEEP_NS_MAX, EXPECTED_ANSWERS_MAX,
-    EXPIRED_PER_TURN_MAX, FORWARDED_BYTES_MAX, FREED_PER_COMMAND_MAX, FREED_PER_TURN_MAX,
-    GATHERED_OPERATIONS_MAX, HOUSEKEEPING_PERIOD_NS, LOG_QUEUED_BYTES_MAX, MESH_WAITING_MAX,
-    SLOWLOG_ENTRIES_MAX, UNREAD_DRAIN_NS_MAX, UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
+    ANSWERED_BYTES_PER_TURN_MAX, COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX,
+    DEBUG_SLEEP_NS_MAX, EXPECTED_ANSWERS_MAX, EXPIRED_PER_TURN_MAX, FORWARDED_BYTES_MAX,
+    FREED_PER_COMMAND_MAX, FREED_PER_TURN_MAX, GATHERED_OPERATIONS_MAX, HOUSEKEEPING_PERIOD_NS,
+    LOG_QUEUED_BYTES_MAX, MESH_WAITING_MAX, SLOWLOG_ENTRIES_MAX, UNREAD_DRAIN_NS_MAX,
+    UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
 };
 
 use super::hand::{Hand, TURNS_MAX, client, config, key};
@@ -101,6 +102,54 @@ fn so_many_commands_of_a_client_are_under_way_on_other_cores() {
     // What is read ahead is looked at as a whole.
     let least = 1_000 / (EXPECTED_ANSWERS_MAX + COMMANDS_AHEAD_MAX);
     assert!(trips > least, "a thousand commands went in {trips} trips");
+}
+
+/// So many clients each ask another core so often for a value of a MiB.
+fn ask_for_large_values(hand: &mut Hand, clients: u32, commands: usize) {
+    let other = key(1, "key");
+    hand.send(0, encode(&["SET", &other, &"x".repeat(1 << 20)]));
+    hand.settle();
+    assert_eq!(hand.replies(0), 1);
+    (0..clients).for_each(|n| hand.send(n, encode(&["GET", &other]).repeat(commands)));
+}
+
+#[test]
+fn who_reads_nothing_is_owed_little_by_other_cores() {
+    let mut hand = Hand::start(config(2), 2);
+    ask_for_large_values(&mut hand, 1, 64);
+    hand.unread = true;
+    hand.settle();
+    hand.unread = false;
+    hand.send(1, words("CLIENT LIST"));
+    hand.settle();
+    let list = hand.text(1);
+    let unread = list.split(" omem=").skip(1).filter_map(|rest| rest.split(' ').next());
+    let unread: usize = unread.filter_map(|bytes| bytes.parse::<usize>().ok()).sum();
+    // What may be unread, and what was under way when it still was less.
+    let most = 2 * UNSENT_REPLY_BYTES_MAX + (1 << 20);
+    assert!((UNSENT_REPLY_BYTES_MAX / 2..most).contains(&unread), "{unread} bytes");
+    hand.read(0);
+    hand.settle();
+    assert_eq!(hand.replies(0), 64);
+}
+
+#[test]
+fn a_core_answers_others_so_much_a_turn() {
+    const CLIENTS: u32 = 20;
+    let mut hand = Hand::start(config(2), CLIENTS);
+    ask_for_large_values(&mut hand, CLIENTS, 4);
+    hand.turn(0);
+    hand.messages.clear();
+    let (values, mut turns) = (4 * CLIENTS as usize, 0);
+    while hand.messages.get(&0).is_none_or(|count| *count < values) && turns < TURNS_MAX {
+        hand.turn(1);
+        turns += 1;
+    }
+    // Each of them is a message, and the last one of a turn goes beyond the bound.
+    let most = ANSWERED_BYTES_PER_TURN_MAX / (1 << 20) + 1;
+    assert!(turns >= values / most, "{values} MiB in {turns} turns");
+    hand.settle();
+    (0..CLIENTS).for_each(|n| assert_eq!(hand.replies(n), 4, "client {n}"));
 }
 
 #[test]
