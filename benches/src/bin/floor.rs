@@ -138,7 +138,8 @@ impl Machine for Floor {
                 self.closes.push(conn);
             }
             Input::Shutdown => self.stopping = true,
-            Input::Mesh { .. } | Input::Log(_) | Input::Connected { .. } => {}
+            Input::SentPart { .. } | Input::Connected { .. } => {}
+            Input::Mesh { .. } | Input::Log(_) => {}
         }
     }
 
