@@ -1,6 +1,7 @@
 //! Commands whose only shard is another core's. What a turn has for a core goes there in one
-//! message, and the answers come back in one, unless they are large. How much a client has under
-//! way is bounded where it is connected (`Replies::is_owed_plenty`), a turn's work where it is done.
+//! message, and the answers come back in one, unless they are large. How much a client has
+//! under way is bounded where it is connected (`Replies::is_owed_plenty`), a turn's work where
+//! it is done.
 
 use std::collections::VecDeque;
 
