@@ -79,6 +79,7 @@ fn main() -> Result<ExitCode> {
                     cores,
                     clients,
                     operations,
+                    kinds: Trouble::ALL.len(),
                     only: options.only,
                     election_timeout_ms: options.election_timeout_ms.unwrap_or(drawn_ms),
                     retimed: retimed && options.election_timeout_ms.is_none(),

@@ -4,7 +4,7 @@ use engine::rng::Rng;
 use replication::buggify;
 
 use super::machine::Machine;
-use super::plan::Trouble;
+use super::plan::{Plan, Trouble};
 use super::world::{Event, World};
 use crate::sim::node::Waiting;
 
@@ -13,21 +13,23 @@ pub struct Mood {
     /// Most time between troubles.
     period_ns: u64,
     /// Kinds, each as often as it is to come.
-    kinds: Vec<Trouble>,
+    pub kinds: Vec<Trouble>,
 }
 
 impl Mood {
     /// Some kinds do not come in some runs: what they hide may show.
-    pub fn random(only: Option<Trouble>, rng: &mut Rng) -> Mood {
+    pub fn random(kinds: &[Trouble], plan: &Plan, rng: &mut Rng) -> Mood {
         let period_ns = [300_000_000, 1_000_000_000, 3_000_000_000][rng.below(3) as usize];
-        let mut kinds = Vec::new();
-        for kind in Trouble::ALL {
+        let mut weighed = Vec::new();
+        for (place, kind) in kinds.iter().enumerate() {
+            let mut own = Rng::new(plan.seed ^ 0x7209_B1E5 ^ (place as u64) << 32);
+            let rng = if place < Trouble::IN_ONE_ROW { &mut *rng } else { &mut own };
             let weight = rng.below(3).pow(2) as usize;
-            kinds.extend(std::iter::repeat_n(kind, weight));
+            weighed.extend(std::iter::repeat_n(*kind, weight));
         }
-        match only {
+        match plan.only {
             Some(only) => Mood { period_ns: 1_500_000_000, kinds: vec![only] },
-            None => Mood { period_ns, kinds },
+            None => Mood { period_ns, kinds: weighed },
         }
     }
 }

@@ -15,6 +15,8 @@ pub struct Plan {
     pub cores: u16,
     pub clients: usize,
     pub operations: usize,
+    /// The first so many of [`Trouble::ALL`] come: a kept seed stays with those that there were.
+    pub kinds: usize,
     /// Nothing goes wrong but this, which then is frequent.
     pub only: Option<Trouble>,
     /// What all nodes begin with.
@@ -93,6 +95,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// New ones come last: see [`Trouble::IN_ONE_ROW`].
     pub const ALL: [Trouble; 17] = [
         Trouble::Kill,
         Trouble::PowerCut,
@@ -112,6 +115,11 @@ impl Trouble {
         Trouble::Remove,
         Trouble::Drain,
     ];
+
+    /// How often each of the first ones comes is drawn one after the other from what decides all
+    /// else. Those behind them have a generator each, so that one more moves nothing where it does
+    /// not come.
+    pub const IN_ONE_ROW: usize = 17;
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::client::Client;
 use super::faults::Mood;
 use super::history::History;
 use super::machine::Machine;
-use super::plan::{Outcome, Plan};
+use super::plan::{Outcome, Plan, Trouble};
 use super::timeouts::Timeouts;
 use super::transaction::Transactions;
 use super::upgrades::Upgrades;
@@ -164,7 +164,7 @@ impl World {
         let machines = (0..count).map(|number| Machine::new(number, &plan, roomy, &mut rng));
         let machines = machines.collect();
         let clients = (0..plan.clients).map(|_| Client::default()).collect();
-        let mood = Mood::random(plan.only, &mut rng);
+        let mood = Mood::random(&Trouble::ALL[..plan.kinds], &plan, &mut rng);
         let mut world = World {
             plan,
             rng,
