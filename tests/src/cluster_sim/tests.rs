@@ -251,6 +251,7 @@ fn first_seed(fault: Fault) -> u64 {
         Fault::LeaseForEver => 1300,
         Fault::RepliesUnleased => 550,
         Fault::WatchForgotten => 1050,
+        Fault::WitnessForgotten => 45,
         _ => 0,
     }
 }
