@@ -36,8 +36,8 @@ fn keys_are_renamed_and_copied() {
     ]);
 }
 
-/// A command with many members chooses the form before it knows which are new. Words of Redis 8.2
-/// with the limits of 7.2.
+/// A command with many members chooses the form before it knows which are new. Words of Redis 8.2,
+/// with its default limits.
 #[test]
 fn the_number_of_members_in_one_command_chooses_the_encoding() {
     let repeated = |unit: &str, count: usize| format!(" {unit}").repeat(count);
@@ -45,7 +45,7 @@ fn the_number_of_members_in_one_command_chooses_the_encoding() {
         ("SADD", "1", 512, "intset", "hashtable"),
         ("SADD", "a", 128, "listpack", "hashtable"),
         ("ZADD", "1 a", 128, "listpack", "skiplist"),
-        ("HSET", "a 1", 128, "listpack", "hashtable"),
+        ("HSET", "a 1", 512, "listpack", "hashtable"),
     ] {
         let mut fixture = Fixture::new(1);
         for before in ["", &format!("{command} k {unit}")] {
