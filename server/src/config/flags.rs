@@ -65,7 +65,7 @@ struct FileSettings {
     /// Data directory [default: quoring-data]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Threads, pinned if there is one for each processor allowed to this process [default: as many]
+    /// Threads, pinned if there is one a processor allowed to this process [default: as many]
     #[arg(long)]
     cores: Option<usize>,
     /// Shards of a new data directory [default: as many as cores]

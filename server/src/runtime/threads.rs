@@ -76,6 +76,23 @@ pub struct Running {
     end_event: Arc<OwnedFd>,
 }
 
+/// With one a processor they are. With fewer, several processes that share a machine would all crowd
+/// its first processors.
+fn are_pinned(cores: usize, processors: usize) -> bool {
+    match cores.cmp(&processors) {
+        std::cmp::Ordering::Equal => return true,
+        std::cmp::Ordering::Greater => {
+            tracing::warn!(cores, processors, "more cores than processors: not pinned");
+        }
+        std::cmp::Ordering::Less => tracing::info!(
+            cores,
+            processors,
+            "fewer cores than processors: not pinned; start it with taskset to say which are its"
+        ),
+    }
+    false
+}
+
 /// Starts the cores. On success all of them accept clients.
 pub fn start<M, F>(config: Config, make_machine: F) -> Result<Running, RuntimeError>
 where
@@ -109,17 +126,7 @@ where
         ends,
         end_event: Arc::new(event),
     };
-    // With fewer, several processes that share a machine would all crowd the first processors.
-    let pinned = cores == allowed.len();
-    if cores > allowed.len() {
-        tracing::warn!(cores, processors = allowed.len(), "more cores than processors: not pinned");
-    } else if !pinned {
-        tracing::info!(
-            cores,
-            processors = allowed.len(),
-            "fewer cores than processors: not pinned; start it with taskset to say which are its"
-        );
-    }
+    let pinned = are_pinned(cores, allowed.len());
     let (ready_sender, ready) = channel();
     let make_machine = Arc::new(make_machine);
     let mut go = Vec::new();

@@ -121,10 +121,19 @@ impl History {
             })
             .flatten()
             .collect();
+        // What another operation has put there too shows nothing of this one.
+        let mut tried: BTreeMap<(Object, u64), usize> = BTreeMap::new();
+        for record in &self.records {
+            if let Operation::Transaction(one) = record.operation {
+                one.puts().into_iter().for_each(|what| *tried.entry(what).or_default() += 1);
+            }
+        }
         let done =
             self.records.iter().filter(|record| record.cut).find(|record| match record.operation {
                 Operation::Push { value, .. } => found.contains(&value),
-                Operation::Transaction(one) => one.puts().iter().any(|what| put.contains(what)),
+                Operation::Transaction(one) => {
+                    one.puts().iter().any(|what| put.contains(what) && tried[what] == 1)
+                }
                 _ => false,
             });
         done.map_or(Ok(()), |done| Err(format!("done, but its client was cut off: {done:?}")))

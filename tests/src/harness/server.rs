@@ -189,7 +189,7 @@ impl Server {
     }
 }
 
-/// Lets the process that the command becomes make no io_uring, as seccomp filters of containers do.
+/// Lets the process that the command becomes make no io_uring, as containers' seccomp filters do.
 #[allow(unsafe_code)]
 pub fn forbid_io_uring(command: &mut Command) {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };

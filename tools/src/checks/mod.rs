@@ -23,6 +23,7 @@ const UNSAFE_FILES: &[&str] = &[
     "engine/src/value/thin.rs",
     "engine/src/value/zset/member.rs",
     "engine/tests/accounting.rs",
+    "server/tests/accounting.rs",
     "server/src/glue.rs",
     "server/src/memory.rs",
     "tests/src/harness/server.rs",

@@ -149,8 +149,8 @@ fn ending(tail: &Tail) -> String {
     let (file, offset) = (file_name(tail.segment), tail.offset);
     match (tail.cut_records, tail.sealed) {
         (0, false) if let Some(torn) = tail.torn_at => format!(
-            "torn: ends at {file} offset {offset}; record {} at {torn} is not whole: a write that a \
-             crash has torn and nobody was told of, or the last record, damaged",
+            "torn: ends at {file} offset {offset}; record {} at {torn} is not whole: a write that \
+             a crash has torn and nobody was told of, or the last record, damaged",
             tail.last_lsn.0 + 1
         ),
         (0, true) => format!("sealed: ends at {file} offset {offset}"),
