@@ -81,8 +81,9 @@ impl World {
 
     /// Where nothing else goes wrong a majority stays: without one, writes may be in doubt.
     fn stop_in_order(&mut self, machine: usize) {
-        let up = self.machines.iter().filter(|machine| machine.is_up()).count();
-        if self.plan.only.is_none() || up == self.machines.len() {
+        let stays = |machine: &Machine| machine.is_up() && !machine.told_to_stop;
+        if self.plan.only.is_none() || self.machines.iter().all(stays) {
+            self.machines[machine].told_to_stop = true;
             self.add_to_all(machine, || Waiting::Shutdown);
         }
     }

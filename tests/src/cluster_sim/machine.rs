@@ -68,6 +68,8 @@ pub struct Machine {
     pub versions: Vec<(u32, Version)>,
     /// It is to be cut off from what others say once it hands over.
     pub deaf_when_handing_over: bool,
+    /// It was told to stop, and has not begun anew since.
+    pub told_to_stop: bool,
     known: Known,
     /// Its directory, while it runs with an empty one.
     set_aside: Option<(Box<Disk>, Known, u64)>,
@@ -123,6 +125,7 @@ impl Machine {
             voids: vec![0; shards],
             versions: vec![(0, Version(1)); shards],
             deaf_when_handing_over: false,
+            told_to_stop: false,
             known: new_directory(rng),
             set_aside: None,
             took_part_with_ms: plan.election_timeout_ms,
@@ -227,6 +230,7 @@ impl Machine {
         self.paused_until_ns = 0;
         self.stops_in_turn_ns = 0;
         self.deaf_when_handing_over = false;
+        self.told_to_stop = false;
         self.disk_fails = false;
     }
 
