@@ -151,6 +151,20 @@ def scenario_del_set(client, port, options):
     return act
 
 
+def scenario_del_zset(client, port, options):
+    """DEL of a sorted set of 2 M members, until all is freed."""
+    count = int(2e6 * options.scale)
+    for first in range(0, count, 200):
+        pairs = [word for n in range(first, first + 200) for word in (b"%d" % (n * 7919 % count), b"member:%012d" % n)]
+        client.send([encode(b"ZADD", b"zset", *pairs)])
+        client.reply()
+
+    def act():
+        client.run("DEL", "zset")
+        await_freed(client)
+    return act
+
+
 def scenario_sadd(client, port, options):
     """SADD of 5 M members to one set, 200 a command."""
     count = int(5e6 * options.scale)

@@ -404,9 +404,6 @@ const SMALL: Lease = Lease { patience: 2, last_term: 3, hand_overs: 2, under_way
 
 const WITHOUT_HAND_OVERS: Lease = Lease { hand_overs: 0, last_term: 2, ..SMALL };
 
-/// Steps from the beginning within which every state is looked at.
-const DEPTH: usize = 9;
-
 /// Where a broken rule is looked for, with those that are met again.
 const STATES: usize = 2_000_000;
 
@@ -419,14 +416,15 @@ fn states_max() -> Option<usize> {
 fn a_lease_is_held_by_the_last_leader_alone() {
     let larger = Lease { patience: 3, under_way: 7, last_term: 4, ..SMALL };
     let models = match states_max() {
-        None => vec![("small", SMALL), ("without hand-overs", WITHOUT_HAND_OVERS)],
-        Some(_) => vec![("larger", larger)],
+        // With the steps within which every state is looked at.
+        None => vec![("small", SMALL, 10), ("without hand-overs", WITHOUT_HAND_OVERS, 12)],
+        Some(_) => vec![("larger", larger, 0)],
     };
-    for (name, model) in models {
+    for (name, model, steps) in models {
         // In one thread, or a state that is met by a longer way first is not gone on from.
         let checker = match states_max() {
             Some(states) => model.checker().target_state_count(states).threads(2),
-            None => model.checker().target_max_depth(DEPTH),
+            None => model.checker().target_max_depth(steps),
         };
         let checker = checker.spawn_bfs().join();
         let (states, depth) = (checker.unique_state_count(), checker.max_depth());

@@ -197,7 +197,7 @@ impl Tree {
     pub(super) fn drain_slice(&mut self, max: usize) -> bool {
         let mut freed = 0;
         while freed < max.max(1) && !self.root.is_empty() {
-            freed += self.root.drop_last_leaf();
+            freed += self.root.drop_last_leaf(&mut self.shape);
         }
         if self.root.is_empty() {
             *self = Self::new();
@@ -314,7 +314,7 @@ impl Node {
         }
     }
 
-    fn drop_last_leaf(&mut self) -> usize {
+    fn drop_last_leaf(&mut self, shape: &mut Shape) -> usize {
         match self {
             Node::Leaf(items) => {
                 let freed = items.len();
@@ -323,8 +323,12 @@ impl Node {
             }
             Node::Inner(children) => {
                 let Some(last) = children.last_mut() else { return 0 };
-                let freed = last.node.drop_last_leaf();
+                let freed = last.node.drop_last_leaf(shape);
                 if last.node.is_empty() {
+                    match last.node {
+                        Node::Leaf(_) => shape.leaves -= 1,
+                        Node::Inner(_) => shape.inners -= 1,
+                    }
                     children.pop();
                 }
                 freed
