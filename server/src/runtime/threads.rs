@@ -76,8 +76,8 @@ pub struct Running {
     end_event: Arc<OwnedFd>,
 }
 
-/// With one a processor they are. With fewer, several processes that share a machine would all crowd
-/// its first processors.
+/// With one a processor they are. With fewer, several processes that share a machine would all
+/// crowd its first processors.
 fn are_pinned(cores: usize, processors: usize) -> bool {
     match cores.cmp(&processors) {
         std::cmp::Ordering::Equal => return true,

@@ -58,6 +58,15 @@ pub static KNOWN: &[Known] = &[
         },
     },
     Known {
+        versions: (ALWAYS, NEVER),
+        why: "SORT by numbers fails where an earlier command met one out of range: it looks at an \
+              errno that it has not reset",
+        applies: |words, redis, ours| {
+            let refusal = "-ERR One or more scores can't be converted into double";
+            name(words).starts_with("sort") && is(redis, refusal) && !ours.is_error()
+        },
+    },
+    Known {
         versions: (ALWAYS, (7, 2)),
         why: "7.0 has no listpack for sets and lists",
         applies: |words, redis, ours| {

@@ -39,11 +39,10 @@ pub static FAMILY: Family = Family {
             "scan 0 { match <pattern> | count <count> | type ( string | hash | list | set | zset | <odd> ) }",
         ),
         (1, "scan <cursor>"),
-        (
-            6,
-            "sort <any> { limit <index> <index> | asc | desc | alpha | store <any> | get # | get <related> }",
-        ),
-        (3, "sort <any> by <related> { limit <index> <index> | desc | get # | store <any> }"),
+        (6, "sort <any> { limit <index> <index> | asc | desc | alpha | get # | get <related> }"),
+        (3, "sort <any> by <related> { limit <index> <index> | desc | get # }"),
+        // Not by numbers, where Redis may refuse what it should not (`known`).
+        (2, "sort <any> alpha limit <index> <index> store <any>"),
         // Those that BY finds equal by their text come in any order.
         (2, "sort <any> by <related> alpha { desc | get # | get <related> }"),
         (3, "sort <any> by <constant> { asc | desc | alpha | get # | store <any> }"),
