@@ -1,9 +1,7 @@
 //! What shards say they take, beside what the allocator says it gave out. A binary of its own: the
 //! allocator is the server's, and nothing else runs here.
-#![allow(unsafe_code)]
-// JUSTIFICATION: the allocator's own figures have no safe interface.
 
-use std::ffi::c_void;
+mod allocator;
 
 use engine::args::OwnedArgs;
 use engine::command::call::{self, Call, Run};
@@ -14,33 +12,9 @@ use engine::reply::{Protocol, Reply};
 use engine::rng::Rng;
 use engine::settings::Settings;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use allocator::allocated_bytes;
 
 const START_MS: i64 = 1_767_225_600_000;
-
-/// Bytes of all blocks that this thread's heap has given out, each whole.
-fn allocated_bytes() -> usize {
-    unsafe extern "C" fn add(
-        _: *const libmimalloc_sys::mi_heap_t,
-        area: *const libmimalloc_sys::mi_heap_area_t,
-        _: *mut c_void,
-        _: usize,
-        sum: *mut c_void,
-    ) -> bool {
-        // SAFETY: the allocator passes an area that is valid during the call, and `sum` is the
-        // counter given below, which nothing else uses meanwhile.
-        unsafe { *sum.cast::<usize>() += (*area).used * (*area).full_block_size };
-        true
-    }
-    let mut sum = 0_usize;
-    // SAFETY: the default heap is this thread's; `add` keeps nothing of what it is given.
-    unsafe {
-        let heap = libmimalloc_sys::mi_heap_get_default();
-        libmimalloc_sys::mi_heap_visit_blocks(heap, false, Some(add), (&raw mut sum).cast());
-    }
-    sum
-}
 
 struct Fixture {
     shards: Shards,

@@ -1,40 +1,15 @@
 //! What connections say they take, beside what the allocator says it gave out. A binary of its own:
 //! the allocator is the server's, and nothing else runs here.
-#![allow(unsafe_code)]
-// JUSTIFICATION: the allocator's own figures have no safe interface.
 
-use std::ffi::c_void;
+#[path = "../../engine/tests/allocator/mod.rs"]
+mod allocator;
 
 use engine::args::OwnedArgs;
 use server::connection::Transaction;
 use server::connection::replies::Replies;
 use server::connection::watched::{Watched, WatchedKey};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Bytes of all blocks that this thread's heap has given out, each whole.
-fn allocated_bytes() -> usize {
-    unsafe extern "C" fn add(
-        _: *const libmimalloc_sys::mi_heap_t,
-        area: *const libmimalloc_sys::mi_heap_area_t,
-        _: *mut c_void,
-        _: usize,
-        sum: *mut c_void,
-    ) -> bool {
-        // SAFETY: the allocator passes an area that is valid during the call, and `sum` is the
-        // counter given below, which nothing else uses meanwhile.
-        unsafe { *sum.cast::<usize>() += (*area).used * (*area).full_block_size };
-        true
-    }
-    let mut sum = 0_usize;
-    // SAFETY: the default heap is this thread's; `add` keeps nothing of what it is given.
-    unsafe {
-        let heap = libmimalloc_sys::mi_heap_get_default();
-        libmimalloc_sys::mi_heap_visit_blocks(heap, false, Some(add), (&raw mut sum).cast());
-    }
-    sum
-}
+use allocator::allocated_bytes;
 
 /// By how much what `fill` has made says something else than the allocator, and that at most.
 fn check<T>(what: &str, fill: impl FnOnce() -> T, says: impl FnOnce(&T) -> usize, off_max: f64) {

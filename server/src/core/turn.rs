@@ -61,7 +61,7 @@ impl Machine for Core {
             Input::Sent { conn, buffer } => self.on_sent(conn, buffer),
             Input::SentPart { conn } => self.on_sent_part(conn),
             Input::SendFailed { conn, .. } => self.close_connection(conn),
-            Input::Mesh { from, message } => self.on_message(from, message),
+            Input::Mesh { message, .. } => self.on_message(message),
             Input::Log(done) => self.on_log_done(done),
             Input::Shutdown => self.begin_stop(false),
         }

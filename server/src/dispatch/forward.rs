@@ -41,7 +41,7 @@ pub struct Forwards {
     /// The commands that the last turn had no room for, and the first of them.
     rest: Option<(Box<ForwardedCommands>, usize)>,
     /// What came behind them and may not overtake them.
-    behind: VecDeque<(u16, Message)>,
+    behind: VecDeque<Message>,
 }
 
 impl Forwards {
@@ -160,9 +160,9 @@ impl Core {
             self.on_run(forwarded, first);
         }
         while self.forwards.has_run_all()
-            && let Some((from, message)) = self.forwards.behind.pop_front()
+            && let Some(message) = self.forwards.behind.pop_front()
         {
-            self.act_on(from, message);
+            self.act_on(message);
         }
     }
 
@@ -277,14 +277,14 @@ impl Core {
     }
 
     /// What another core says. What wants something of shards does not overtake commands.
-    pub(crate) fn on_message(&mut self, from: u16, message: Message) {
+    pub(crate) fn on_message(&mut self, message: Message) {
         if !self.forwards.has_run_all() && message.stays_behind_commands() {
-            return self.forwards.behind.push_back((from, message));
+            return self.forwards.behind.push_back(message);
         }
-        self.act_on(from, message);
+        self.act_on(message);
     }
 
-    fn act_on(&mut self, _from: u16, message: Message) {
+    fn act_on(&mut self, message: Message) {
         match message {
             Message::Run(forwarded) => self.on_run(forwarded, 0),
             Message::Answers(answers) => {

@@ -147,6 +147,7 @@ impl Replicas {
 
     /// Takes a replica out, to be put back at once.
     pub(super) fn take(&mut self, shard: u16) -> Option<Box<Replica>> {
+        self.overall.set(None);
         self.by_shard.get_mut(usize::from(shard))?.take()
     }
 
@@ -253,7 +254,7 @@ impl Core {
             if !std::mem::take(&mut self.replicas.stirred[shard]) {
                 continue;
             }
-            let Some(mut replica) = self.replicas.by_shard[shard].take() else { continue };
+            let Some(mut replica) = self.replicas.take(shard as u16) else { continue };
             act(self, ShardId(shard as u16), &mut replica);
             self.replicas.stirred[shard] |= replica.waits();
             self.replicas.by_shard[shard] = Some(replica);

@@ -115,7 +115,7 @@ fn main() -> Result<ExitCode> {
                 sim::world::Plan { seed, clients, operations, crashes, cut: None, buggify }
             },
             sim::world::run,
-            sim::world::Outcome::add,
+            sim::outcome::Outcome::add,
             |plan| format!("--crashes {} --buggify {}", plan.crashes, plan.buggify),
         )?,
     })

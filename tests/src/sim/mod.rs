@@ -6,13 +6,15 @@
 //! - [`quiet`]: one client and no troubles, for tests that want a disk or a core in a given state.
 //!   `hand`: nothing goes on by itself.
 //! - [`client`]: virtual clients that speak RESP. [`workload`]: what they do.
-//! - [`checker`]: what their histories must obey. [`world`]: one seed, from start to verdict.
+//! - [`checker`]: what their histories must obey. [`world`]: one seed, from start to verdict;
+//!   [`outcome`]: what came of it.
 
 pub mod checker;
 pub mod client;
 pub mod disk;
 pub mod files;
 pub mod node;
+pub mod outcome;
 pub mod quiet;
 pub mod workload;
 pub mod world;

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use replication::fault::{Fault, plant};
 
 use super::disk::Damage;
-use super::world::{Outcome, Plan, run};
+use super::outcome::Outcome;
+use super::world::{Plan, run};
 
 fn plan(seed: u64, crashes: usize) -> Plan {
     Plan { seed, clients: 6, operations: 300, crashes, ..Plan::default() }
