@@ -1,7 +1,5 @@
 //! What a group keeps: entries, votes, members.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use raft::eraftpb::{self, ConfState, EntryType, Snapshot};
 
@@ -114,10 +112,12 @@ impl Members {
 
     /// Whether the same nodes vote and learn, and no change is under way.
     pub fn is_as(&self, goal: &Members) -> bool {
-        let set = |nodes: &[NodeId]| nodes.iter().copied().collect::<BTreeSet<_>>();
+        let same = |some: &[NodeId], others: &[NodeId]| {
+            some.len() == others.len() && some.iter().all(|node| others.contains(node))
+        };
         self.voters_outgoing.is_empty()
-            && set(&self.voters) == set(&goal.voters)
-            && set(&self.learners) == set(&goal.learners)
+            && same(&self.voters, &goal.voters)
+            && same(&self.learners, &goal.learners)
             && self.roster == goal.roster
     }
 

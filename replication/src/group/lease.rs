@@ -54,6 +54,15 @@ impl Lease {
         now_ns + lease_ns(timeout_ns) * 2 / 3 < self.until_ns
     }
 
+    /// How long it stays so; zero if it is not, or if a round is under way, which may have to be
+    /// asked again.
+    pub fn fresh_ns(&self, now_ns: u64, timeout_ns: u64) -> u64 {
+        match self.asked {
+            Some(_) => 0,
+            None => self.until_ns.saturating_sub(now_ns + lease_ns(timeout_ns) * 2 / 3),
+        }
+    }
+
     /// The time that it ends at, if it is not extended before.
     pub fn until_ns(&self) -> u64 {
         self.until_ns

@@ -12,7 +12,7 @@
 //! - [`lease`]: until when a leader may answer reads alone. `promise`: why nobody else leads then.
 //! - [`payload`]: what an entry's bytes say, and how it stands in the core's log.
 //! - [`restart`]: what a node's logs have of its groups.
-//! - `handover`: the lead goes to another node.
+//! - `ticks`: what happens as time passes. `handover`: the lead goes to another node.
 //! - `chance`: election timeouts. `changes`: of members. [`roster`]: who they are.
 //! - `storage`: what the crate reads of the log. [`fetch`]: what of it is read from the disk first;
 //!   [`terms`]: what is known of that. `outgoing`: what goes out of what the crate says.
@@ -33,6 +33,7 @@ mod storage;
 pub mod terms;
 #[cfg(test)]
 mod tests;
+mod ticks;
 mod view;
 pub mod work;
 
@@ -68,9 +69,6 @@ const HOST_READ: u8 = 2;
 /// may be the only one with all that is committed.
 const RELUCTANT_TIMEOUTS: usize = 6;
 
-/// Ticks that an answer to a question for a lease is awaited before it is asked again.
-const LEASE_RETRY_TICKS: u64 = 2;
-
 pub struct Group {
     raft: RawNode<EntryStore>,
     config: GroupConfig,
@@ -89,6 +87,8 @@ pub struct Group {
     promise: Promise,
     chance: Chance,
     election_timeout: usize,
+    /// Ticks since this leader asked all others to confirm that it leads.
+    round_ticks: usize,
     /// It stands for election only where no other does.
     reluctant: bool,
     /// Nodes that do not count any more.
@@ -117,7 +117,8 @@ impl Group {
             election_tick: config.election_ticks,
             max_election_tick: config.patience_ticks
                 + (RELUCTANT_TIMEOUTS + 2) * config.election_ticks,
-            heartbeat_tick: config.heartbeat_ticks,
+            // Heartbeats come from `ticks`; the crate's must be rarer than elections.
+            heartbeat_tick: config.election_ticks - 1,
             applied: start.applied.0,
             max_size_per_msg: config.message_bytes_max,
             max_inflight_msgs: config.messages_in_flight_max,
@@ -150,6 +151,7 @@ impl Group {
             promise: Promise::unknown(config.election_ticks, alone),
             chance: Chance(seed),
             election_timeout: 0,
+            round_ticks: 0,
             reluctant: false,
             lost: start.lost,
             said_version,
@@ -158,41 +160,6 @@ impl Group {
         group.draw_election_timeout();
         group.settle();
         Ok(group)
-    }
-
-    /// A tick of the host's clock has passed. Time in which the host did not run is none: ticks
-    /// that it missed are not made up for, or a message would count as older than it is.
-    pub fn tick(&mut self, now_ns: u64) {
-        if self.installing.is_some() {
-            return;
-        }
-        self.promise.tick();
-        self.raft.tick();
-        if self.raft.raft.election_elapsed == 0 {
-            self.draw_election_timeout();
-        }
-        let promised = self.promise.holds();
-        if !promised && self.role() == Role::Follower && is_taken(Point::StandsUncalled) {
-            let _ = self.campaign();
-        }
-        let handed_over = self.raft.raft.lead_transferee.is_some();
-        if self.role() == Role::Leader && self.lease.is_given_up() && !handed_over {
-            // Nobody took the lead, and without a lease it is of no use.
-            self.take_back();
-        }
-        if !self.lease.is_fresh(now_ns, self.lease_timeout_ns()) {
-            self.renew_lease(now_ns);
-        }
-        self.settle();
-    }
-
-    /// Whether nobody leads, or nothing was heard of who does for so long that others would vote
-    /// for this node, and it may for itself.
-    pub fn lacks_leader(&self) -> bool {
-        self.role() == Role::Follower
-            && !self.promise.holds()
-            && (self.leader().is_none()
-                || self.raft.raft.election_elapsed >= self.config.election_ticks)
     }
 
     /// Stands for election at once.
@@ -350,11 +317,6 @@ impl Group {
         }
     }
 
-    /// Nobody votes within so long: a tick that was under way counts as none.
-    fn lease_timeout_ns(&self) -> u64 {
-        (self.config.election_ticks as u64 - 1) * self.config.tick_ns
-    }
-
     fn on_confirmed(&mut self, context: &[u8], index: u64, work: &mut Work) {
         let Some((kind, number)) = context.split_first() else { return };
         let Ok(number) = number.try_into().map(u64::from_le_bytes) else { return };
@@ -388,21 +350,6 @@ impl Group {
             self.raft.advance_apply_to(index);
         }
         self.settle();
-    }
-
-    /// Whether a round of asking for it has begun.
-    fn renew_lease(&mut self, now_ns: u64) -> bool {
-        // Before an entry of its own term is committed a leader does not know what is.
-        if self.role() != Role::Leader
-            || !self.raft.raft.commit_to_current_term()
-            || is_taken(Point::LeaseAskedLate)
-        {
-            return false;
-        }
-        let retry_ns = self.config.tick_ns * LEASE_RETRY_TICKS;
-        let Some(round) = self.lease.begin_round(now_ns, retry_ns) else { return false };
-        self.raft.read_index(context(LEASE_ROUND, round));
-        true
     }
 
     /// This node leads, has committed an entry of its term, and no other can lead at this time:

@@ -32,6 +32,16 @@ impl Promise {
         self.ticks_left = self.ticks_left.saturating_sub(1);
     }
 
+    /// As many times [`Promise::tick`].
+    pub fn pass(&mut self, ticks: usize) {
+        self.ticks_left = self.ticks_left.saturating_sub(ticks);
+    }
+
+    /// Ticks before the one that ends it.
+    pub fn counting_ticks(self) -> usize {
+        self.ticks_left.saturating_sub(1)
+    }
+
     /// A leader was followed.
     pub fn renew(&mut self) {
         if !is_planted(Fault::PromiseForgotten) {

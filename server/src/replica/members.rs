@@ -74,6 +74,9 @@ impl Core {
         if !acts || !self.handover.is_idle() {
             return;
         }
+        if self.is_as_planned() && !self.replicas.is_heartbeat() {
+            return;
+        }
         if self.is_coordinator() {
             self.make_plan(None);
         }
@@ -108,13 +111,17 @@ impl Core {
         let Some(plan) = self.membership.plan.take() else { return };
         if plan.period == self.replicas.period {
             let mut along = true;
-            self.for_each_replica(|core, shard, replica| {
-                let goal = plan.goal_of_other(replica.group.members());
-                if shard != FIRST && !replica.group.members().is_as(&goal) {
+            for shard in (0..self.shards.count() as u16).filter(|shard| *shard != FIRST.0) {
+                let Some(replica) = self.replicas.get(shard) else { continue };
+                let members = replica.group.members();
+                let goal = plan.goal_of_other(members);
+                if !members.is_as(&goal) {
                     along = false;
-                    core.change_members(shard, replica, &goal);
+                    self.with_replica(shard, |core, replica| {
+                        core.change_members(ShardId(shard), replica, &goal);
+                    });
                 }
-            });
+            }
             let nodes = plan.members.voters.iter().chain(&plan.members.learners);
             let near = nodes.copied().filter(|node| self.is_near_here(*node)).collect();
             let place = usize::from(self.id);
@@ -135,6 +142,17 @@ impl Core {
     pub(crate) fn on_followed(&mut self, followed: Followed) {
         let place = usize::from(followed.from);
         self.membership.followed[place] = Some(followed);
+    }
+
+    /// Whether this core has nothing to do until a plan changes, as far as it knows: it looks only
+    /// now and then.
+    fn is_as_planned(&self) -> bool {
+        let own = self.membership.followed[usize::from(self.id)].as_ref();
+        let plan = self.membership.plan.as_ref().filter(|plan| plan.voting.is_none());
+        plan.is_some_and(|plan| {
+            plan.period == self.replicas.period
+                && own.is_some_and(|own| (own.period, own.number) == (plan.period, plan.number))
+        })
     }
 
     /// Whether all groups of all cores are as the first one, and as it is now.

@@ -41,7 +41,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use replication::buggify::{Point, is_taken};
-use replication::group::{Base, Entry, Group, GroupConfig, NodeId, Role};
+use replication::group::{Base, Entry, Group, GroupConfig, NodeId};
 use replication::ids::{Index, Lsn, ShardId};
 use replication::log::LogWriter;
 
@@ -182,16 +182,9 @@ impl Core {
             self.replicas.next_tick_ns = self.now.mono_ns + self.config.group_tick_ns();
         }
         if due {
-            let (silent, removed) = (self.is_group_silent(), self.membership.removed);
-            self.for_each_replica(|core, shard, replica| {
-                // Who leads and hears nothing has to find out that it does not lead.
-                if !silent || removed && replica.group.role() == Role::Leader {
-                    replica.group.tick(core.now.mono_ns);
-                }
-                core.tend_transfers(shard, replica);
-            });
+            self.tick_groups();
             self.tend_catch_up();
-            if !silent {
+            if !self.is_group_silent() {
                 self.gather_leads();
                 self.mark_decided();
             }

@@ -304,13 +304,18 @@ impl Core {
         if self.handover.has_drained() || is_taken(Point::MarkerLate) {
             return;
         }
-        self.for_each_replica(|core, shard, replica| {
-            let held = core.shards.get(usize::from(shard.0));
-            let quiet = held.is_some_and(|held| held.effects.is_empty());
-            if replica.executes() && quiet && core.release.lacks_marker(shard) {
-                core.propose_marker(shard, replica);
+        for shard in 0..self.shards.count() as u16 {
+            let quiet = |held: &engine::keyspace::Shard| held.effects.is_empty();
+            if self.release.lacks_marker(ShardId(shard))
+                && self.shards.get(usize::from(shard)).is_some_and(quiet)
+            {
+                self.with_replica(shard, |core, replica| {
+                    if replica.executes() {
+                        core.propose_marker(ShardId(shard), replica);
+                    }
+                });
             }
-        });
+        }
     }
 
     /// Once a tick: who leads a group hands it to who leads the first one, and who leads that
@@ -327,25 +332,31 @@ impl Core {
         let out = self.is_out();
         let any = || self.candidates().next().filter(|_| out);
         let Some(primary) = lead.leader.filter(|_| !out).or_else(any) else { return };
-        self.for_each_replica(|core, shard, replica| {
-            let group = &mut replica.group;
-            if primary != own && group.role() == Role::Leader && lead.is_apart {
-                // Not before it has everything: meanwhile nothing new comes. Nor while a core of
-                // this node could still answer by this lease.
-                let mut progress = group.progress();
-                let has = |(node, matched)| node == primary && matched == group.last();
-                if progress.any(has) {
-                    drop(progress);
-                    group.hand_over(primary);
-                }
-            } else if primary == own
-                && core.may_lead(own)
-                && group.lacks_leader()
-                && let Err(error) = group.campaign()
-            {
-                tracing::warn!(core = core.id, shard = shard.0, "standing for election: {error}");
+        let elsewhere = primary != own;
+        let is_meant = |replica: &Replica| match elsewhere {
+            true => lead.is_apart && replica.group.role() == Role::Leader,
+            false => replica.group.lacks_leader(),
+        };
+        for shard in 0..self.shards.count() as u16 {
+            if !self.replicas.get(shard).is_some_and(is_meant) {
+                continue;
             }
-        });
+            self.with_replica(shard, |core, replica| {
+                let group = &mut replica.group;
+                if elsewhere {
+                    // Not before it has everything: meanwhile nothing new comes. Nor while a core
+                    // of this node could still answer by this lease.
+                    let last = group.last();
+                    if group.progress().any(|has| has == (primary, last)) {
+                        group.hand_over(primary);
+                    }
+                } else if core.may_lead(own)
+                    && let Err(error) = group.campaign()
+                {
+                    tracing::warn!(core = core.id, shard, "standing for election: {error}");
+                }
+            });
+        }
     }
 }
 

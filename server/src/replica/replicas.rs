@@ -11,7 +11,7 @@ use super::receiving::Receiving;
 use super::standing::Standing;
 use super::{CONFIG, Replica, coordinator, period, primary, serving};
 use crate::core::Core;
-use crate::limits::GROUP_ELECTION_TICKS;
+use crate::limits::{GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS};
 
 /// The replicas of a core.
 #[derive(Default)]
@@ -23,6 +23,11 @@ pub struct Replicas {
     /// By shard: whether its replica may have changed since its group was driven, or waits for what
     /// no change of its own brings.
     stirred: Vec<bool>,
+    /// Ticks of the groups' clock so far, and by shard: up to which its group knows of them, and
+    /// with which it has something to do. See [`Core::tick_groups`].
+    ticks: u64,
+    ticked: Vec<u64>,
+    due: Vec<u64>,
     /// By shard: whether its group has written what is not known to be durable.
     writing: Vec<bool>,
     /// By shard: whether memory is ahead of what is committed. Kept beside the replicas, each of
@@ -104,6 +109,8 @@ impl Replicas {
             is_grouped: true,
             by_shard,
             stirred: vec![true; shard_count],
+            ticked: vec![0; shard_count],
+            due: vec![0; shard_count],
             writing: vec![false; shard_count],
             executing: vec![false; shard_count],
             coordinator: coordinator::Coordinator::new(cores),
@@ -142,13 +149,21 @@ impl Replicas {
         if usize::from(shard) < self.by_shard.len() {
             self.stir(shard);
         }
-        self.by_shard.get_mut(usize::from(shard))?.as_deref_mut()
+        let replica = self.by_shard.get_mut(usize::from(shard))?.as_deref_mut()?;
+        pass_ticks(replica, &mut self.ticked[usize::from(shard)], self.ticks);
+        Some(replica)
     }
 
     /// Takes a replica out, to be put back at once.
     pub(super) fn take(&mut self, shard: u16) -> Option<Box<Replica>> {
         self.overall.set(None);
-        self.by_shard.get_mut(usize::from(shard))?.take()
+        self.lift(usize::from(shard))
+    }
+
+    fn lift(&mut self, shard: usize) -> Option<Box<Replica>> {
+        let mut replica = self.by_shard.get_mut(shard)?.take()?;
+        pass_ticks(&mut replica, &mut self.ticked[shard], self.ticks);
+        Some(replica)
     }
 
     pub(super) fn put(&mut self, shard: u16, replica: Box<Replica>) {
@@ -180,6 +195,11 @@ impl Replicas {
     /// Whether memory is being read again, so that nothing on the disk may go.
     pub fn is_rebuilding(&self) -> bool {
         self.iter().any(|(_, replica)| matches!(replica.standing, Standing::Rebuilding { .. }))
+    }
+
+    /// Whether what is looked at only now and then is to be looked at with this tick.
+    pub(super) fn is_heartbeat(&self) -> bool {
+        self.ticks.is_multiple_of(GROUP_HEARTBEAT_TICKS as u64)
     }
 
     /// A shard's group is to be driven in this turn, or in the next one.
@@ -220,6 +240,14 @@ impl Replicas {
     }
 }
 
+/// The group hears of the ticks that only counted.
+fn pass_ticks(replica: &mut Replica, ticked: &mut u64, ticks: u64) {
+    if *ticked < ticks {
+        replica.group.pass((ticks - *ticked) as usize);
+        *ticked = ticks;
+    }
+}
+
 impl Replica {
     /// Whether it may have something to do that no change of its own brings: the other shards
     /// decide what is to be applied, and the log becomes durable.
@@ -245,6 +273,49 @@ impl Core {
         }
     }
 
+    /// A tick: of those groups for which it does more than count, or in which something has
+    /// happened. The others hear of it with what happens to them next. If time stands still for
+    /// this node, only who leads hears of it, in case that it is not to lead any more.
+    pub(super) fn tick_groups(&mut self) {
+        let (silent, removed) = (self.is_group_silent(), self.membership.removed);
+        let next = self.replicas.ticks + 1;
+        let all = silent || self.replicas.receiving.is_some();
+        for shard in 0..self.replicas.by_shard.len() {
+            if !all && !self.replicas.stirred[shard] && self.replicas.due[shard] > next {
+                continue;
+            }
+            self.with_replica(shard as u16, |core, replica| {
+                if !silent || removed && replica.group.role() == Role::Leader {
+                    replica.group.tick(core.now.mono_ns);
+                }
+                core.replicas.ticked[shard] = if silent { next - 1 } else { next };
+                core.tend_transfers(ShardId(shard as u16), replica);
+            });
+        }
+        if !silent {
+            self.replicas.ticks = next;
+        }
+    }
+
+    /// How many ticks may pass before a group has to be looked at. As long as all is not as it
+    /// should be, steps are due that no change of the group's own brings.
+    fn counting_ticks(&self, replica: &Replica) -> u64 {
+        let steady = match self.replicas.serving {
+            serving::Serving::Everything => self.handover.is_idle(),
+            serving::Serving::AsReplica(leader) => leader.is_some(),
+            serving::Serving::Waits => false,
+        };
+        let tended = replica.checkpoint_lacked_ns.is_some()
+            || !replica.sending.is_empty()
+            || !replica.pins.is_empty();
+        match steady && !tended {
+            true => {
+                replica.group.counting_ticks(self.now.mono_ns).min(GROUP_HEARTBEAT_TICKS) as u64
+            }
+            false => 0,
+        }
+    }
+
     /// As [`Core::for_each_replica`], of those that may have something to do.
     pub(super) fn for_each_stirred(
         &mut self,
@@ -257,6 +328,7 @@ impl Core {
             let Some(mut replica) = self.replicas.take(shard as u16) else { continue };
             act(self, ShardId(shard as u16), &mut replica);
             self.replicas.stirred[shard] |= replica.waits();
+            self.replicas.due[shard] = self.replicas.ticks + 1 + self.counting_ticks(&replica);
             self.replicas.by_shard[shard] = Some(replica);
             self.replicas.overall.set(None);
         }
@@ -272,7 +344,7 @@ impl Core {
             if !self.replicas.writing[shard] {
                 continue;
             }
-            let Some(mut replica) = self.replicas.by_shard[shard].take() else { continue };
+            let Some(mut replica) = self.replicas.lift(shard) else { continue };
             self.replicas.writing[shard] = act(self, ShardId(shard as u16), &mut replica);
             self.replicas.by_shard[shard] = Some(replica);
         }

@@ -94,12 +94,26 @@ pub struct Node {
     rate: u64,
     offset_ns: u64,
     starts: u64,
+    /// Ticks that only counted, of which its group has not heard.
+    ticks_owed: usize,
 }
 
 impl Node {
     fn now_ns(&self, true_ns: u64) -> u64 {
         true_ns / 1000 * self.rate + self.offset_ns
     }
+}
+
+/// What a tick that only counts does not touch.
+fn standing(group: &Group) -> (Role, Term, bool, bool, u64, usize) {
+    (
+        group.role(),
+        group.term(),
+        group.lacks_leader(),
+        group.raft.has_ready(),
+        group.lease.until_ns(),
+        group.outbox.len(),
+    )
 }
 
 enum Event {
@@ -156,7 +170,18 @@ impl World {
             // At most 48 thousandths between two of them.
             let rate = 976 + chance.below(48);
             let offset_ns = chance.below(1 << 40);
-            (id, Node { group: None, disk, applied: base, rate, offset_ns, starts: 0 })
+            (
+                id,
+                Node {
+                    group: None,
+                    disk,
+                    applied: base,
+                    rate,
+                    offset_ns,
+                    starts: 0,
+                    ticks_owed: 0,
+                },
+            )
         });
         let nodes = nodes.collect();
         let mut world = World {
@@ -209,6 +234,7 @@ impl World {
         node.applied = node.disk.base.clone();
         let group = Group::new(NodeId(id), CONFIG, node.disk.start(), seed).unwrap();
         node.group = Some(group);
+        node.ticks_owed = 0;
         let start = node.starts;
         self.after(1, Event::Tick(id, start));
     }
@@ -227,6 +253,9 @@ impl World {
             return Err("nothing happens any more".into());
         };
         self.now_ns = at_ns;
+        if !matches!(event, Event::Tick(..)) {
+            self.pass_ticks();
+        }
         match event {
             Event::Tick(id, start) => self.tick(id, start)?,
             Event::Sent(id, start, to, arrived) => {
@@ -279,7 +308,18 @@ impl World {
         }
         let Some(group) = &mut node.group else { return Ok(()) };
         let now_ns = self.now_ns / 1000 * node.rate + node.offset_ns;
-        group.tick(now_ns);
+        let counts = group.counting_ticks(now_ns) > node.ticks_owed;
+        match counts && self.chance.below(4) > 0 {
+            true => node.ticks_owed += 1,
+            false => {
+                group.pass(std::mem::take(&mut node.ticks_owed));
+                let before = standing(group);
+                group.tick(now_ns);
+                if counts && standing(group) != before {
+                    return Err(format!("a tick that was to count did more to {before:?}"));
+                }
+            }
+        }
         let wanted = group.wanting_checkpoint().count() > 0;
         let next_ns = TICK_NS * 1000 / node.rate;
         // Sometimes a process stands still.
@@ -290,6 +330,14 @@ impl World {
             self.compact(id);
         }
         self.carry_out(id)
+    }
+
+    /// Groups hear of the ticks that only counted before anything happens to them.
+    pub fn pass_ticks(&mut self) {
+        for node in self.nodes.values_mut() {
+            let owed = std::mem::take(&mut node.ticks_owed);
+            node.group.iter_mut().for_each(|group| group.pass(owed));
+        }
     }
 
     fn carry_out_soon(&mut self, id: u64) -> Result<(), String> {
@@ -462,12 +510,14 @@ impl World {
     }
 
     pub fn hand_over(&mut self, to: u64) {
+        self.pass_ticks();
         let groups = self.nodes.values_mut().filter_map(|node| node.group.as_mut());
         groups.for_each(|group| group.hand_over(NodeId(to)));
     }
 
     /// Whoever leads stands for election at once, as after a hand-over that came to nothing.
     pub fn take_back(&mut self) {
+        self.pass_ticks();
         let groups = self.nodes.values_mut().filter_map(|node| node.group.as_mut());
         groups.for_each(Group::take_back);
     }
