@@ -235,6 +235,11 @@ impl Release {
         state.marked < state.last_part && state.last_part <= state.point
     }
 
+    /// Whether [`Release::lacks_marker`] is so of a shard, or may be once more is decided.
+    pub fn may_lack_markers(&self) -> bool {
+        self.shards.iter().any(|state| state.marked < state.last_part)
+    }
+
     /// Another participant has committed its part.
     pub fn on_report(&mut self, report: Report) {
         let state = &mut self.shards[usize::from(report.to.0)];

@@ -25,6 +25,7 @@ impl Machine for Core {
         // With groups there is always a next turn.
         let rarely = self.replicas.is_grouped() && is_taken(Point::MeshFull);
         self.mesh_pressed = is_full || rarely;
+        self.replicas.count_ticks(now.mono_ns);
         self.links.begin_turn(now.mono_ns);
         self.stats.turns += 1;
         self.begin_turn_meter();
@@ -93,6 +94,7 @@ impl Machine for Core {
         self.stop_if_drained();
         outputs.append(&mut self.outputs);
         self.end_turn_meter();
+        self.plan_tick();
         self.next_wake_ns()
     }
 }

@@ -66,15 +66,15 @@ pub struct Followed {
 }
 
 impl Core {
-    /// Once a tick, on every core: as long as this node is the primary, its groups' members become
+    /// With each tick that has a turn, on every core: as long as this node is the primary, its groups' members become
     /// what they are to be.
-    pub(super) fn drive_members(&mut self) {
+    pub(super) fn drive_members(&mut self, looks: bool) {
         self.drive_peers();
         let acts = self.replicas.serving == Serving::Everything && !self.is_group_silent();
         if !acts || !self.handover.is_idle() {
             return;
         }
-        if self.is_as_planned() && !self.replicas.is_heartbeat() {
+        if self.is_as_planned() && !looks {
             return;
         }
         if self.is_coordinator() {

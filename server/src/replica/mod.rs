@@ -19,6 +19,7 @@
 //! - [`seen`]: what a simulation compares.
 
 pub mod catchup;
+mod clock;
 pub mod coordinator;
 pub mod handover;
 pub mod members;
@@ -176,19 +177,8 @@ impl Core {
         }
         let durable = self.log.as_ref().map(LogWriter::durable);
         durable.into_iter().for_each(|durable| self.note_group_writes(durable));
-        let due = self.now.mono_ns >= self.replicas.next_tick_ns;
-        if due {
-            // Ticks that were missed are not made up for: the process did not run.
-            self.replicas.next_tick_ns = self.now.mono_ns + self.config.group_tick_ns();
-        }
-        if due {
+        if self.now.mono_ns >= self.replicas.clock.wake_ns() {
             self.tick_groups();
-            self.tend_catch_up();
-            if !self.is_group_silent() {
-                self.gather_leads();
-                self.mark_decided();
-            }
-            self.drive_members();
         }
         self.for_each_stirred(Core::drive_group);
         while self.failure.is_none() && self.change_primary() {

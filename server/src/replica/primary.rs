@@ -19,7 +19,7 @@ use super::period::{Period, Ready, Stand, Word};
 use super::standing::Standing;
 use crate::core::Core;
 use crate::core::message::Message;
-use crate::limits::{GROUP_EARLY_REPORTS_MAX, GROUP_HEARTBEAT_TICKS};
+use crate::limits::GROUP_EARLY_REPORTS_MAX;
 
 /// What a core has told the first one.
 #[derive(Default)]
@@ -318,15 +318,10 @@ impl Core {
         }
     }
 
-    /// Once a tick: who leads a group hands it to who leads the first one, and who leads that
+    /// Now and then: who leads a group hands it to who leads the first one, and who leads that
     /// stands for election where nobody leads.
     pub(super) fn gather_leads(&mut self) {
         let lead = self.replicas.lead;
-        self.replicas.ticks_apart += 1;
-        if self.replicas.ticks_apart < GROUP_HEARTBEAT_TICKS {
-            return;
-        }
-        self.replicas.ticks_apart = 0;
         let own = NodeId(self.node.node);
         // Who is out of the first group already hears of no primary: any other node will do.
         let out = self.is_out();

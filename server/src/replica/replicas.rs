@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use replication::group::{Group, GroupConfig, GroupError, GroupStart, NodeId, Role};
 use replication::ids::ShardId;
 
+use super::clock::Clock;
 use super::receiving::Receiving;
 use super::standing::Standing;
 use super::{CONFIG, Replica, coordinator, period, primary, serving};
 use crate::core::Core;
-use crate::limits::{GROUP_ELECTION_TICKS, GROUP_HEARTBEAT_TICKS};
+use crate::limits::GROUP_ELECTION_TICKS;
 
 /// The replicas of a core.
 #[derive(Default)]
@@ -22,12 +23,9 @@ pub struct Replicas {
     by_shard: Vec<Option<Box<Replica>>>,
     /// By shard: whether its replica may have changed since its group was driven, or waits for what
     /// no change of its own brings.
-    stirred: Vec<bool>,
-    /// Ticks of the groups' clock so far, and by shard: up to which its group knows of them, and
-    /// with which it has something to do. See [`Core::tick_groups`].
-    ticks: u64,
-    ticked: Vec<u64>,
-    due: Vec<u64>,
+    pub(super) stirred: Vec<bool>,
+    /// The groups' clock.
+    pub(super) clock: Clock,
     /// By shard: whether its group has written what is not known to be durable.
     writing: Vec<bool>,
     /// By shard: whether memory is ahead of what is committed. Kept beside the replicas, each of
@@ -35,7 +33,6 @@ pub struct Replicas {
     executing: Vec<bool>,
     /// What all replicas together allow, unless one may have changed since that was looked at.
     overall: Cell<Option<Overall>>,
-    pub(super) next_tick_ns: u64,
     /// Whether the node is the primary, and whether all its cores are.
     pub(crate) period: period::Period,
     pub(super) is_open: bool,
@@ -53,8 +50,6 @@ pub struct Replicas {
     pub(crate) coordinator: coordinator::Coordinator,
     /// Shards whose memory was thrown away in this turn.
     pub(super) thrown_away: Vec<u16>,
-    /// Ticks since it was last tried to bring all leads to one node.
-    pub(super) ticks_apart: usize,
     /// A checkpoint that comes from another node.
     pub(crate) receiving: Option<Receiving>,
     /// What clients may do in this turn.
@@ -105,12 +100,14 @@ impl Replicas {
                 voids: 0,
             }));
         }
+        let mut clock = Clock::new(shard_count, tick_ns);
+        let own = by_shard.iter().enumerate().filter(|(_, replica)| replica.is_some());
+        own.for_each(|(shard, _)| clock.set_due(shard, 0));
         Ok(Replicas {
             is_grouped: true,
             by_shard,
             stirred: vec![true; shard_count],
-            ticked: vec![0; shard_count],
-            due: vec![0; shard_count],
+            clock,
             writing: vec![false; shard_count],
             executing: vec![false; shard_count],
             coordinator: coordinator::Coordinator::new(cores),
@@ -150,7 +147,7 @@ impl Replicas {
             self.stir(shard);
         }
         let replica = self.by_shard.get_mut(usize::from(shard))?.as_deref_mut()?;
-        pass_ticks(replica, &mut self.ticked[usize::from(shard)], self.ticks);
+        replica.group.pass(self.clock.hear(usize::from(shard)));
         Some(replica)
     }
 
@@ -162,7 +159,7 @@ impl Replicas {
 
     fn lift(&mut self, shard: usize) -> Option<Box<Replica>> {
         let mut replica = self.by_shard.get_mut(shard)?.take()?;
-        pass_ticks(&mut replica, &mut self.ticked[shard], self.ticks);
+        replica.group.pass(self.clock.hear(shard));
         Some(replica)
     }
 
@@ -176,9 +173,14 @@ impl Replicas {
         numbered.filter_map(|(shard, replica)| Some((shard as u16, replica.as_deref()?)))
     }
 
+    /// Counts the ticks that have passed since the last turn.
+    pub fn count_ticks(&mut self, now_ns: u64) {
+        self.clock.count(now_ns);
+    }
+
     /// When the groups want their next tick.
     pub fn next_wake_ns(&self) -> Option<u64> {
-        self.is_grouped().then_some(self.next_tick_ns)
+        self.is_grouped().then(|| self.clock.wake_ns())
     }
 
     /// Whether checkpoints are on their way to other nodes.
@@ -195,11 +197,6 @@ impl Replicas {
     /// Whether memory is being read again, so that nothing on the disk may go.
     pub fn is_rebuilding(&self) -> bool {
         self.iter().any(|(_, replica)| matches!(replica.standing, Standing::Rebuilding { .. }))
-    }
-
-    /// Whether what is looked at only now and then is to be looked at with this tick.
-    pub(super) fn is_heartbeat(&self) -> bool {
-        self.ticks.is_multiple_of(GROUP_HEARTBEAT_TICKS as u64)
     }
 
     /// A shard's group is to be driven in this turn, or in the next one.
@@ -240,14 +237,6 @@ impl Replicas {
     }
 }
 
-/// The group hears of the ticks that only counted.
-fn pass_ticks(replica: &mut Replica, ticked: &mut u64, ticks: u64) {
-    if *ticked < ticks {
-        replica.group.pass((ticks - *ticked) as usize);
-        *ticked = ticks;
-    }
-}
-
 impl Replica {
     /// Whether it may have something to do that no change of its own brings: the other shards
     /// decide what is to be applied, and the log becomes durable.
@@ -273,49 +262,6 @@ impl Core {
         }
     }
 
-    /// A tick: of those groups for which it does more than count, or in which something has
-    /// happened. The others hear of it with what happens to them next. If time stands still for
-    /// this node, only who leads hears of it, in case that it is not to lead any more.
-    pub(super) fn tick_groups(&mut self) {
-        let (silent, removed) = (self.is_group_silent(), self.membership.removed);
-        let next = self.replicas.ticks + 1;
-        let all = silent || self.replicas.receiving.is_some();
-        for shard in 0..self.replicas.by_shard.len() {
-            if !all && !self.replicas.stirred[shard] && self.replicas.due[shard] > next {
-                continue;
-            }
-            self.with_replica(shard as u16, |core, replica| {
-                if !silent || removed && replica.group.role() == Role::Leader {
-                    replica.group.tick(core.now.mono_ns);
-                }
-                core.replicas.ticked[shard] = if silent { next - 1 } else { next };
-                core.tend_transfers(ShardId(shard as u16), replica);
-            });
-        }
-        if !silent {
-            self.replicas.ticks = next;
-        }
-    }
-
-    /// How many ticks may pass before a group has to be looked at. As long as all is not as it
-    /// should be, steps are due that no change of the group's own brings.
-    fn counting_ticks(&self, replica: &Replica) -> u64 {
-        let steady = match self.replicas.serving {
-            serving::Serving::Everything => self.handover.is_idle(),
-            serving::Serving::AsReplica(leader) => leader.is_some(),
-            serving::Serving::Waits => false,
-        };
-        let tended = replica.checkpoint_lacked_ns.is_some()
-            || !replica.sending.is_empty()
-            || !replica.pins.is_empty();
-        match steady && !tended {
-            true => {
-                replica.group.counting_ticks(self.now.mono_ns).min(GROUP_HEARTBEAT_TICKS) as u64
-            }
-            false => 0,
-        }
-    }
-
     /// As [`Core::for_each_replica`], of those that may have something to do.
     pub(super) fn for_each_stirred(
         &mut self,
@@ -328,7 +274,7 @@ impl Core {
             let Some(mut replica) = self.replicas.take(shard as u16) else { continue };
             act(self, ShardId(shard as u16), &mut replica);
             self.replicas.stirred[shard] |= replica.waits();
-            self.replicas.due[shard] = self.replicas.ticks + 1 + self.counting_ticks(&replica);
+            self.replicas.clock.set_due(shard, self.counting_ticks(&replica));
             self.replicas.by_shard[shard] = Some(replica);
             self.replicas.overall.set(None);
         }
