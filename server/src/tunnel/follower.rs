@@ -46,10 +46,12 @@ impl Core {
         if self.handover.stops()
             && let Some(text) = self.refuse_as_replica(connection, spec)
         {
-            let text = self.fail_transaction(connection, args, text.into_bytes().into());
-            self.stats.errors += 1;
-            self.measures.calls.reject(spec);
-            return self.reply_with(connection, |reply| reply.error(&text));
+            return self.behind(connection, |core, connection| {
+                let text = core.fail_transaction(connection, args, text.into_bytes().into());
+                core.stats.errors += 1;
+                core.measures.calls.reject(spec);
+                core.reply_with(connection, |reply| reply.error(&text));
+            });
         }
         if connection.transaction.is_some() && !runs_inside_multi(spec) {
             return self.behind(connection, |core, connection| match is_client_reply(spec) {

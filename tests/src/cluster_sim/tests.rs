@@ -132,7 +132,7 @@ fn every_rare_way_is_taken() {
 #[test]
 fn what_a_lost_primary_left_half_done_is_voided() {
     let voids = |seed| {
-        let plan = Plan { nodes: 3, shards: 3, cores: 1, ..plan(seed) };
+        let plan = Plan { nodes: 3, shards: 3, cores: 1, buggify: true, ..plan(seed) };
         match run(plan) {
             Ok(outcome) => outcome.voids,
             Err(violation) => panic!("{plan:?}: {violation}"),

@@ -250,3 +250,28 @@ fn push_in_pipelines(
     }
     (acknowledged, 0)
 }
+
+/// A node that stops refuses what comes behind a command that the primary has, and says so behind
+/// its reply.
+#[test]
+fn refusals_of_a_node_that_stops_overtake_nothing() {
+    let (cluster, leader, follower) = start();
+    let server = cluster.servers[follower].as_ref().unwrap();
+    let mut here = client(&cluster, follower);
+    assert_eq!(here.run("SET k 1").unwrap(), Value::ok());
+    assert_eq!(client(&cluster, leader).run("CLIENT PAUSE 1000 WRITE").unwrap(), Value::ok());
+    here.send(&["SET", "k", "2"]).unwrap();
+    server.signal(libc::SIGTERM);
+    let refuses = || server.client().is_ok_and(|mut other| other.run("PING").is_err());
+    await_that("new clients are refused", refuses);
+    here.send(&["GET", "k"]).unwrap();
+    match here.read() {
+        Ok(reply) => assert_eq!(reply, Value::ok()),
+        Err(_) => return, // It is closed: nothing was said wrong.
+    }
+    match here.read() {
+        Ok(Value::Error(text)) => assert!(text.starts_with("READONLY "), "{text}"),
+        Ok(reply) => panic!("{reply:?}"),
+        Err(_) => {}
+    }
+}
