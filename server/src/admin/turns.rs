@@ -20,9 +20,16 @@ const FIRST_BITS: u32 = 10;
 /// Powers of two: the last bucket begins at two minutes.
 const POWERS: usize = 28;
 
+/// Turns by the power of two of microseconds that each is shorter than.
+type Powers = [u64; POWERS];
+
 #[derive(Clone, Debug)]
 pub struct TurnTimes {
     buckets: [u64; POWERS * PARTS],
+    /// For who reads them: by the clock, and by the thread's CPU time. What a turn of up to a
+    /// millisecond used is not asked: it counts as its whole time.
+    powers: Powers,
+    powers_cpu: Powers,
     pub longest_ns: u64,
     /// Turns longer than the promise that none is.
     pub long: u64,
@@ -34,7 +41,9 @@ pub struct TurnTimes {
 impl Default for TurnTimes {
     fn default() -> Self {
         let buckets = [0; POWERS * PARTS];
-        TurnTimes { buckets, longest_ns: 0, long: 0, longest_cpu_ns: 0, long_cpu: 0 }
+        let (powers, powers_cpu) = ([0; POWERS], [0; POWERS]);
+        let (longest_ns, long, longest_cpu_ns, long_cpu) = (0, 0, 0, 0);
+        TurnTimes { buckets, powers, powers_cpu, longest_ns, long, longest_cpu_ns, long_cpu }
     }
 }
 
@@ -42,18 +51,25 @@ impl TurnTimes {
     #[inline]
     fn add(&mut self, ns: u64) {
         self.buckets[bucket_of(ns)] += 1;
+        self.powers[power_of(ns)] += 1;
+        self.powers_cpu[power_of(ns)] += 1;
         self.longest_ns = self.longest_ns.max(ns);
     }
 
     /// What a turn of `ns`, counted already, used of the processor.
     fn add_cpu(&mut self, ns: u64, cpu_ns: u64) {
+        self.powers_cpu[power_of(ns)] -= 1;
+        self.powers_cpu[power_of(cpu_ns)] += 1;
         self.long += u64::from(ns > TURN_LONG_NS);
         self.long_cpu += u64::from(cpu_ns > TURN_LONG_NS);
         self.longest_cpu_ns = self.longest_cpu_ns.max(cpu_ns);
     }
 
     pub fn merge(&mut self, other: &TurnTimes) {
-        self.buckets.iter_mut().zip(&other.buckets).for_each(|(sum, more)| *sum += more);
+        let add = |(sum, more): (&mut u64, &u64)| *sum += more;
+        self.buckets.iter_mut().zip(&other.buckets).for_each(add);
+        self.powers.iter_mut().zip(&other.powers).for_each(add);
+        self.powers_cpu.iter_mut().zip(&other.powers_cpu).for_each(add);
         self.longest_ns = self.longest_ns.max(other.longest_ns);
         self.long += other.long;
         self.longest_cpu_ns = self.longest_cpu_ns.max(other.longest_cpu_ns);
@@ -88,13 +104,31 @@ impl TurnTimes {
         }
         text + &format!(
             "turn_usec_longest:{}\r\nturn_usec_longest_cpu:{}\r\nturns_over_5ms:{}\r\n\
-             turns_over_5ms_cpu:{}\r\n",
+             turns_over_5ms_cpu:{}\r\nturn_usec_histogram:{}\r\nturn_usec_histogram_cpu:{}\r\n",
             self.longest_ns / 1_000,
             self.longest_cpu_ns / 1_000,
             self.long,
-            self.long_cpu
+            self.long_cpu,
+            histogram(&self.powers),
+            histogram(&self.powers_cpu)
         )
     }
+}
+
+/// `2=7,4=1`: seven turns took one microsecond, one took two or three. From the shortest turn to
+/// the longest.
+fn histogram(powers: &Powers) -> String {
+    let first = powers.iter().position(|turns| *turns > 0).unwrap_or(POWERS);
+    let end = powers.iter().rposition(|turns| *turns > 0).map_or(first, |last| last + 1);
+    let part = |power: usize| format!("{}={}", 1_u64 << power, powers[power]);
+    (first..end).map(part).collect::<Vec<_>>().join(",")
+}
+
+/// The power of two of microseconds that a time is shorter than; the last one knows no end.
+#[inline]
+fn power_of(ns: u64) -> usize {
+    let us = ns / 1_000;
+    ((u64::BITS - us.leading_zeros()) as usize).min(POWERS - 1)
 }
 
 #[inline]
@@ -201,8 +235,20 @@ mod tests {
             "turn_usec_longest_cpu:2000",
             "turns_over_5ms:1",
             "turns_over_5ms_cpu:0",
+            "turn_usec_histogram:16=990,32=0,64=0,128=0,256=0,512=0,1024=9,2048=0,4096=0,8192=1",
+            "turn_usec_histogram_cpu:16=990,32=0,64=0,128=0,256=0,512=0,1024=9,2048=1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
         }
+    }
+
+    #[test]
+    fn powers_are_of_whole_microseconds() {
+        for (ns, below) in [(0, 1), (999, 1), (1_000, 2), (1_999, 2), (2_000, 4), (1_024_000, 2048)]
+        {
+            assert_eq!(1 << power_of(ns), below, "{ns}");
+        }
+        assert_eq!(power_of(u64::MAX), POWERS - 1);
+        assert_eq!(histogram(&[0; POWERS]), "");
     }
 }
