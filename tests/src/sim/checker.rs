@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accounts::Accounts;
 use super::client::{Asked, Reply};
+use super::own_keys::OwnKeys;
 use super::workload::{COUNTERS, LIFE_MS, Operation, QUEUES};
 
 /// Milliseconds that a clock of whole milliseconds may be off by.
@@ -14,6 +16,9 @@ struct Counter {
     seen: BTreeSet<i64>,
     /// When increments and reads ended, and the highest value seen until then; both ascend.
     ended: Vec<(u64, i64)>,
+    /// When increments were acknowledged, and how many may have been done.
+    added_ns: Vec<u64>,
+    begun: usize,
 }
 
 impl Counter {
@@ -21,6 +26,15 @@ impl Counter {
     fn known_at(&self, at_ns: u64) -> i64 {
         let before = self.ended.partition_point(|(ended_ns, _)| *ended_ns < at_ns);
         before.checked_sub(1).map_or(0, |place| self.ended[place].1)
+    }
+
+    /// It has every increment that was acknowledged by then, and none that nobody asked for.
+    fn check_bounds(&self, value: i64, began_ns: u64) -> Result<(), String> {
+        let least = self.added_ns.iter().filter(|added_ns| **added_ns < began_ns).count() as i64;
+        if value < least || value > self.begun as i64 {
+            return Err(format!("{value} of {least} to {} increments", self.begun));
+        }
+        Ok(())
     }
 
     fn note(&mut self, ended_ns: u64, value: i64) {
@@ -51,7 +65,8 @@ struct Item {
 
 pub struct Checker {
     counters: Vec<Counter>,
-    own: BTreeMap<(usize, u64), Possible>,
+    own: OwnKeys,
+    accounts: Accounts,
     left: BTreeMap<usize, Possible>,
     right: BTreeMap<usize, Possible>,
     brief: BTreeMap<usize, Vec<Brief>>,
@@ -75,7 +90,8 @@ impl Default for Checker {
     fn default() -> Checker {
         Checker {
             counters: (0..COUNTERS).map(|_| Counter::default()).collect(),
-            own: BTreeMap::new(),
+            own: OwnKeys::default(),
+            accounts: Accounts::default(),
             left: BTreeMap::new(),
             right: BTreeMap::new(),
             brief: BTreeMap::new(),
@@ -95,6 +111,11 @@ impl Default for Checker {
 const AT_THE_END: (u64, u64) = (u64::MAX, u64::MAX);
 
 impl Checker {
+    /// Of a node with so many shards.
+    pub fn of_shards(shards: usize) -> Checker {
+        Checker { own: OwnKeys::of_shards(shards), ..Checker::default() }
+    }
+
     /// An operation was answered.
     pub fn on_done(&mut self, client: usize, asked: &Asked, now_ns: u64) -> Result<(), String> {
         if self.may_refuse && is_refused(&asked.replies) {
@@ -106,21 +127,24 @@ impl Checker {
             Operation::Increment { counter } => self.on_increment(*counter, reply, span),
             Operation::ReadCounter { counter } => self.on_read_counter(*counter, reply, span),
             Operation::SetOwn { key, value } => {
-                *self.own(client, *key) = [Some(*value)].into();
+                self.own.set(client, *key, *value);
                 expect_ok(reply)
             }
-            Operation::GetOwn { key } => read(self.own(client, *key), reply),
+            Operation::GetOwn { key } => self.on_read_own(client, *key, reply),
             Operation::SetPair { value } => {
                 self.left.insert(client, [Some(*value)].into());
                 self.right.insert(client, [Some(*value)].into());
                 expect_ok(reply)
             }
             Operation::GetPair => self.on_pair(client, reply),
-            Operation::Transfer { .. } => expect_transfer(&asked.replies),
+            Operation::Transfer { from, to, amount } => {
+                self.accounts.transfer(*from, *to, *amount);
+                expect_transfer(&asked.replies)
+            }
             Operation::Audit => self.on_audit(reply),
             Operation::ReadOnly { key } => match reply {
                 Reply::Many(values) if values.len() == 1 => {
-                    read(self.own(client, *key), &values[0])
+                    self.on_read_own(client, *key, &values[0])
                 }
                 _ => Err("not one value".into()),
             },
@@ -168,14 +192,27 @@ impl Checker {
     /// An operation is sent.
     pub fn on_asked(&mut self, operation: &Operation) {
         self.tokens_begun += usize::from(matches!(operation, Operation::AddToken { .. }));
+        if let Operation::Increment { counter } | Operation::WatchedIncrement { counter } =
+            operation
+        {
+            self.counters[*counter as usize].begun += 1;
+        }
     }
 
-    /// A crash took the answer: it was done or not.
-    pub fn on_lost(&mut self, client: usize, asked: &Asked, now_ns: u64) {
+    /// A crash took the answers of what a client had asked, in this order: each was done or not,
+    /// but of its writes to one shard only the first ones may have been.
+    pub fn on_lost(&mut self, client: usize, asked: &[Asked], now_ns: u64) {
+        let set = asked.iter().filter_map(|asked| match asked.operation {
+            Operation::SetOwn { key, value } => Some((key, value)),
+            _ => None,
+        });
+        self.own.lose(client, &set.collect::<Vec<_>>(), self.may_refuse);
+        asked.iter().for_each(|asked| self.on_one_lost(client, asked, now_ns));
+    }
+
+    fn on_one_lost(&mut self, client: usize, asked: &Asked, now_ns: u64) {
         match &asked.operation {
-            Operation::SetOwn { key, value } => {
-                self.own(client, *key).insert(Some(*value));
-            }
+            Operation::Transfer { from, to, amount } => self.accounts.lose(*from, *to, *amount),
             Operation::SetPair { value } => {
                 for side in [&mut self.left, &mut self.right] {
                     side.entry(client).or_insert_with(unset).insert(Some(*value));
@@ -194,8 +231,8 @@ impl Checker {
         }
     }
 
-    fn own(&mut self, client: usize, key: u64) -> &mut Possible {
-        self.own.entry((client, key)).or_insert_with(unset)
+    fn on_read_own(&mut self, client: usize, key: u64, reply: &Reply) -> Result<(), String> {
+        self.own.read(client, key, number(reply)?)
     }
 
     fn on_increment(
@@ -211,6 +248,8 @@ impl Checker {
         }
         let highest = counter.known_at(span.0);
         counter.note(span.1, value);
+        counter.check_bounds(value, span.0)?;
+        counter.added_ns.push(span.1);
         if highest >= value {
             return Err(format!("{highest} had been seen before this began"));
         }
@@ -228,6 +267,7 @@ impl Checker {
         let counter = &mut self.counters[counter as usize];
         let highest = counter.known_at(span.0);
         counter.note(span.1, value);
+        counter.check_bounds(value, span.0)?;
         if highest > value {
             return Err(format!("{highest} had been seen before this began"));
         }
@@ -246,6 +286,7 @@ impl Checker {
         match executed {
             Reply::Null => {
                 self.watched.1 += 1;
+                self.counters[counter as usize].begun -= 1;
                 self.on_read_counter(counter, read, span)
             }
             Reply::Many(results) if results[..] == [Reply::Integer(before + 1)] => {
@@ -282,7 +323,7 @@ impl Checker {
         Ok(())
     }
 
-    fn on_audit(&self, reply: &Reply) -> Result<(), String> {
+    fn on_audit(&mut self, reply: &Reply) -> Result<(), String> {
         let Reply::Many(accounts) = reply else { return Err("no accounts".into()) };
         let balance = |account: &Reply| match account {
             Reply::Null => Ok(0),
@@ -291,11 +332,7 @@ impl Checker {
             }
             other => Err(format!("no balance: {other:?}")),
         };
-        let sum: i64 = accounts.iter().map(balance).sum::<Result<i64, String>>()?;
-        if sum != 0 {
-            return Err(format!("money came or went: {sum}"));
-        }
-        Ok(())
+        self.accounts.audit(accounts.iter().map(balance).collect::<Result<_, String>>()?)
     }
 
     fn on_pop(&mut self, reply: &Reply, span: (u64, u64)) -> Result<(), String> {
@@ -353,9 +390,15 @@ impl Checker {
         }
     }
 
+    /// Once everything is answered, every queue's rest and at last all balances.
+    pub fn check_end(&self) -> Result<(), String> {
+        self.accounts.check()?;
+        self.check_queues()
+    }
+
     /// Once every queue's rest is known: nothing is lost, and each queue gave first what it got
     /// first.
-    pub fn check_queues(&self) -> Result<(), String> {
+    fn check_queues(&self) -> Result<(), String> {
         let lost: Vec<_> = self
             .items
             .iter()

@@ -192,12 +192,35 @@ impl Disk {
         self.log(core).insert(number, bytes);
     }
 
+    /// Whether the operation may find the disk full.
+    pub fn takes_space(&self, core: u16, operation: u64) -> bool {
+        self.is_preparation(core, operation)
+            || matches!(
+                self.under_way.get(&(core, operation)),
+                Some(UnderWay::Checkpoint(operation))
+                    if !matches!(operation, FileOperation::Remove { .. })
+            )
+    }
+
+    /// What an operation of a checkpoint does, if it is one.
+    pub fn checkpoint_operation(&self, core: u16, operation: u64) -> Option<&FileOperation> {
+        match self.under_way.get(&(core, operation))? {
+            UnderWay::Checkpoint(operation) => Some(operation),
+            _ => None,
+        }
+    }
+
     /// Ends an operation badly: of its data anything may be there.
     pub fn fail(&mut self, core: u16, operation: u64, rng: &mut Rng) -> UnderWay {
         let ended = self.under_way.remove(&(core, operation)).expect("it ends once");
         if let UnderWay::Write { segment, offset, buffer, .. } = &ended {
             let damage = Damage::random(rng);
             self.damage(core, *segment, *offset, buffer.bytes(), damage, rng);
+        }
+        if let UnderWay::Checkpoint(operation @ FileOperation::Write { .. }) = &ended
+            && Damage::random(rng) == Damage::Kept
+        {
+            self.files.finish(core, operation);
         }
         ended
     }

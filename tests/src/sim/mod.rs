@@ -6,21 +6,26 @@
 //! - [`quiet`]: one client and no troubles, for tests that want a disk or a core in a given state.
 //!   `hand`: nothing goes on by itself.
 //! - [`client`]: virtual clients that speak RESP. [`workload`]: what they do.
-//! - [`checker`]: what their histories must obey. [`world`]: one seed, from start to verdict;
+//! - [`checker`]: what their histories must obey; [`own_keys`] and [`accounts`]: what may have
+//!   become of those. [`world`]: one seed, from start to verdict;
 //!   [`outcome`]: what came of it.
 
+pub mod accounts;
 pub mod checker;
 pub mod client;
 pub mod disk;
 pub mod files;
 pub mod node;
 pub mod outcome;
+pub mod own_keys;
 pub mod quiet;
 pub mod workload;
 pub mod world;
 
 #[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod checker_tests;
 #[cfg(test)]
 mod hand;
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub struct Outcome {
     /// Checkpoints that got their names, and those damaged at a start.
     pub checkpoints: usize,
     pub checkpoints_rotten: usize,
+    /// Operations of checkpoints for which there was no space.
+    pub checkpoints_failed: usize,
     /// Keys that were evicted and that expired since the last start, and elements that blocking
     /// commands have taken.
     pub evicted: u64,
@@ -41,6 +43,7 @@ impl Outcome {
         self.watches_broken += other.watches_broken;
         self.checkpoints += other.checkpoints;
         self.checkpoints_rotten += other.checkpoints_rotten;
+        self.checkpoints_failed += other.checkpoints_failed;
         self.evicted += other.evicted;
         self.expired += other.expired;
         self.popped += other.popped;
@@ -55,7 +58,7 @@ impl std::fmt::Display for Outcome {
             f,
             "{} operations, {} on disks, {} crashes, {} of them by failed disks, {} after orderly \
              stops, {} flipped bits \
-             refused, {} checkpoints, {} damaged, {} keys evicted and {} expired, {} elements \
+             refused, {} checkpoints, {} damaged, {} without space, {} keys evicted and {} expired, {} elements \
              popped, {} writes refused for lack of space, {} watched \
              transactions, {} aborted, {:.1} s of virtual time",
             self.operations,
@@ -66,6 +69,7 @@ impl std::fmt::Display for Outcome {
             self.rot_refused,
             self.checkpoints,
             self.checkpoints_rotten,
+            self.checkpoints_failed,
             self.evicted,
             self.expired,
             self.popped,

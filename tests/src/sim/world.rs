@@ -123,7 +123,7 @@ fn live(plan: Plan) -> Result<Outcome, String> {
 struct Trouble {
     /// The operation that fails.
     failing: Option<u64>,
-    /// There is no space for segments in this time.
+    /// There is no space for segments and checkpoints in this time.
     full_ns: std::ops::Range<u64>,
 }
 
@@ -159,7 +159,7 @@ impl World {
         }
         let trouble = Trouble::random(&mut rng);
         let node = Node::start(&config, Disk::default(), &mut rng).map_err(|no| no.message)?;
-        let mut checker = Checker::default();
+        let mut checker = Checker::of_shards(shards);
         checker.may_evict = rng.below(5) == 0;
         checker.may_refuse = checker.may_evict || !trouble.full_ns.is_empty();
         if checker.may_evict {
@@ -280,9 +280,8 @@ impl World {
         if !self.stopping {
             return Err(format!("the server closed the connection of client {client}"));
         }
-        for asked in self.clients[client].disconnect() {
-            self.checker.on_lost(client, &asked, self.now_ns);
-        }
+        let lost = self.clients[client].disconnect();
+        self.checker.on_lost(client, &lost, self.now_ns);
         Ok(())
     }
 
@@ -290,7 +289,9 @@ impl World {
         let full = self.trouble.full_ns.contains(&self.now_ns);
         if self.trouble.failing == Some(operation) {
             self.node.fail_disk(core, operation, EIO, &mut self.rng);
-        } else if full && self.node.disk.is_preparation(core, operation) {
+        } else if full && self.node.disk.takes_space(core, operation) {
+            self.outcome.checkpoints_failed +=
+                usize::from(self.node.disk.is_checkpoint(core, operation));
             self.node.fail_disk(core, operation, ENOSPC, &mut self.rng);
         } else {
             self.node.finish_disk(core, operation);
@@ -453,9 +454,7 @@ impl World {
         self.stopping = false;
         self.events.clear();
         for (number, client) in self.clients.iter_mut().enumerate() {
-            for asked in client.disconnect() {
-                self.checker.on_lost(number, &asked, self.now_ns);
-            }
+            self.checker.on_lost(number, &client.disconnect(), self.now_ns);
         }
         let mut disk = std::mem::take(&mut self.node.disk);
         disk.cut_power(&mut self.rng, damage);
@@ -502,11 +501,12 @@ impl World {
         loop {
             let crashes = self.outcome.crashes;
             let rest = (0..QUEUES).map(|queue| Operation::Rest { queue });
-            self.ask(0, rest.chain([Operation::Audit]).collect());
+            let counters = (0..COUNTERS).map(|counter| Operation::ReadCounter { counter });
+            self.ask(0, rest.chain(counters).chain([Operation::Audit]).collect());
             self.run_until(World::is_quiet)?;
             // The disk may fail even now.
             if self.outcome.crashes == crashes {
-                return self.checker.check_queues();
+                return self.checker.check_end();
             }
             self.checker.forget_rest();
         }
