@@ -5,10 +5,11 @@
 use server::config::{Config, DebugAccess};
 use server::limits::{
     ANSWERED_BYTES_PER_TURN_MAX, COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX,
-    DEBUG_SLEEP_NS_MAX, EXPECTED_ANSWERS_MAX, EXPIRED_PER_TURN_MAX, FORWARDED_BYTES_MAX,
-    FREED_PER_COMMAND_MAX, FREED_PER_TURN_MAX, GATHERED_OPERATIONS_MAX, HOUSEKEEPING_PERIOD_NS,
-    LOG_QUEUED_BYTES_MAX, MESH_WAITING_MAX, SLOWLOG_ENTRIES_MAX, UNREAD_DRAIN_NS_MAX,
-    UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
+    DEBUG_SLEEP_NS_MAX, EVICTED_PER_COMMAND, EVICTED_PER_TURN_MAX, EVICTION_DEBT_BYTES_MIN,
+    EXPECTED_ANSWERS_MAX, EXPIRED_PER_TURN_MAX, FORWARDED_BYTES_MAX, FREED_PER_COMMAND_MAX,
+    FREED_PER_TURN_MAX, GATHERED_OPERATIONS_MAX, HOUSEKEEPING_PERIOD_NS, LOG_QUEUED_BYTES_MAX,
+    MESH_WAITING_MAX, SLOWLOG_ENTRIES_MAX, UNREAD_DRAIN_NS_MAX, UNSENT_REPLY_BYTES_MAX,
+    WAITING_QUERY_BYTES_MAX,
 };
 
 use super::hand::{Hand, TURNS_MAX, client, config, key};
@@ -298,6 +299,87 @@ fn while_memory_is_short_each_command_frees_some() {
         hand.send(1, words("SET key value").repeat(commands));
         assert_eq!(pending(&mut hand), left, "{commands} commands");
     }
+}
+
+/// Some 24 MB of keys, of which 4 may stay: each eviction's turn and the wait of clients.
+#[test]
+fn eviction_takes_some_keys_a_turn_and_clients_wait_while_much_is_over() {
+    const KEYS: usize = 3_000;
+    const VALUE_BYTES: usize = 8_000;
+    const LIMIT_BYTES: usize = 4 << 20;
+    let mut hand = Hand::start(config(1), 2);
+    let value = "x".repeat(VALUE_BYTES);
+    hand.send(0, words("CONFIG SET maxmemory-policy allkeys-random"));
+    for n in 0..KEYS {
+        hand.send(0, encode(&["SET", &format!("key:{n}"), &value]));
+    }
+    hand.settle();
+    assert_eq!(hand.replies(0), KEYS + 1);
+    hand.send(0, words(&format!("CONFIG SET maxmemory {LIMIT_BYTES}")));
+    let evicted = |hand: &Hand| hand.node.core(0).see_keys_gone().1 as usize;
+    let (mut before, mut waited, mut turns) = (evicted(&hand), 0, 0);
+    loop {
+        hand.turn(0);
+        turns += 1;
+        let now = evicted(&hand);
+        // A PING needs no memory: only the end of the turn evicts.
+        assert!(now - before <= EVICTED_PER_TURN_MAX, "{} keys in a turn", now - before);
+        let over_bytes = (KEYS - now) * VALUE_BYTES;
+        if turns == 1 {
+            hand.text(0);
+            assert_eq!(now - before, EVICTED_PER_TURN_MAX, "as many as there may go");
+            hand.send(1, words("PING"));
+        } else if hand.replies(1) == 1 {
+            let left = ((KEYS - before) * VALUE_BYTES).saturating_sub(LIMIT_BYTES);
+            let most = EVICTION_DEBT_BYTES_MIN as usize + EVICTED_PER_TURN_MAX * VALUE_BYTES;
+            assert!(left <= most, "served with {left} bytes over the limit");
+            break;
+        } else {
+            assert!(over_bytes > 0 && turns < TURNS_MAX, "it is never served");
+            waited += 1;
+        }
+        before = now;
+        for (core, operation) in std::mem::take(&mut hand.disk) {
+            hand.node.finish_disk(core, operation);
+        }
+    }
+    // With less to go than a debt that is bearable nobody would have waited.
+    assert!(waited >= 3, "{waited} turns");
+    hand.settle();
+    hand.send(0, words("SET one more"));
+    hand.send(1, words("INFO memory"));
+    hand.settle();
+    assert_eq!(hand.text(0), "+OK\r\n");
+    let text = hand.text(1);
+    let used = text.split("used_memory:").nth(1).and_then(|rest| rest.split('\r').next());
+    let used: usize = used.and_then(|bytes| bytes.parse().ok()).expect("a number");
+    assert!(used < LIMIT_BYTES + (1 << 20), "{used} bytes");
+}
+
+/// Commands that bring in memory take more away than they bring, in the same turn.
+#[test]
+fn commands_that_need_memory_evict_beside_the_turns_own() {
+    let mut hand = Hand::start(config(1), 1);
+    // What is over is no debt for which clients wait.
+    let value = "x".repeat(400);
+    let keys = 4 * EVICTED_PER_TURN_MAX;
+    hand.send(0, words("CONFIG SET maxmemory-policy allkeys-random"));
+    for n in 0..keys {
+        hand.send(0, encode(&["SET", &format!("key:{n}"), &value]));
+    }
+    hand.settle();
+    assert_eq!(hand.replies(0), keys + 1);
+    hand.send(0, words("CONFIG SET maxmemory 200000"));
+    hand.turn(0);
+    let evicted = |hand: &Hand| hand.node.core(0).see_keys_gone().1 as usize;
+    assert_eq!(evicted(&hand), EVICTED_PER_TURN_MAX);
+    let commands = 100;
+    (0..commands).for_each(|n| hand.send(0, words(&format!("SET new:{n} x"))));
+    hand.turn(0);
+    let most = 2 * EVICTED_PER_TURN_MAX + EVICTED_PER_COMMAND * commands;
+    assert_eq!(evicted(&hand), most);
+    hand.settle();
+    assert_eq!(hand.replies(0), commands + 1);
 }
 
 #[test]
