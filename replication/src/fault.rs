@@ -41,6 +41,8 @@ pub enum Fault {
     SegmentsReleasedEarly,
     /// A damaged checkpoint refuses the start instead of falling back to the one before.
     NoFallback,
+    /// A start goes on with the incarnation of the one before.
+    IncarnationKept,
     /// A gathering takes a shard past what waits for it.
     LineJumped,
     /// A gathering's changes are not logged by the home that gets them back.
@@ -106,7 +108,7 @@ pub enum Fault {
 
 impl Fault {
     /// Of one node.
-    pub const ALL: [Fault; 20] = [
+    pub const ALL: [Fault; 21] = [
         Fault::ReplyBeforeSync,
         Fault::ReadUnreleased,
         Fault::DurableOutOfOrder,
@@ -127,6 +129,7 @@ impl Fault {
         Fault::NoFallback,
         Fault::LineJumped,
         Fault::HomeForgets,
+        Fault::IncarnationKept,
     ];
 
     /// Of replication groups.

@@ -40,7 +40,8 @@ pub fn deal_out(
     let shard_count = shards.count();
     let hasher = shards.hasher();
     let highest = tails.iter().map(|tail| tail.incarnation).max().unwrap_or_default();
-    let incarnation = Incarnation(highest.0 + 1);
+    let kept = highest.0 > 0 && is_planted(Fault::IncarnationKept);
+    let incarnation = Incarnation(highest.0 + u64::from(!kept));
     let votes = votes_of(&tails);
     (0..config.cores as u16)
         .map(|id| {
