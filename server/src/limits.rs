@@ -39,6 +39,15 @@ pub const LOG_QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// those of clients.
 pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 16;
 
+/// What a core has under way on files beside those, each one at a time: a segment in preparation,
+/// the removal of one, a step of a checkpoint. So the runtime's slots for file operations are never
+/// all taken: whoever would take one more waits before, the log's writer in its queue.
+pub const OTHER_FILE_OPERATIONS_MAX: usize = 3;
+const _: () = assert!(
+    LOG_WRITES_IN_FLIGHT_MAX + OTHER_FILE_OPERATIONS_MAX
+        <= crate::runtime::limits::FILE_OPERATIONS_MAX
+);
+
 /// Default of `checkpoint-log-bytes`: bytes of entries since a shard's last checkpoint at which the
 /// next one is due, unless the last
 /// one was larger: a start reads so much in a tenth of a second.

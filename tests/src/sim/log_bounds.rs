@@ -1,11 +1,14 @@
 //! The bounds of the log and of checkpoints, filled as in `bounds`.
 
+use std::cell::Cell;
+
 use engine::rng::Rng;
 use engine::settings::EntryLimits;
+use replication::checkpoint::FileOperation;
 use server::config::Config;
 use server::limits::{
     CHECKPOINT_AT_STOP_BYTES_MIN, CHECKPOINT_LOG_BYTES, CHECKPOINT_RETRY_NS,
-    LOG_WRITES_IN_FLIGHT_MAX, SEGMENT_RETRY_NS,
+    LOG_WRITES_IN_FLIGHT_MAX, OTHER_FILE_OPERATIONS_MAX, SEGMENT_RETRY_NS,
 };
 
 use super::disk::Disk;
@@ -228,6 +231,92 @@ fn a_failed_checkpoint_is_tried_again_after_some_time() {
         saved(&mut hand) == (false, true)
     });
     assert!(again, "it is tried again");
+}
+
+/// Whatever of a checkpoint finds no space, clients notice nothing, and the next one succeeds.
+#[test]
+fn a_checkpoint_without_space_leaves_the_service_and_is_made_later() {
+    let is_write = |o: &FileOperation| matches!(o, FileOperation::Write { .. });
+    let is_sync = |o: &FileOperation| matches!(o, FileOperation::Sync);
+    let is_rename = |o: &FileOperation| matches!(o, FileOperation::Rename { .. });
+    let is_create = |o: &FileOperation| matches!(o, FileOperation::Create { .. });
+    let steps: [fn(&FileOperation) -> bool; 4] = [is_create, is_write, is_sync, is_rename];
+    for (step, fails) in steps.into_iter().enumerate() {
+        let config = Config { shards: Some(1), ..config(1) };
+        let mut hand = Hand::start(config.clone(), 1);
+        hand.send(0, encode(&["SET", "key", &"x".repeat(100_000)]));
+        hand.send(0, encode(&["BGSAVE"]));
+        let failed = Cell::new(0);
+        let mut said = String::new();
+        for _ in 0..TURNS_MAX {
+            said += &settle_failing(&mut hand, |disk, operation| {
+                let hit = disk.checkpoint_operation(0, operation).is_some_and(fails);
+                failed.set(failed.get() + usize::from(hit));
+                hit.then_some(ENOSPC)
+            });
+            if failed.get() > 0 {
+                break;
+            }
+            // A checkpoint has so much time for so many bytes.
+            hand.now_ns += 1_000_000;
+        }
+        assert!(said.starts_with("+OK\r\n+Background saving"), "{said}");
+        assert!(failed.get() > 0, "step {step} of a checkpoint has failed");
+        hand.send(0, [encode(&["SET", "other", "1"]), encode(&["INFO", "persistence"])].concat());
+        hand.settle();
+        let text = hand.text(0);
+        assert!(text.starts_with("+OK\r\n$"), "step {step}: {text:.80}");
+        assert!(text.contains("rdb_last_bgsave_status:err"), "step {step}: {text}");
+        assert_eq!(hand.node.disk.files.named(), 0, "step {step}");
+        hand.send(0, encode(&["BGSAVE"]));
+        hand.settle();
+        hand.text(0);
+        // It is for the next try, some time after the failed one.
+        let made = (0..20).any(|_| {
+            hand.now_ns += 1_000_000_000;
+            hand.send(0, encode(&["INFO", "persistence"]));
+            hand.settle();
+            hand.text(0).contains("rdb_last_bgsave_status:ok")
+        });
+        assert!(made, "step {step}");
+        let files = hand.node.disk.files.list();
+        assert_eq!((hand.node.disk.files.named(), files.len()), (1, 1), "{files:?}");
+        assert_eq!(keys_after_a_start(hand, &config), ":2\r\n", "step {step}");
+    }
+}
+
+/// With a disk that does not answer, all that a core begins on files stays under way: the writes
+/// that there may be, a segment in preparation, a step of a checkpoint.
+#[test]
+fn operations_on_files_are_few_however_slow_the_disk() {
+    let config = Config {
+        log_segment_bytes: 1 << 20,
+        checkpoint_log_bytes: 64 << 10,
+        log_writes_in_flight: LOG_WRITES_IN_FLIGHT_MAX,
+        shards: Some(1),
+        ..config(1)
+    };
+    let mut hand = Hand::start(config, 1);
+    let set = encode(&["SET", "key", &"x".repeat(30_000)]);
+    let (mut sent, mut most) = (0, 0);
+    // Each round the oldest operation ends, so that one of each kind is begun some time.
+    for _ in 0..1_000 {
+        if hand.paused.is_empty() {
+            hand.send(0, set.clone());
+            sent += 1;
+        }
+        hand.turn(0);
+        most = most.max(hand.disk.len());
+        if hand.disk.len() >= LOG_WRITES_IN_FLIGHT_MAX {
+            let (core, operation) = hand.disk.remove(0);
+            hand.node.finish_disk(core, operation);
+        }
+    }
+    assert!(most >= LOG_WRITES_IN_FLIGHT_MAX, "{most} under way");
+    // The runtime begins one removal after the other.
+    assert!(most <= LOG_WRITES_IN_FLIGHT_MAX + OTHER_FILE_OPERATIONS_MAX, "{most} under way");
+    hand.settle();
+    assert_eq!(hand.replies(0), sent);
 }
 
 /// A node with one shard and so many bytes of entries.
