@@ -77,7 +77,7 @@ pub const BLOCK_BYTES: usize = 4096;
 pub const ZERO_SLICE_BYTES: usize = 1 << 20;
 
 /// File operations under way a core (writes, syncs, segments in preparation, one removal, one side
-/// operation). The log keeps two to four writes in flight, 16 at the most: `crate::limits` shows that
+/// operation). The log keeps two to four writes in flight, 16 at most: `crate::limits` shows that
 /// there are always free slots, and `tests/src/sim/log_bounds.rs` that no more are asked for. So a
 /// lack of them is a leak, and ends the process.
 pub const FILE_OPERATIONS_MAX: usize = 64;

@@ -58,7 +58,8 @@ impl std::fmt::Display for Outcome {
             f,
             "{} operations, {} on disks, {} crashes, {} of them by failed disks, {} after orderly \
              stops, {} flipped bits \
-             refused, {} checkpoints, {} damaged, {} without space, {} keys evicted and {} expired, {} elements \
+             refused, {} checkpoints, {} damaged, {} without space, \
+             {} keys evicted and {} expired, {} elements \
              popped, {} writes refused for lack of space, {} watched \
              transactions, {} aborted, {:.1} s of virtual time",
             self.operations,

@@ -55,8 +55,8 @@ impl OwnKeys {
         Ok(())
     }
 
-    /// A crash took the answers of these writes, which were sent in this order. `may_refuse`: any of
-    /// them may have been refused.
+    /// A crash took the answers of these writes, sent in this order. `may_refuse`: any of them may
+    /// have been refused.
     pub fn lose(&mut self, client: usize, writes: &[(u64, u64)], may_refuse: bool) {
         for shard in 0..self.shards {
             let of_shard = |(key, _): &&(u64, u64)| self.shard_of(client, *key) == shard;
