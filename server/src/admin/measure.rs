@@ -177,7 +177,9 @@ impl Core {
         let ns = self.host.monotonic_ns().saturating_sub(timing.began_ns);
         self.measures.calls.add_time(spec, timing.sample, ns);
         // One that takes long counts for those that would have run meanwhile.
-        self.budget.spend((ns / COMMAND_NS) as usize);
+        let meanwhile = (ns / COMMAND_NS) as usize;
+        self.budget.spend(meanwhile);
+        self.forwards.spend(meanwhile);
         let unix_s = self.now.unix_us / 1_000_000;
         if self.measures.tracking {
             self.measures.histograms.add(spec, args, ns);

@@ -176,6 +176,11 @@ impl Replies {
         self.forwarded_bytes += bytes;
     }
 
+    /// How many answers of other cores to forwarded commands are still to come.
+    pub fn awaited_of_cores(&self) -> usize {
+        self.forwarded
+    }
+
     /// Another core has answered.
     fn note_answer(&mut self, bytes: usize) {
         self.forwarded -= 1;

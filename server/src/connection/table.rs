@@ -1,5 +1,7 @@
 //! The connections of one core, found by index and generation.
 
+use std::collections::HashMap;
+
 use crate::core::io::ConnId;
 
 use super::Connection;
@@ -11,12 +13,21 @@ pub struct Connections {
     count: usize,
     /// Sum of what the connections took when they were last noted.
     bytes: usize,
+    /// Closed ones that sent other cores commands, and how many have not been answered. Those are
+    /// run, so that what is done of a pipeline is always its beginning; and so long their client
+    /// counts as one: whoever comes, asks for much and goes, over and over, gets no further.
+    departed: HashMap<ConnId, usize>,
 }
 
 impl Connections {
     /// Open connections, one that is taken out included.
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// Open ones, and closed ones for which other cores have yet to do something.
+    pub fn served(&self) -> usize {
+        self.count + self.departed.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -69,6 +80,25 @@ impl Connections {
     pub fn on_closed(&mut self, connection: &Connection) {
         self.count -= 1;
         self.bytes -= connection.noted_bytes;
+        let awaited = connection.replies.awaited_of_cores();
+        if awaited > 0 {
+            self.departed.insert(connection.id, awaited);
+        }
+    }
+
+    /// Another core has answered a connection that is not here any more.
+    pub fn on_late_answer(&mut self, id: ConnId) {
+        if let Some(awaited) = self.departed.get_mut(&id) {
+            *awaited -= 1;
+            if *awaited == 0 {
+                self.departed.remove(&id);
+            }
+        }
+    }
+
+    /// What closed connections wait for does not come any more.
+    pub fn forget_departed(&mut self) {
+        self.departed.clear();
     }
 
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {

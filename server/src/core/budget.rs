@@ -10,6 +10,8 @@ pub struct Budget {
     unclocked: usize,
     /// The last turn had no place for some clients: they come before what arrives in this one.
     pub crowded: bool,
+    /// Shards at home for which more has waited than the last turn had room for.
+    pub parked_left: Vec<u16>,
     /// More keys are due than the last turn deleted.
     pub more_expired: bool,
 }

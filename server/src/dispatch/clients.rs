@@ -26,7 +26,7 @@ impl Core {
         let authenticated = self.config.requirepass.is_none();
         let mut connection = Connection::new(conn, client_id, peer, local, authenticated, self.now);
         let clients_max = self.config.maxclients.div_ceil(self.config.cores);
-        let full = self.connections.len() >= clients_max;
+        let full = self.connections.served() >= clients_max;
         let refused = full || self.draining;
         if refused {
             self.stats.connections_refused += 1;
@@ -255,7 +255,7 @@ impl Core {
         connection.parser.reset();
     }
 
-    fn spend_commands(&mut self, commands: usize) {
+    pub(crate) fn spend_commands(&mut self, commands: usize) {
         self.budget.spend(commands);
         if self.budget.wants_clock(commands) {
             let turn_ns = self.host.monotonic_ns().saturating_sub(self.now.mono_ns);

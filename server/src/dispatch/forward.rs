@@ -65,8 +65,14 @@ impl Forwards {
         self.rest.is_none()
     }
 
-    fn has_room(&self) -> bool {
+    /// Whether this turn may run more for others.
+    pub fn has_room(&self) -> bool {
         !self.budget.is_spent() && self.answer_bytes_left > 0
+    }
+
+    /// Something took as long as so many commands.
+    pub fn spend(&mut self, commands: usize) {
+        self.budget.spend(commands);
     }
 
     fn add_command(&mut self, to: u16, from: u16, mut head: ForwardedHead, args: Args<'_>) -> bool {
@@ -156,6 +162,7 @@ impl Core {
         let most = buggify::limit(Point::TurnShort, COMMANDS_PER_TURN_MAX, 1);
         self.forwards.budget.commands_left = most;
         self.forwards.answer_bytes_left = ANSWERED_BYTES_PER_TURN_MAX;
+        self.run_parked_left();
         if let Some((forwarded, first)) = self.forwards.rest.take() {
             self.on_run(forwarded, first);
         }
@@ -183,7 +190,7 @@ impl Core {
                 let args = forwarded.words.get(head.words.0, head.words.1);
                 self.run_or_park(forwarded.from, head, args);
                 at += 1;
-                if self.forwards.answer_bytes_left == 0 {
+                if !self.forwards.has_room() {
                     break;
                 }
             }
@@ -192,7 +199,7 @@ impl Core {
         self.forwards.keep_commands(forwarded);
     }
 
-    fn spend_forwarded(&mut self, commands: usize) {
+    pub(crate) fn spend_forwarded(&mut self, commands: usize) {
         self.forwards.budget.spend(commands);
         if self.forwards.budget.wants_clock(commands) {
             let turn_ns = self.host.monotonic_ns().saturating_sub(self.now.mono_ns);
@@ -210,7 +217,7 @@ impl Core {
     }
 
     fn run_or_park(&mut self, from: u16, head: &ForwardedHead, args: Args<'_>) {
-        if self.shards.holds(usize::from(head.shard)) {
+        if self.shards.holds(usize::from(head.shard)) && !self.has_parked(head.shard) {
             if let (Some(key), Some(place)) = (args.get(1), head.key_place) {
                 self.shards.know(key, place);
             }
@@ -266,7 +273,10 @@ impl Core {
     pub(crate) fn on_answers(&mut self, answers: &Answers) {
         let mut answers = answers.iter().peekable();
         while let Some((conn, ticket, answer)) = answers.next() {
-            let Some(mut connection) = self.connections.take(conn) else { continue };
+            let Some(mut connection) = self.connections.take(conn) else {
+                self.connections.on_late_answer(conn);
+                continue;
+            };
             connection.replies.answer(ticket, Hold::Open, answer);
             while let Some((_, ticket, answer)) = answers.next_if(|next| next.0 == conn) {
                 connection.replies.answer(ticket, Hold::Open, answer);

@@ -133,9 +133,8 @@ impl Core {
                 gather.wanted.clear();
                 break;
             }
-            let first = turn == Some(shard)
-                || self.parked[usize::from(shard)].is_empty()
-                || is_planted(Fault::LineJumped);
+            let first =
+                turn == Some(shard) || !self.has_parked(shard) || is_planted(Fault::LineJumped);
             if !first || !self.shards.holds(usize::from(shard)) {
                 self.parked[usize::from(shard)].push_back(Parked::Gather(gather));
                 return;

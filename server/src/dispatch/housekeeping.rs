@@ -133,6 +133,7 @@ impl Core {
             || !self.dirty.is_empty() && !self.withholds_replies()
             || !self.touched.is_empty()
             || !self.forwards.has_run_all()
+            || !self.budget.parked_left.is_empty()
             || self.gatherings.can_start(self.now.mono_ns);
         if left || self.more_housekeeping || self.handover.wants_turn {
             return Some(self.now.mono_ns);

@@ -275,6 +275,7 @@ impl Core {
             );
         }
         self.gate.forget_all();
+        self.connections.forget_departed();
         self.transactions.forget_open();
         self.touched.clear();
         self.release.limit_early(GROUP_EARLY_REPORTS_MAX);

@@ -102,6 +102,7 @@ impl Core {
         !self.gate.is_idle()
             || !self.gatherings.is_idle()
             || !self.forwards.has_run_all()
+            || !self.budget.parked_left.is_empty()
             || self.connections.iter().any(|connection| {
                 let replies = &connection.replies;
                 replies.has_ready() || replies.is_sending() || replies.awaits_answer_soon()

@@ -31,4 +31,6 @@ mod hand;
 #[cfg(test)]
 mod log_bounds;
 #[cfg(test)]
+mod parked;
+#[cfg(test)]
 mod tests;
