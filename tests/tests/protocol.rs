@@ -294,6 +294,42 @@ fn a_server_stops_though_a_client_reads_nothing() {
     }
 }
 
+/// What was acknowledged before the end is there, whichever of the two signals it was.
+#[test]
+fn sigint_ends_a_server_in_good_order_as_sigterm_does() {
+    const PIPELINE: usize = 100;
+    for (cores, signal) in [("1", libc::SIGINT), ("2", libc::SIGINT), ("2", libc::SIGTERM)] {
+        let directory = tempfile::tempdir().unwrap();
+        let start = || Server::start(directory.path(), &["--cores", cores]).unwrap();
+        let server = start();
+        let mut client = server.client().unwrap();
+        let mut acknowledged = 0;
+        // It is in the middle of such pipelines when the signal comes.
+        let mut is_told = false;
+        loop {
+            let sets =
+                (acknowledged..acknowledged + PIPELINE).map(|n| format!("SET k:{n} {n}\r\n"));
+            let sent = client.send_raw(sets.collect::<String>().as_bytes());
+            if acknowledged >= 10 * PIPELINE && !std::mem::replace(&mut is_told, true) {
+                server.signal(signal);
+            }
+            let answers = (0..PIPELINE).map_while(|_| client.read().ok());
+            let count = answers.inspect(|answer| assert_eq!(*answer, Value::ok())).count();
+            acknowledged += count;
+            if sent.is_err() || count < PIPELINE {
+                break;
+            }
+        }
+        assert!(is_told, "it ended before");
+        server.await_end().unwrap();
+        let server = start();
+        let mut client = server.client().unwrap();
+        for n in 0..acknowledged {
+            check(&mut client, &format!("GET k:{n}"), Value::bulk(&n.to_string()));
+        }
+    }
+}
+
 /// For how long a server's connection with a client still bears silence; `None` for ever.
 fn silence_left_s(server: &Server, client: &TcpStream) -> Option<u64> {
     let ends = [server.address(), client.local_addr().unwrap()];
