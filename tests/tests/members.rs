@@ -252,3 +252,45 @@ fn a_lone_survivor_goes_on_and_the_others_are_refused() {
     let mut client = cluster.servers[leader].as_ref().unwrap().client().unwrap();
     assert_eq!(client.run("GET a").unwrap(), Value::bulk("2"));
 }
+
+/// The operator reads at both that the tokens differ, and where: of machines that wait, of one that
+/// would join a cluster, and of nodes that were named.
+#[test]
+fn another_token_is_named_on_both_sides() {
+    let directories = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let ports = [(); 4].map(|()| Port::reserve().unwrap());
+    let addresses = ports.each_ref().map(|port| format!("127.0.0.1:{}", port.number));
+    let await_line = |server: &Server, parts: &[&str]| {
+        let all = |line: &String| parts.iter().all(|part| line.contains(part));
+        let mut lines = std::iter::from_fn(|| server.await_line("--cluster-token", PATIENCE));
+        assert!(lines.any(|line| all(&line)), "{parts:?}");
+    };
+    let joining = |place: usize, token: &str, join: &str| {
+        let port = ports[place].number.to_string();
+        let arguments =
+            ["--cores", "1", "--cluster-token", token, "--peer-port", &port, "--join", join];
+        Server::start_waiting(directories[place].path(), &arguments).unwrap()
+    };
+    let waiting =
+        [joining(0, "the one token", &addresses[1]), joining(1, "the other token", &addresses[0])];
+    for (own, other) in [(0, 1), (1, 0)] {
+        let told = format!("{} was started with another", addresses[other]);
+        let heard = format!("{} asks here, and was", addresses[other]);
+        await_line(&waiting[own], &[&told, "start this one with that", &heard]);
+    }
+    drop(waiting);
+    let nodes = format!("1={},2={}", addresses[2], addresses[3]);
+    let named = |place: usize, node: &str, token: &str| {
+        let arguments = ["--cores", "1", "--cluster-token", token, "--node", node, "--nodes"];
+        let arguments = [&arguments[..], &[&nodes]].concat();
+        Server::start(directories[place].path(), &arguments).unwrap()
+    };
+    let servers = [named(2, "1", "the one token"), named(3, "2", "the other token")];
+    for (own, other) in [(0, "node 2"), (1, "node 1")] {
+        let what = format!("{other} was started with another --cluster-token than this node");
+        await_line(&servers[own], &[&what, "with an empty directory and the token of the others"]);
+    }
+    let asker = joining(0, "the other token", &addresses[2]);
+    await_line(&asker, &["node 1 was started with another", "start this one with that"]);
+    await_line(&servers[0], &["a machine that asks to become a node was started", &addresses[0]]);
+}

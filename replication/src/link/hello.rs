@@ -7,7 +7,7 @@
 //! | 10 | 2 | most |
 //! | 12 | 2 | core that speaks |
 //! | 14 | 2 | core that is spoken to |
-//! | 16 | 16 | cluster id |
+//! | 16 | 16 | cluster id; zeros to one who has another: it comes of the secret that nodes share |
 //! | 32 | 8 | node that speaks |
 //! | 40 | 8 | node that is spoken to |
 //! | 48 | 8 | number of this connection: never the same for two of a core of a node |
@@ -158,6 +158,12 @@ impl Hello {
         }
     }
 
+    /// What one with another token is told: who refuses it, and nothing that it could make use of.
+    pub fn to_stranger(&self) -> Hello {
+        let directory = DirectoryId([0xff; 16]);
+        Hello { cluster: [0; 16], directory, known_by: None, ..*self }
+    }
+
     pub fn encode(&self) -> [u8; HELLO_BYTES] {
         let mut out = [0; HELLO_BYTES];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
@@ -258,7 +264,7 @@ impl Hello {
             return Err(LinkError::NoHello);
         }
         if other.cluster != self.cluster {
-            return Err(LinkError::OtherCluster);
+            return Err(LinkError::OtherCluster { node: Some(other.node) });
         }
         if other.node == self.node {
             return Err(LinkError::SameNode { node: self.node });

@@ -100,6 +100,16 @@ impl Question {
 }
 
 impl Question {
+    /// Why who asks is not heard where this token is another one; `own` is who says so.
+    pub fn differs_in_token(&self, cluster: [u8; 16], own: &str) -> Option<String> {
+        (self.cluster != cluster).then(|| {
+            format!(
+                "{own} was started with another --cluster-token than this machine: start this one \
+                 with that of the others, or correct its --join"
+            )
+        })
+    }
+
     /// Why who asks cannot be a node beside those that were started with this election timeout.
     pub fn differs_in_timeout(&self, own_ms: u16) -> Option<String> {
         let asked_ms = self.election_timeout_ms;

@@ -44,94 +44,46 @@ pub const CORES_MAX: u16 = 1024;
 pub enum LinkError {
     /// It does not begin as a link does: no node of ours.
     NoHello,
-    OtherCluster,
+    /// It has another token; of a machine that asks to become a node there is no number.
+    OtherCluster { node: Option<u64> },
     /// It is meant for this node, which is another.
-    NotForMe {
-        wanted: u64,
-    },
+    NotForMe { wanted: u64 },
     /// Another node than the one that was meant.
-    OtherNode {
-        node: u64,
-    },
+    OtherNode { node: u64 },
     /// Another link than the one that was meant, or one that two such nodes do not have.
-    OtherLink {
-        link: u16,
-    },
+    OtherLink { link: u16 },
     /// This node does not know of it.
-    UnknownNode {
-        node: u64,
-    },
+    UnknownNode { node: u64 },
     /// It connected here, but the node with the lower id is who connects.
-    WrongWay {
-        node: u64,
-    },
+    WrongWay { node: u64 },
     /// The versions that the other side speaks.
-    NoCommonVersion {
-        least: u16,
-        most: u16,
-    },
+    NoCommonVersion { least: u16, most: u16 },
     /// Two nodes go by one id, or one talks to itself.
-    SameNode {
-        node: u64,
-    },
+    SameNode { node: u64 },
     /// That node spreads the keys over another number of shards than this one does.
-    OtherShards {
-        node: u64,
-        shards: u16,
-        own: u16,
-    },
+    OtherShards { node: u64, shards: u16, own: u16 },
     /// That node has another election timeout than this one.
-    OtherTimeout {
-        node: u64,
-        timeout_ms: u16,
-        own_ms: u16,
-    },
+    OtherTimeout { node: u64, timeout_ms: u16, own_ms: u16 },
     /// That node says that this one was removed from the cluster.
-    Removed {
-        node: u64,
-    },
+    Removed { node: u64 },
     /// That node was removed from the cluster.
-    RemovedNode {
-        node: u64,
-    },
+    RemovedNode { node: u64 },
     /// That node's program does not apply the version of the cluster that this node has.
-    CannotApply {
-        node: u64,
-        error: NotApplied,
-    },
+    CannotApply { node: u64, error: NotApplied },
     /// This node's program does not apply the version of the cluster that that node has.
-    MustApply {
-        node: u64,
-        error: NotApplied,
-    },
+    MustApply { node: u64, error: NotApplied },
     /// That node's directory was made for a cluster that begins with another version.
-    OtherBeginning {
-        node: u64,
-        founded: Version,
-        own: Version,
-    },
+    OtherBeginning { node: u64, founded: Version, own: Version },
     /// One of the two was left behind when a survivor went on alone.
-    OtherEpoch {
-        node: u64,
-        epoch: u8,
-        own: u8,
-    },
+    OtherEpoch { node: u64, epoch: u8, own: u8 },
     /// That node was known by another data directory.
-    OtherDirectory {
-        node: u64,
-    },
+    OtherDirectory { node: u64 },
     /// That node knows this one by another data directory.
-    KnownByOther {
-        node: u64,
-    },
+    KnownByOther { node: u64 },
     /// By which directory that node is known cannot be written down.
-    NotNoted {
-        node: u64,
-    },
+    NotNoted { node: u64 },
     /// A frame's length cannot be.
-    TooLong {
-        bytes: usize,
-    },
+    TooLong { bytes: usize },
     /// A frame's checksum is wrong, or it is not the next one.
     Damaged,
 }
@@ -143,6 +95,7 @@ impl LinkError {
         matches!(
             self,
             LinkError::OtherDirectory { .. }
+                | LinkError::OtherCluster { .. }
                 | LinkError::NoCommonVersion { .. }
                 | LinkError::OtherTimeout { .. }
                 | LinkError::KnownByOther { .. }
@@ -160,7 +113,6 @@ impl std::fmt::Display for LinkError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             LinkError::NoHello => f.write_str("the other side is no node of Quoring"),
-            LinkError::OtherCluster => f.write_str("the other side belongs to another cluster"),
             LinkError::NotForMe { wanted } => {
                 write!(f, "the other side wants node {wanted}; its list of addresses is old")
             }
@@ -195,6 +147,18 @@ impl LinkError {
     /// An operator has to act.
     fn say_what_to_do(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            LinkError::OtherCluster { node } => {
+                match node {
+                    Some(node) => write!(f, "node {node}")?,
+                    None => f.write_str("a machine that asks to become a node")?,
+                }
+                f.write_str(
+                    " was started with another --cluster-token than this node, so it is of \
+                     another cluster. If they should be of one, stop the one that is wrong, and \
+                     start it with an empty directory and the token of the others; if not, \
+                     correct the addresses in --nodes or --join",
+                )
+            }
             LinkError::OtherShards { node, shards, own } => write!(
                 f,
                 "the directory of node {node} has {shards} shards, this node's has {own}: all \

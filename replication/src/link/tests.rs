@@ -48,7 +48,7 @@ fn two_nodes_agree_and_their_seeds_cross() {
 fn strangers_are_refused() {
     let (one, two) = hellos();
     let cases = [
-        (Hello { cluster: [8; 16], ..two }, LinkError::OtherCluster),
+        (Hello { cluster: [8; 16], ..two }, LinkError::OtherCluster { node: Some(2) }),
         (Hello { node: 1, ..two }, LinkError::SameNode { node: 1 }),
         (Hello { to_node: 3, ..two }, LinkError::NotForMe { wanted: 3 }),
         (Hello { node: 3, ..two }, LinkError::OtherNode { node: 3 }),

@@ -1,9 +1,12 @@
 //! What this node says of itself where a link, or a client's connection, begins.
 
 use replication::group::NodeId;
+use replication::link::LinkError;
 use replication::link::hello::{FIRST_BYTES, Hello, Purpose};
+use replication::link::meeting::{Answer, Question};
 
 use super::{Links, Place, peer};
+use crate::core::io::ConnId;
 
 impl Links {
     /// What this core says to a core of another node.
@@ -28,5 +31,25 @@ impl Links {
     pub(super) fn answer_to(&mut self, hello: &[u8; FIRST_BYTES]) -> Option<Hello> {
         let other = Hello::decode_first(hello).ok()?;
         Some(self.hello((other.node, other.core), other.link))
+    }
+
+    /// A machine asks that is no node yet.
+    pub(super) fn on_question(&mut self, conn: ConnId, question: Question) {
+        let own = format!("node {}", self.place.node.0);
+        if !self.table.is_accepted(conn) {
+            self.give_up(conn);
+        } else if let Some(why) = question.differs_in_token(self.place.cluster, &own) {
+            self.stats.on_refused(
+                question.address,
+                LinkError::OtherCluster { node: None },
+                self.now_ns,
+            );
+            self.answer(conn, Answer::Wait(why).encode());
+        } else if self.place.core == 0 {
+            self.meeting = Some((conn, question));
+        } else {
+            // The first core answers.
+            self.leave(conn, 0);
+        }
     }
 }

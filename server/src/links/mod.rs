@@ -263,12 +263,7 @@ impl Links {
         }
         let first = *connection.received.first_chunk::<FIRST_BYTES>()?;
         if let Some(question) = Question::decode(&first) {
-            match question.cluster == self.place.cluster && self.table.is_accepted(conn) {
-                true if self.place.core == 0 => self.meeting = Some((conn, question)),
-                // The first core answers.
-                true => self.leave(conn, 0),
-                false => self.give_up(conn),
-            }
+            self.on_question(conn, question);
             return None;
         }
         let read = Hello::read(&connection.received).transpose()?;
@@ -276,7 +271,10 @@ impl Links {
             let address = self.table.get_mut(conn)?.address;
             let own = error.needs_operator().then(|| self.answer_to(&first)).flatten();
             let removed = matches!(error, LinkError::RemovedNode { .. });
-            let own = own.map(|own| Hello { says_removed: removed, ..own });
+            let own = own.map(|own| match error {
+                LinkError::OtherCluster { .. } => own.to_stranger(),
+                _ => Hello { says_removed: removed, ..own },
+            });
             self.told_removed |= matches!(error, LinkError::Removed { .. });
             self.stats.on_refused(address, error, self.now_ns);
             // A node that must not take part hears why, for its operator to read.

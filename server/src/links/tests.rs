@@ -5,6 +5,7 @@ mod net;
 use replication::link::LINK_BYTES_MAX;
 use replication::link::frame::FrameWriter;
 use replication::link::hello::{DirectoryId, FIRST_BYTES};
+use replication::link::meeting::Answer;
 use replication::version::{NotApplied, Version, Versions};
 
 use super::identity::Remembered;
@@ -68,7 +69,6 @@ fn hello_of(node: u64) -> Hello {
 #[test]
 fn strangers_are_closed() {
     let strangers = [
-        (Hello { cluster: [8; 16], ..hello_of(1) }, LinkError::OtherCluster),
         (Hello { to_node: 5, ..hello_of(1) }, LinkError::NotForMe { wanted: 5 }),
         (Hello { link: 1, ..hello_of(1) }, LinkError::OtherLink { link: 1 }),
         (hello_of(0), LinkError::UnknownNode { node: 0 }),
@@ -83,6 +83,54 @@ fn strangers_are_closed() {
         assert!(!outputs.iter().any(|output| matches!(output, Output::Send { .. })), "{error:?}");
         assert_eq!(links.stats.last_error(), Some(&error));
         assert!(!links.has(conn(7)) && !links.is_linked(NodeId(1)));
+    }
+}
+
+/// The operators of both hear of it, and the stranger nothing of the token.
+#[test]
+fn one_with_another_token_is_told_who_refuses_it() {
+    let mut links = links(2, 0, 1);
+    links.begin_turn(2 * LINK_HELLO_NS_MAX);
+    let stranger = Hello { cluster: [8; 16], ..hello_of(1) };
+    let outputs = greeted(&mut links, 7, &stranger);
+    assert_eq!(links.stats.last_error(), Some(&LinkError::OtherCluster { node: Some(1) }));
+    let said = outputs.iter().find_map(|output| match output {
+        Output::Send { bytes, .. } => Some(bytes.clone()),
+        _ => None,
+    });
+    let said = said.expect("an answer");
+    let holds = |secret: &[u8]| said.windows(16).any(|part| part == secret);
+    assert!(!holds(&CLUSTER) && !holds(&directory_of(2).0), "{said:?}");
+    let answer = Hello::read(&said).unwrap().unwrap();
+    assert_eq!(stranger.agree(&answer), Err(LinkError::OtherCluster { node: Some(2) }));
+    links.on_sent(conn(7), said);
+    assert!(!links.has(conn(7)) && !links.is_linked(NodeId(1)));
+}
+
+/// A machine that wants to become a node is told as well, by whichever core it comes to.
+#[test]
+fn who_asks_with_another_token_is_told_so() {
+    for core in 0..2 {
+        let mut links = links(2, core, 2);
+        links.begin_turn(2 * LINK_HELLO_NS_MAX);
+        let question = Question {
+            cluster: [8; 16],
+            directory: directory_of(4),
+            shards: 0,
+            address: address_of(4),
+            election_timeout_ms: 300,
+            applied: Versions::UNSAID,
+        };
+        links.on_accepted(conn(1), address_of(4));
+        assert!(links.on_received(conn(1), &question.encode()).is_none());
+        assert!(links.take_question().is_none());
+        let said = end_turn(&mut links).into_iter().find_map(|output| match output {
+            Output::Send { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        let Some(Answer::Wait(why)) = Answer::decode(&said.unwrap()) else { panic!("no reason") };
+        assert!(why.starts_with("node 2 was started with another --cluster-token"), "{why}");
+        assert_eq!(links.stats.last_error(), Some(&LinkError::OtherCluster { node: None }));
     }
 }
 

@@ -25,6 +25,8 @@ const LOOK_PERIOD: Duration = Duration::from_millis(20);
 const TALK_MAX: Duration = Duration::from_millis(500);
 /// Who has not asked for so long is not there.
 const MET_MAX: Duration = Duration::from_secs(5);
+/// Those of another token that are named.
+const STRANGERS_MAX: usize = 8;
 const CLIENT_WORDS_MAX: usize = 16;
 const CLIENT_WORD_BYTES_MAX: usize = 512;
 
@@ -34,6 +36,8 @@ struct Joining<'a> {
     own: Question,
     /// Others that wait too: where they are, what they asked, and when they were heard last.
     met: BTreeMap<SocketAddr, (Question, Instant)>,
+    /// Others that ask with another token, and when they were heard last.
+    strangers: BTreeMap<SocketAddr, Instant>,
     /// What was said last, for the log.
     said: String,
     formed: Option<Identity>,
@@ -62,8 +66,8 @@ pub fn await_cluster(config: &Config, join: &Join) -> Result<(), StartError> {
     let election_timeout_ms = config.election_timeout_ms as u16;
     let applied = config.applied;
     let own = Question { cluster, directory, shards, address, election_timeout_ms, applied };
-    let (met, said) = (BTreeMap::new(), String::new());
-    let mut joining = Joining { config, join, own, met, said, formed: None };
+    let (met, strangers, said) = (BTreeMap::new(), BTreeMap::new(), String::new());
+    let mut joining = Joining { config, join, own, met, strangers, said, formed: None };
     tracing::info!(
         address = %clients.local_addr()?,
         peers = %address,
@@ -113,8 +117,12 @@ impl Joining<'_> {
         let mut bytes = [0; QUESTION_BYTES];
         stream.read_exact(&mut bytes)?;
         let Some(question) = Question::decode(&bytes) else { return Ok(()) };
-        if question.cluster != self.own.cluster {
-            return Ok(());
+        let own = self.own.address.to_string();
+        if let Some(why) = question.differs_in_token(self.own.cluster, &own) {
+            if self.strangers.len() < STRANGERS_MAX {
+                self.strangers.insert(question.address, Instant::now());
+            }
+            return stream.write_all(&Answer::Wait(why).encode());
         }
         if let Some(why) = question.differs_in_timeout(self.own.election_timeout_ms) {
             return stream.write_all(&Answer::Wait(why).encode());
@@ -136,6 +144,13 @@ impl Joining<'_> {
                 Err(error) => reasons.push(format!("{name}: {error}")),
             }
         }
+        self.strangers.retain(|_, at| at.elapsed() < MET_MAX);
+        reasons.extend(self.strangers.keys().map(|address| {
+            format!(
+                "{address} asks here, and was started with another --cluster-token than this \
+                 machine: start the one that is wrong with that of the others"
+            )
+        }));
         let said = reasons.join("; ");
         if said != self.said {
             tracing::info!("{said}");
@@ -258,7 +273,16 @@ fn ask(name: &str, question: &Question) -> std::io::Result<Answer> {
     stream.write_all(&question.encode())?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut bytes)?;
-    Answer::decode(&bytes).ok_or_else(|| ErrorKind::InvalidData.into())
+    Answer::decode(&bytes).ok_or_else(|| {
+        let why = match bytes.is_empty() {
+            true => {
+                "it closes without an answer: its --cluster-token may be another one, or it is no \
+                 node"
+            }
+            false => "what it answers is no answer of a node: see that the address is right",
+        };
+        std::io::Error::new(ErrorKind::InvalidData, why)
+    })
 }
 
 /// A command as `quoring-ctl` and client libraries send it.
