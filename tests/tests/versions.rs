@@ -4,6 +4,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use replication::link::hello::{DirectoryId, HELLO_BYTES, Hello};
@@ -11,7 +13,7 @@ use replication::version::{Version, Versions};
 use server::config::cluster::Cluster as Named;
 use server::startup::identity::Identity;
 use tests::harness::cluster::{SHARDS, TOKEN};
-use tests::harness::{Client, Cluster, Value};
+use tests::harness::{Client, Cluster, Server, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const NEWEST: Version = Version::NEWEST;
@@ -177,4 +179,67 @@ fn a_version_is_raised_once_all_nodes_are_there_and_stays() {
     await_version(&cluster, 2);
     assert_eq!(cluster.ask("GET before").unwrap(), Value::Bulk(b"1".to_vec()));
     assert_eq!(cluster.ask("GET after").unwrap(), Value::Bulk(b"2".to_vec()));
+}
+
+/// A program that applies the first version only.
+fn older() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_older"))
+}
+
+/// Node by node to the newest program, one of them back and forth again, with writes between: all of
+/// it is there at the end, and the older program takes no part once the version is raised.
+#[test]
+fn older_programs_and_newer_ones_are_one_cluster_until_the_version_is_raised() {
+    let mut cluster = of_the_first_version();
+    (0..3).for_each(|place| cluster.start_node_by(place, older()).unwrap());
+    let mut written = 0;
+    let mut write = |cluster: &Cluster| {
+        for _ in 0..50 {
+            written += 1;
+            let mset = format!("MSET a:{written} x {{b}}{written} y c:{written} z");
+            assert_eq!(cluster.ask(&mset).unwrap(), Value::ok());
+        }
+        written
+    };
+    write(&cluster);
+    let newer = |cluster: &mut Cluster, place: usize| {
+        cluster.stop(place).unwrap();
+        cluster.start_node(place).unwrap();
+        cluster.await_links(place).unwrap();
+    };
+    for place in 0..3 {
+        newer(&mut cluster, place);
+        write(&cluster);
+        // Whoever leads, the newest or the oldest, is understood by all.
+        cluster.await_equal().unwrap();
+        if place == 2 {
+            break;
+        }
+        let leader = cluster.leader().unwrap();
+        cluster.await_links(leader).unwrap();
+        let why = refusal(&cluster, "NODES RAISE-VERSION 2");
+        assert!(why.contains("applies versions 1 to 1, not 2"), "{why}");
+    }
+    // Until then the program before can be started again, on any node.
+    cluster.stop(1).unwrap();
+    cluster.start_node_by(1, older()).unwrap();
+    write(&cluster);
+    newer(&mut cluster, 1);
+    let leader = cluster.leader().unwrap();
+    cluster.await_links(leader).unwrap();
+    await_version(&cluster, 1);
+    assert_eq!(cluster.ask("NODES RAISE-VERSION 2").unwrap(), Value::ok());
+    await_version(&cluster, 2);
+    let written = write(&cluster);
+    cluster.await_equal().unwrap();
+    let other = (cluster.leader().unwrap() + 1) % 3;
+    cluster.stop(other).unwrap();
+    let directory = cluster.directory(other);
+    let said = Server::refuses_by(Command::new(older()), directory, &["--cores", "1"]).unwrap();
+    assert!(said.contains("Start one that applies 2"), "{said}");
+    cluster.start_node(other).unwrap();
+    for n in 1..=written {
+        let found = cluster.ask(&format!("MGET a:{n} {{b}}{n} c:{n}")).unwrap();
+        assert_eq!(found, Value::Array(["x", "y", "z"].map(Value::bulk).to_vec()), "write {n}");
+    }
 }

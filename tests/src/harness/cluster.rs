@@ -1,6 +1,8 @@
 //! A cluster of real processes on 127.0.0.1, each with a directory of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +10,7 @@ use tempfile::TempDir;
 
 use super::client::{Client, Value};
 use super::ports::Port;
-use super::server::Server;
+use super::server::{Server, binary};
 
 /// An election on a machine that others use takes less.
 const LEADER_MAX: Duration = Duration::from_secs(60);
@@ -65,6 +67,11 @@ impl Cluster {
 
     /// Starts a node that is down.
     pub fn start_node(&mut self, place: usize) -> Result<()> {
+        self.start_node_by(place, &binary()?)
+    }
+
+    /// The same with another program than the binary.
+    pub fn start_node_by(&mut self, place: usize, program: &Path) -> Result<()> {
         let node = (place + 1).to_string();
         // Nodes differ, and so do the starts of one.
         self.starts += 1;
@@ -88,7 +95,8 @@ impl Cluster {
         ];
         let more = self.more.iter().map(String::as_str);
         let arguments: Vec<&str> = usual.into_iter().chain(more).collect();
-        self.servers[place] = Some(Server::start(self.directories[place].path(), &arguments)?);
+        let directory = self.directories[place].path();
+        self.servers[place] = Some(Server::start_by(Command::new(program), directory, &arguments)?);
         Ok(())
     }
 
@@ -102,7 +110,7 @@ impl Cluster {
         self.servers[place].take().context("it is down already")?.stop()
     }
 
-    pub fn directory(&self, place: usize) -> &std::path::Path {
+    pub fn directory(&self, place: usize) -> &Path {
         self.directories[place].path()
     }
 
