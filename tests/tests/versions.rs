@@ -5,7 +5,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use replication::link::hello::{DirectoryId, HELLO_BYTES, Hello};
@@ -13,7 +12,7 @@ use replication::version::{Version, Versions};
 use server::config::cluster::Cluster as Named;
 use server::startup::identity::Identity;
 use tests::harness::cluster::{SHARDS, TOKEN};
-use tests::harness::{Client, Cluster, Server, Value};
+use tests::harness::{Client, Cluster, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const NEWEST: Version = Version::NEWEST;
@@ -234,9 +233,11 @@ fn older_programs_and_newer_ones_are_one_cluster_until_the_version_is_raised() {
     cluster.await_equal().unwrap();
     let other = (cluster.leader().unwrap() + 1) % 3;
     cluster.stop(other).unwrap();
-    let directory = cluster.directory(other);
-    let said = Server::refuses_by(Command::new(older()), directory, &["--cores", "1"]).unwrap();
-    assert!(said.contains("Start one that applies 2"), "{said}");
+    cluster.start_node_by(other, older()).unwrap();
+    let server = cluster.servers[other].as_ref().unwrap();
+    let what = "this program applies 1 to 1: this node takes no part. Start one that applies 2";
+    assert!(server.await_line(what, PATIENCE).is_some(), "it does not say: {what}");
+    cluster.kill(other).unwrap();
     cluster.start_node(other).unwrap();
     for n in 1..=written {
         let found = cluster.ask(&format!("MGET a:{n} {{b}}{n} c:{n}")).unwrap();
