@@ -90,7 +90,7 @@ fn main() -> Result<ExitCode> {
                 }
             },
             cluster_sim::world::run,
-            cluster_sim::plan::Outcome::add,
+            cluster_sim::outcome::Outcome::add,
             |plan| {
                 let only = plan.only.map(|only| format!(" --only {only:?}")).unwrap_or_default();
                 let (nodes, shards, cores) = (plan.nodes, plan.shards, plan.cores);
@@ -172,6 +172,6 @@ where
         }
         seeds += 1;
     }
-    println!("{seeds} seeds from {first}: {sum}; nothing violated");
+    println!("{seeds} seeds from {first}: {sum}\nnothing violated");
     Ok(ExitCode::SUCCESS)
 }

@@ -60,6 +60,8 @@ impl World {
             self.stop(machine, machine % 2 == 0, back_ns);
         }
         self.run_for(2_000_000)?;
+        // One may be refused only now.
+        self.run_until(MEMBERS_NS_MAX, "members after a start", World::are_members_settled)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas after a start", World::are_equal)?;
         self.check_versions()?;
         self.audit()

@@ -48,6 +48,8 @@ impl World {
         let drawn = self.rng.below(kinds.len().max(1) as u64) as usize;
         let Some(kind) = kinds.get(drawn).copied() else { return Ok(()) };
         self.history.note(self.now_ns, || format!("trouble at node {}: {kind:?}", machine + 1));
+        let place = Trouble::ALL.iter().position(|known| *known == kind);
+        place.into_iter().for_each(|place| self.outcome.troubles[place] += 1);
         match kind {
             Trouble::Kill => self.kill(machine),
             Trouble::PowerCut => self.cut_power(machine),
@@ -65,6 +67,7 @@ impl World {
             Trouble::Join => self.begin_join(),
             Trouble::Remove => self.remove_member(machine),
             Trouble::Drain => self.drain_member(machine),
+            Trouble::Rot => self.rot(machine),
             Trouble::FailoverDeaf => {
                 self.machines[machine].deaf_when_handing_over = true;
                 self.add_to_all(machine, || Waiting::Failover);

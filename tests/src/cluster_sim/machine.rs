@@ -81,6 +81,9 @@ pub struct Machine {
     pub disk_full_until_ns: u64,
     /// The next disk operation to end fails.
     pub disk_fails: bool,
+    /// Bits of its disk have flipped; and its start was refused for that.
+    pub is_rotten: bool,
+    pub is_lost: bool,
     clock: TurnClock,
     rate_per_mille: u64,
     offset_ns: u64,
@@ -133,6 +136,8 @@ impl Machine {
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
             disk_fails: false,
+            is_rotten: false,
+            is_lost: false,
             clock: TurnClock::default(),
             rate_per_mille: SLOWEST_PER_MILLE + rng.below(SPREAD_PER_MILLE),
             offset_ns: 1 + rng.below(1 << 40),
@@ -188,8 +193,9 @@ impl Machine {
     }
 
     /// Starts the node from what is on the disk, with some number of cores.
-    pub fn boot(&mut self, cores_max: u16, rng: &mut Rng) -> Result<(), String> {
-        let State::Down(disk) = &mut self.state else { return Ok(()) };
+    /// Returns checkpoints that were found damaged.
+    pub fn boot(&mut self, cores_max: u16, rng: &mut Rng) -> Result<Vec<String>, String> {
+        let State::Down(disk) = &mut self.state else { return Ok(Vec::new()) };
         if cores_max > 1 {
             self.config.cores = 1 + rng.below(u64::from(cores_max)) as usize;
         }
@@ -201,15 +207,16 @@ impl Machine {
             self.clock.clone(),
             self.known.clone(),
         );
-        let node = match started {
+        let mut node = match started {
             Ok(node) => node,
             Err(refused) => {
                 self.state = State::Down(Box::new(refused.disk));
                 return Err(format!("node {}: {}", self.number + 1, refused.message));
             }
         };
-        if !node.disk.damaged.is_empty() {
-            return Err(format!("node {}: damaged: {:?}", self.number + 1, node.disk.damaged));
+        let damaged = std::mem::take(&mut node.disk.damaged);
+        if !damaged.is_empty() && !self.is_rotten {
+            return Err(format!("node {}: damaged: {damaged:?}", self.number + 1));
         }
         self.state = State::Up(Box::new(node));
         self.start += 1;
@@ -218,7 +225,7 @@ impl Machine {
         self.slots.clear();
         self.turns = vec![None; self.config.cores];
         self.in_turn = vec![false; self.config.cores];
-        Ok(())
+        Ok(damaged)
     }
 
     /// The process is no more, with what the disk has not yet.

@@ -67,8 +67,9 @@ impl World {
 
     pub fn remove_member(&mut self, machine: usize) {
         let members = self.members();
-        // Else there would be no replicas in the end.
-        if members.len() > 2 && members.contains(&machine) {
+        // Else there would be no replicas in the end, or no majority of those that are sound.
+        let sound = self.machines.iter().all(|machine| !machine.is_rotten);
+        if sound && members.len() > 2 && members.contains(&machine) {
             self.outcome.removed += 1;
             self.order(MembersOrder::Remove(NodeId(machine as u64 + 1)));
         }

@@ -3,9 +3,9 @@
 //! report: the same seed fails again.
 //!
 //! # Layout
-//! - [`plan`]: what a seed is run with, and what happened.
+//! - [`plan`]: what a seed is run with; [`outcome`]: what happened.
 //! - [`world`]: events, in order; [`network`] and [`nodes`]: those of each kind; [`faults`]: what
-//!   goes wrong; [`ending`]: the faults cease, and the verdict.
+//!   goes wrong, [`rot`]: on disks; [`ending`]: the faults cease, and the verdict.
 //! - [`timeouts`]: the election timeout changes. [`members`]: machines join and are taken out.
 //!   [`upgrades`]: programs change, and the cluster's version.
 //! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
@@ -27,8 +27,10 @@ pub mod members;
 pub mod network;
 pub mod nodes;
 pub mod operation;
+pub mod outcome;
 pub mod plan;
 pub mod register;
+pub mod rot;
 pub mod talk;
 pub mod timeouts;
 pub mod transaction;

@@ -17,6 +17,9 @@ const ENOSPC: i32 = 28;
 
 impl World {
     pub fn boot(&mut self, machine: usize) -> Result<(), String> {
+        if self.machines[machine].is_lost {
+            return Ok(());
+        }
         let waits_ns = self.machines[machine].waits_ns(self.timeouts.now_ms);
         if waits_ns > 0 {
             self.outcome.waits += 1;
@@ -24,8 +27,9 @@ impl World {
             self.after(waits_ns, Event::Boot { machine, start });
             return Ok(());
         }
-        if let Err(why) = self.machines[machine].boot(self.plan.cores, &mut self.rng) {
-            return self.start_refused(machine, why);
+        match self.machines[machine].boot(self.plan.cores, &mut self.rng) {
+            Ok(damaged) => self.outcome.fallbacks += usize::from(!damaged.is_empty()),
+            Err(why) => return self.start_refused(machine, why),
         }
         self.history.note(self.now_ns, || format!("node {} starts", machine + 1));
         for core in 0..self.machines[machine].cores() {
@@ -212,7 +216,7 @@ impl World {
             Effect::Fail(message) => {
                 self.history.note(self.now_ns, || format!("node {}: {message}", machine + 1));
                 self.outcome.disk_failures += 1;
-                if !message.contains("log of core") {
+                if !message.contains("log of core") && !self.machines[machine].is_rotten {
                     self.unexplained.get_or_insert(message);
                 }
                 let back_ns = self.rng.below(1_000_000_000);

@@ -1,6 +1,4 @@
-//! What a seed is run with, and what happened.
-
-use std::fmt;
+//! What a seed is run with.
 
 use engine::rng::Rng;
 use server::limits::ELECTION_TIMEOUT_MS;
@@ -92,11 +90,13 @@ pub enum Trouble {
     Remove,
     /// A node is to lead nothing, or is to be as the others again.
     Drain,
+    /// A bit of a disk flips.
+    Rot,
 }
 
 impl Trouble {
     /// New ones come last: see [`Trouble::IN_ONE_ROW`].
-    pub const ALL: [Trouble; 17] = [
+    pub const ALL: [Trouble; 18] = [
         Trouble::Kill,
         Trouble::PowerCut,
         Trouble::PowerCutOfAll,
@@ -114,154 +114,11 @@ impl Trouble {
         Trouble::Join,
         Trouble::Remove,
         Trouble::Drain,
+        Trouble::Rot,
     ];
 
     /// How often each of the first ones comes is drawn one after the other from what decides all
     /// else. Those behind them have a generator each, so that one more moves nothing where it does
     /// not come.
     pub const IN_ONE_ROW: usize = 17;
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    pub done: usize,
-    pub refused: usize,
-    pub unknown: usize,
-    /// Done ones of several keys.
-    pub transactions: usize,
-    /// Reads that followers answered.
-    pub follower_reads: usize,
-    /// Answers that so many nodes have something, and how many they were together.
-    pub held: usize,
-    pub holders: usize,
-    pub kills: usize,
-    /// Changes of the election timeout, and starts that waited for the one before.
-    pub retimes: usize,
-    pub waits: usize,
-    /// Nodes that got another program, versions that were raised, and starts that were refused
-    /// because the program lacked one.
-    pub upgrades: usize,
-    pub raises: usize,
-    pub version_refusals: usize,
-    /// Starts with an empty directory.
-    pub wipes: usize,
-    /// Nodes that joined, were taken out, and drained or not any more.
-    pub joined: usize,
-    pub removed: usize,
-    pub drained: usize,
-    /// Ended in good order by SIGTERM.
-    pub stops: usize,
-    /// Planned hand-overs after which another node led.
-    pub hand_overs: u64,
-    /// Operations of which clients know nothing because a node closed their connection.
-    pub cut_off: usize,
-    pub power_cuts: usize,
-    pub disk_failures: usize,
-    pub pauses: usize,
-    pub partitions: usize,
-    pub wires_broken: usize,
-    pub disks_full: usize,
-    pub terms: u64,
-    pub checkpoints: usize,
-    pub rebuilds: usize,
-    /// Entries from one on were voided, as seen by a node.
-    pub voids: u64,
-    /// Checkpoints that came from other nodes, to those that were up at the end, since their start.
-    pub received: u64,
-    /// Bytes of entries that those which are up at the end have read from their logs for others.
-    pub log_bytes: u64,
-    /// Rare ways that were taken.
-    pub rare_ways: u64,
-    pub virtual_ns: u64,
-    /// Of everything that the clients heard, and when: the same for the same seed.
-    pub digest: u64,
-}
-
-impl Outcome {
-    pub fn add(&mut self, other: &Outcome) {
-        self.done += other.done;
-        self.refused += other.refused;
-        self.unknown += other.unknown;
-        self.transactions += other.transactions;
-        self.follower_reads += other.follower_reads;
-        self.held += other.held;
-        self.holders += other.holders;
-        self.kills += other.kills;
-        self.retimes += other.retimes;
-        self.waits += other.waits;
-        self.upgrades += other.upgrades;
-        self.raises += other.raises;
-        self.version_refusals += other.version_refusals;
-        self.wipes += other.wipes;
-        self.joined += other.joined;
-        self.removed += other.removed;
-        self.drained += other.drained;
-        self.stops += other.stops;
-        self.hand_overs += other.hand_overs;
-        self.cut_off += other.cut_off;
-        self.power_cuts += other.power_cuts;
-        self.disk_failures += other.disk_failures;
-        self.pauses += other.pauses;
-        self.partitions += other.partitions;
-        self.wires_broken += other.wires_broken;
-        self.disks_full += other.disks_full;
-        self.terms += other.terms;
-        self.checkpoints += other.checkpoints;
-        self.rebuilds += other.rebuilds;
-        self.voids += other.voids;
-        self.received += other.received;
-        self.log_bytes += other.log_bytes;
-        self.rare_ways += other.rare_ways;
-        self.virtual_ns += other.virtual_ns;
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} operations done, {} of several keys, {} refused, {} unknown, {} reads of \
-             followers, {} waits for nodes that gave {}, {} kills, {} other timeouts, {} starts \
-             that waited, {} other programs, {} versions raised, {} \
-             starts refused, {} stops, {} hand-overs, {} operations cut \
-             off, {} joined, {} removed, {} drained, {} wiped, {} power cuts, {} failed \
-             disks, {} full, {} pauses, {} partitions, {} broken connections, {} terms, {} \
-             checkpoints, {} rebuilds, {} voids, {} received, {} bytes from logs, {} rare ways, \
-             {:.1} s of virtual time",
-            self.done,
-            self.transactions,
-            self.refused,
-            self.unknown,
-            self.follower_reads,
-            self.held,
-            self.holders,
-            self.kills,
-            self.retimes,
-            self.waits,
-            self.upgrades,
-            self.raises,
-            self.version_refusals,
-            self.stops,
-            self.hand_overs,
-            self.cut_off,
-            self.joined,
-            self.removed,
-            self.drained,
-            self.wipes,
-            self.power_cuts,
-            self.disk_failures,
-            self.disks_full,
-            self.pauses,
-            self.partitions,
-            self.wires_broken,
-            self.terms,
-            self.checkpoints,
-            self.rebuilds,
-            self.voids,
-            self.received,
-            self.log_bytes,
-            self.rare_ways,
-            self.virtual_ns as f64 / 1e9
-        )
-    }
 }

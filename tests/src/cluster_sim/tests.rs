@@ -5,7 +5,8 @@ use replication::buggify::{self, Point};
 use replication::fault::{Fault, plant};
 
 use super::faults::Mood;
-use super::plan::{Outcome, Plan, Trouble};
+use super::outcome::Outcome;
+use super::plan::{Plan, Trouble};
 use super::register::{Access, check};
 use super::world::{World, run};
 use server::limits::ELECTION_TIMEOUT_MS;

@@ -111,13 +111,16 @@ impl World {
         });
     }
 
-    /// A start was refused. That is right where its log has a version that its program lacks: then
-    /// it gets the newest one.
+    /// A start was refused. That is right where its log has a version that its program lacks, then
+    /// it gets the newest one; or where bits of its disk have flipped.
     pub fn start_refused(&mut self, machine: usize, why: String) -> Result<(), String> {
         let applied = self.machines[machine].config.applied;
         let lacks = why.contains("and this program applies");
         if !lacks || applied.contains(self.upgrades.ordered) {
-            return Err(why);
+            return match self.machines[machine].is_rotten {
+                true => self.lose_rotten(machine, &why),
+                false => Err(why),
+            };
         }
         self.outcome.version_refusals += 1;
         self.history.note(self.now_ns, || format!("{why}: it gets the newest program"));

@@ -10,7 +10,8 @@ use super::client::Client;
 use super::faults::Mood;
 use super::history::History;
 use super::machine::Machine;
-use super::plan::{Outcome, Plan, Trouble};
+use super::outcome::Outcome;
+use super::plan::{Plan, Trouble};
 use super::timeouts::Timeouts;
 use super::transaction::Transactions;
 use super::upgrades::Upgrades;
@@ -91,6 +92,10 @@ pub enum Event {
     },
     /// The machine that joins asks again.
     Admit,
+    /// A machine whose disk is damaged is to be taken out.
+    Replace {
+        machine: usize,
+    },
     Trouble,
     /// All nodes are to have another election timeout.
     Retime,
@@ -260,6 +265,7 @@ impl World {
             }
             Event::Restore { machine } => self.restore(machine),
             Event::Admit => self.on_admit()?,
+            Event::Replace { machine } => self.replace(machine),
             Event::Trouble => self.trouble()?,
             Event::Retime => self.retime(),
             Event::RetimeOne { machine } => self.retime_one(machine),
