@@ -35,6 +35,7 @@ impl World {
         if only_planned && !self.plan.buggify {
             self.history.check_cut_off()?;
         }
+        self.outcome.doubtful_reads = self.history.doubt_reads();
         self.history.check()
     }
 
@@ -46,6 +47,8 @@ impl World {
         self.run_until(MEMBERS_NS_MAX, "members", World::are_members_settled)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
         self.check_versions()?;
+        let hold_ns = self.history.leases_hold_ns();
+        self.run_until(SETTLE_NS_MAX, "leases", |world| world.now_ns >= hold_ns)?;
         self.audit()?;
         for machine in &self.machines {
             let Some(node) = machine.node() else { continue };

@@ -68,6 +68,8 @@ impl World {
             Trouble::Remove => self.remove_member(machine),
             Trouble::Drain => self.drain_member(machine),
             Trouble::Rot => self.rot(machine),
+            Trouble::WallClock => self.leap_wall_clock(machine),
+            Trouble::Clock => self.leap_clock(machine),
             Trouble::FailoverDeaf => {
                 self.machines[machine].deaf_when_handing_over = true;
                 self.add_to_all(machine, || Waiting::Failover);

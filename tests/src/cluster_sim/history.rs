@@ -61,6 +61,8 @@ pub fn last_lines() -> String {
 
 pub struct History {
     records: Vec<Record>,
+    /// From when to when leases may outlive what they rest on, as a clock has leapt.
+    leaseless: Vec<(u64, u64)>,
 }
 
 /// What a key is, with its number.
@@ -75,7 +77,7 @@ enum Key {
 impl History {
     pub fn begin() -> History {
         LINES.with_borrow_mut(VecDeque::clear);
-        History { records: Vec::new() }
+        History { records: Vec::new(), leaseless: Vec::new() }
     }
 
     pub fn note(&mut self, now_ns: u64, line: impl FnOnce() -> String) {
@@ -85,6 +87,37 @@ impl History {
             }
             lines.push_back(format!("{:>14.6} ms  {}", now_ns as f64 / 1e6, line()));
         });
+    }
+
+    pub fn distrust_leases(&mut self, from_ns: u64, until_ns: u64) {
+        self.leaseless.push((from_ns, until_ns));
+    }
+
+    /// When every lease holds again.
+    pub fn leases_hold_ns(&self) -> u64 {
+        self.leaseless.iter().map(|(_, until_ns)| *until_ns).max().unwrap_or(0)
+    }
+
+    /// Reads that may rest on such a lease promise no more than those of a follower. Returns how
+    /// many. Of several keys they promise nothing.
+    pub fn doubt_reads(&mut self) -> usize {
+        let mut doubtful = 0;
+        for record in &mut self.records {
+            let Ending::Done { at_ns, .. } = record.ending else { continue };
+            let over =
+                |(from_ns, until_ns): &(u64, u64)| *from_ns <= at_ns && record.asked_ns < *until_ns;
+            let reads = !record.operation.writes()
+                && !record.stale
+                && !matches!(record.operation, Operation::Wait { .. });
+            if reads && self.leaseless.iter().any(over) {
+                record.stale = true;
+                doubtful += 1;
+                if matches!(record.operation, Operation::Transaction(_)) {
+                    record.ending = Ending::Unknown;
+                }
+            }
+        }
+        doubtful
     }
 
     /// An operation is under way, under the number returned.

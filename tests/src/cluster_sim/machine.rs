@@ -87,6 +87,8 @@ pub struct Machine {
     clock: TurnClock,
     rate_per_mille: u64,
     offset_ns: u64,
+    /// How far its wall clock is ahead of its monotonic one.
+    wall_ahead_ms: i64,
     slots: Vec<Slot>,
 }
 
@@ -141,6 +143,7 @@ impl Machine {
             clock: TurnClock::default(),
             rate_per_mille: SLOWEST_PER_MILLE + rng.below(SPREAD_PER_MILLE),
             offset_ns: 1 + rng.below(1 << 40),
+            wall_ahead_ms: 0,
             slots: Vec::new(),
         }
     }
@@ -170,6 +173,20 @@ impl Machine {
 
     pub fn local_ns(&self, true_ns: u64) -> u64 {
         true_ns * self.rate_per_mille / 1000 + self.offset_ns
+    }
+
+    pub fn set_wall_clock(&mut self, ahead_ms: i64) {
+        self.wall_ahead_ms = ahead_ms;
+        if let Some(node) = self.node_mut() {
+            node.wall_ahead_ms = ahead_ms;
+        }
+    }
+
+    /// Returns by how much: no clock is ever before its beginning.
+    pub fn leap_clock(&mut self, by_ns: i64) -> i64 {
+        let before_ns = self.offset_ns;
+        self.offset_ns = before_ns.saturating_add_signed(by_ns).max(1);
+        self.offset_ns as i64 - before_ns as i64
     }
 
     /// When its clock will have come to this.
@@ -214,6 +231,7 @@ impl Machine {
                 return Err(format!("node {}: {}", self.number + 1, refused.message));
             }
         };
+        node.wall_ahead_ms = self.wall_ahead_ms;
         let damaged = std::mem::take(&mut node.disk.damaged);
         if !damaged.is_empty() && !self.is_rotten {
             return Err(format!("node {}: damaged: {damaged:?}", self.number + 1));
@@ -291,6 +309,11 @@ impl Machine {
 
     pub fn cores(&self) -> u16 {
         self.config.cores as u16
+    }
+
+    /// None while it is down.
+    pub fn running_cores(&self) -> u16 {
+        self.node().map_or(0, Node::cores)
     }
 
     /// The core that a shard is at home on.

@@ -5,7 +5,8 @@
 //! # Layout
 //! - [`plan`]: what a seed is run with; [`outcome`]: what happened.
 //! - [`world`]: events, in order; [`network`] and [`nodes`]: those of each kind; [`faults`]: what
-//!   goes wrong, [`rot`]: on disks; [`ending`]: the faults cease, and the verdict.
+//!   goes wrong, [`rot`]: on disks, [`clocks`]: with the time; [`ending`]: the faults cease, and
+//!   the verdict.
 //! - [`timeouts`]: the election timeout changes. [`members`]: machines join and are taken out.
 //!   [`upgrades`]: programs change, and the cluster's version.
 //! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
@@ -16,6 +17,7 @@
 //!   [`graph`].
 
 pub mod client;
+pub mod clocks;
 pub mod ending;
 pub mod faults;
 pub mod graph;

@@ -62,6 +62,11 @@ counts! {
     fallbacks: usize = "starts from the checkpoint before",
     rot_refused: usize = "starts refused for damage",
     replaced: usize = "replaced",
+    wall_leaps: usize = "leaps of wall clocks",
+    /// Leaps of monotonic clocks, and reads that were not looked at for them but for what a follower
+    /// promises.
+    leaps: usize = "of others",
+    doubtful_reads: usize = "reads by leases that may not hold",
     /// Starts with an empty directory.
     wipes: usize = "wiped",
     /// Nodes that joined, were taken out, and drained or not any more.

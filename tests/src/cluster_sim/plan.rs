@@ -92,11 +92,15 @@ pub enum Trouble {
     Drain,
     /// A bit of a disk flips.
     Rot,
+    /// The wall clock leaps.
+    WallClock,
+    /// The monotonic clock leaps, which no lease allows for.
+    Clock,
 }
 
 impl Trouble {
     /// New ones come last: see [`Trouble::IN_ONE_ROW`].
-    pub const ALL: [Trouble; 18] = [
+    pub const ALL: [Trouble; 20] = [
         Trouble::Kill,
         Trouble::PowerCut,
         Trouble::PowerCutOfAll,
@@ -115,6 +119,8 @@ impl Trouble {
         Trouble::Remove,
         Trouble::Drain,
         Trouble::Rot,
+        Trouble::WallClock,
+        Trouble::Clock,
     ];
 
     /// How often each of the first ones comes is drawn one after the other from what decides all

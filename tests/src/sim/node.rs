@@ -149,6 +149,8 @@ pub struct Node {
     pub disk: Disk,
     /// Messages that each core is told to wait for each other because its ring is full.
     pub mesh_waiting: u32,
+    /// How far the wall clock is ahead of the monotonic one.
+    pub wall_ahead_ms: i64,
     /// There is a network with other nodes: the world connects.
     has_peers: bool,
 }
@@ -193,7 +195,7 @@ impl Node {
         has_peers: bool,
     ) -> Result<Node, Box<NoStart>> {
         match Node::recover(config, &mut disk, rng, world) {
-            Ok(seats) => Ok(Node { seats, disk, mesh_waiting: 0, has_peers }),
+            Ok(seats) => Ok(Node { seats, disk, mesh_waiting: 0, wall_ahead_ms: 0, has_peers }),
             Err(message) => Err(Box::new(NoStart { disk, message })),
         }
     }
@@ -251,8 +253,8 @@ impl Node {
     pub fn turn(&mut self, core: u16, now_ns: u64) -> Vec<Effect> {
         let cores = self.seats.len();
         let seat = &mut self.seats[usize::from(core)];
-        let since_ms = (now_ns / 1_000_000) as i64;
-        let unix_us = EPOCH_MS * 1000 + (now_ns / 1000) as i64;
+        let since_ms = (now_ns / 1_000_000) as i64 + self.wall_ahead_ms;
+        let unix_us = (EPOCH_MS + self.wall_ahead_ms) * 1000 + (now_ns / 1000) as i64;
         let now = Now { unix_ms: EPOCH_MS + since_ms, unix_us, mono_ns: now_ns };
         seat.core.begin_turn(now, &vec![self.mesh_waiting; cores]);
         for (from, message) in seat.mesh.drain(..) {
