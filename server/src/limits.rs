@@ -316,6 +316,12 @@ pub const RESIGN_AFTER_TIMEOUTS: u64 = 2;
 pub const TRANSFER_RETRY_NS: u64 = 1_000_000_000;
 pub const TRANSFER_SILENCE_NS: u64 = 20_000_000_000;
 
+/// After a checkpoint of another node could not be written here, or came damaged, so long passes
+/// until one is taken again, twice as long each time it fails, and this at most: less than after
+/// what its sender gives it up.
+pub const RECEIVE_RETRY_NS: u64 = 1_000_000_000;
+pub const RECEIVE_RETRY_NS_MAX: u64 = 8_000_000_000;
+
 /// How long nothing has to come of a checkpoint until another shard's may take its place: some
 /// times as long as it takes until a piece is sent again.
 pub const TRANSFER_YIELD_NS: u64 = 3 * TRANSFER_RETRY_NS;

@@ -24,6 +24,7 @@ pub mod coordinator;
 pub mod handover;
 pub mod members;
 pub mod pace;
+pub mod patience;
 pub mod peers;
 pub mod period;
 pub mod primary;

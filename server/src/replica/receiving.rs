@@ -1,6 +1,6 @@
 //! A checkpoint that comes from another node: its pieces go to a file under a temporary name, which
 //! is read again from its first block to its last before it gets its own. What a disk or a memory
-//! has spoilt, at whichever of the two nodes, is sent for again.
+//! has spoilt, at whichever of the two nodes, is sent for again, after a while.
 
 use std::path::PathBuf;
 
@@ -117,8 +117,9 @@ impl Core {
         }
         let now_ns = self.now.mono_ns;
         match &mut self.replicas.receiving {
-            // An operation of the directory is under way: the piece comes again.
-            None if self.checkpoints.uses_directory() => {}
+            // An operation of the directory is under way, or the last one failed a moment ago: the
+            // piece comes again.
+            None if self.checkpoints.uses_directory() || self.replicas.patience.waits(now_ns) => {}
             None if offset == 0 => {
                 self.replicas.receiving = Some(Receiving {
                     shard,
@@ -218,15 +219,22 @@ impl Core {
         let Some(receiving) = &mut self.replicas.receiving else { return };
         receiving.step = Step::Remove;
         let Receiving { shard, from, index, .. } = *receiving;
+        let retry_s = self.lose_received();
         tracing::error!(
             core = self.id,
             shard = shard.0,
             node = from.0,
             "a checkpoint that came from a node is damaged, there, on the way or on this disk: \
-             {error}; it is asked for again"
+             {error}; it is taken again in {retry_s} s"
         );
         self.push_receiving();
         self.say_progress(from, shard, index, DAMAGED);
+    }
+
+    /// What came is of no use. Returns in how many seconds it is taken again.
+    fn lose_received(&mut self) -> u64 {
+        self.checkpoints.stats.failed += 1;
+        self.replicas.patience.on_failed(self.now.mono_ns) / 1_000_000_000
     }
 
     /// The operation on the file that is being received ended.
@@ -235,8 +243,16 @@ impl Core {
         if let Err(error) = result
             && receiving.step != Step::Remove
         {
-            tracing::warn!(core = self.id, "writing another node's checkpoint: {error:?}");
             receiving.step = Step::Remove;
+            let (shard, node) = (receiving.shard.0, receiving.from.0);
+            let (core, retry_s) = (self.id, self.lose_received());
+            tracing::error!(
+                core,
+                shard,
+                node,
+                "cannot write the checkpoint that a node sends: {error:?}; it is taken again in \
+                 {retry_s} s"
+            );
             return self.push_receiving();
         }
         let Receiving { shard, from, index, size, .. } = *receiving;
@@ -253,6 +269,7 @@ impl Core {
             Step::Between => Step::Between,
             Step::SyncDirectory => {
                 self.replicas.receiving = None;
+                self.replicas.patience.on_received();
                 self.checkpoints.add_received(shard.0, index, size);
                 return self.say_progress(from, shard, index, NAMED);
             }

@@ -8,6 +8,7 @@ use replication::group::{Group, GroupConfig, GroupError, GroupStart, NodeId, Rol
 use replication::ids::ShardId;
 
 use super::clock::Clock;
+use super::patience::Patience;
 use super::receiving::Receiving;
 use super::standing::Standing;
 use super::{CONFIG, Replica, coordinator, period, primary, serving};
@@ -52,6 +53,8 @@ pub struct Replicas {
     pub(super) thrown_away: Vec<u16>,
     /// A checkpoint that comes from another node.
     pub(crate) receiving: Option<Receiving>,
+    /// Before none is taken, as the last one failed here.
+    pub(super) patience: Patience,
     /// What clients may do in this turn.
     pub(crate) serving: serving::Serving,
 }

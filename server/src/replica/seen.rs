@@ -76,6 +76,11 @@ impl Core {
         self.checkpoints.stats.received
     }
 
+    /// Whether this core's last checkpoint failed.
+    pub fn see_checkpoint_failed(&self) -> bool {
+        self.checkpoints.stats.last_failed
+    }
+
     /// Bytes of entries that were read from the log for other nodes since the start.
     pub fn see_bytes_from_log(&self) -> u64 {
         self.catch_up.caught().map(|(_, caught)| caught.log_bytes).sum()

@@ -206,10 +206,16 @@ impl Core {
                     self.links.send(to, shard, &message);
                 }
             }
+            // The piece is read again after a while, unless it turns out that the file is damaged.
             Err(error) => {
-                tracing::warn!(core = self.id, shard = shard.0, "reading a checkpoint: {error}");
-                replica.sending.retain(|sending| sending.to != to);
-                replica.group.on_checkpoint_sent(to, false);
+                let (core, shard_number, node) = (self.id, shard.0, to.0);
+                tracing::error!(
+                    core,
+                    shard = shard_number,
+                    node,
+                    "cannot read a checkpoint for a node: {error}"
+                );
+                self.verify_checkpoint(shard, index, false);
             }
         }
     }
@@ -244,7 +250,8 @@ impl Core {
         }
     }
 
-    /// A checkpoint that came to another node damaged was read here.
+    /// A checkpoint that came to another node damaged, or of which a piece could not be read, was
+    /// read here.
     pub(super) fn on_sent_verified(
         &mut self,
         shard: ShardId,
@@ -260,8 +267,8 @@ impl Core {
             return tracing::error!(
                 core,
                 shard = shard.0,
-                "the checkpoint at entry {entry} came to another node damaged, and is sound here: \
-                 it was damaged there, or on the way"
+                "the checkpoint at entry {entry} came to another node damaged, or could not be \
+                 read for it, and is sound here now"
             );
         };
         tracing::error!(
@@ -272,6 +279,9 @@ impl Core {
         if let Some(replica) = self.replicas.get_mut(shard.0) {
             replica.group.withdraw(index);
             replica.offered.take_if(|base| base.index == entry);
+            for sending in replica.sending.extract_if(.., |sending| sending.index == index) {
+                replica.group.on_checkpoint_sent(sending.to, false);
+            }
         }
         self.checkpoints.distrust(shard, index);
     }

@@ -14,6 +14,8 @@ const SETTLE_NS_MAX: u64 = 15_000_000_000;
 /// Nodes come one after the other, and each may have to wait until a checkpoint that broke off is
 /// given up, for each of its cores' shards.
 const MEMBERS_NS_MAX: u64 = 60_000_000_000;
+/// A checkpoint that failed is tried again within ten seconds, one shard's after the other's.
+const CHECKPOINTS_NS_MAX: u64 = 60_000_000_000;
 /// Operations after the faults.
 const OPERATIONS_AFTER: usize = 30;
 
@@ -46,6 +48,7 @@ impl World {
         self.run_until(SETTLE_NS_MAX, "the last operations", World::is_quiet)?;
         self.run_until(MEMBERS_NS_MAX, "members", World::are_members_settled)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
+        self.run_until(CHECKPOINTS_NS_MAX, "checkpoints again", World::are_checkpoints_well)?;
         self.check_versions()?;
         let hold_ns = self.history.leases_hold_ns();
         self.run_until(SETTLE_NS_MAX, "leases", |world| world.now_ns >= hold_ns)?;

@@ -70,6 +70,7 @@ impl World {
             Trouble::Rot => self.rot(machine),
             Trouble::WallClock => self.leap_wall_clock(machine),
             Trouble::Clock => self.leap_clock(machine),
+            Trouble::CheckpointDisk => self.spoil_checkpoints(machine),
             Trouble::FailoverDeaf => {
                 self.machines[machine].deaf_when_handing_over = true;
                 self.add_to_all(machine, || Waiting::Failover);
@@ -243,6 +244,7 @@ impl World {
             machine.disk_fails = false;
             machine.disk_full_until_ns = 0;
             machine.disk_slow_until_ns = 0;
+            machine.spoiling = None;
             machine.stops_in_turn_ns = 0;
             machine.deaf_when_handing_over = false;
         }

@@ -1,5 +1,6 @@
 //! A machine: its disk, its clock, and the node that runs on it when it is up.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +19,7 @@ use server::links::identity::{Acquaintances, Remembered};
 use server::startup::identity::owed_ms;
 
 use super::plan::Plan;
+use super::spoiling::Spoiling;
 use crate::sim::disk::Disk;
 use crate::sim::node::{Known, Node, TurnClock, recover_disk};
 
@@ -81,6 +83,10 @@ pub struct Machine {
     pub disk_full_until_ns: u64,
     /// The next disk operation to end fails.
     pub disk_fails: bool,
+    /// What goes wrong with checkpoints' files.
+    pub spoiling: Option<Spoiling>,
+    /// By core and file: when an operation failed last, in this start.
+    pub spoilt: BTreeMap<(u16, String), u64>,
     /// Bits of its disk have flipped; and its start was refused for that.
     pub is_rotten: bool,
     pub is_lost: bool,
@@ -89,6 +95,8 @@ pub struct Machine {
     offset_ns: u64,
     /// How far its wall clock is ahead of its monotonic one.
     wall_ahead_ms: i64,
+    /// Its monotonic clock has leapt: what it measures by that may be any time.
+    pub has_leapt: bool,
     slots: Vec<Slot>,
 }
 
@@ -138,12 +146,15 @@ impl Machine {
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
             disk_fails: false,
+            spoiling: None,
+            spoilt: BTreeMap::new(),
             is_rotten: false,
             is_lost: false,
             clock: TurnClock::default(),
             rate_per_mille: SLOWEST_PER_MILLE + rng.below(SPREAD_PER_MILLE),
             offset_ns: 1 + rng.below(1 << 40),
             wall_ahead_ms: 0,
+            has_leapt: false,
             slots: Vec::new(),
         }
     }
@@ -185,6 +196,7 @@ impl Machine {
     /// Returns by how much: no clock is ever before its beginning.
     pub fn leap_clock(&mut self, by_ns: i64) -> i64 {
         let before_ns = self.offset_ns;
+        self.has_leapt = true;
         self.offset_ns = before_ns.saturating_add_signed(by_ns).max(1);
         self.offset_ns as i64 - before_ns as i64
     }
@@ -257,6 +269,7 @@ impl Machine {
         self.deaf_when_handing_over = false;
         self.told_to_stop = false;
         self.disk_fails = false;
+        self.spoilt.clear();
     }
 
     /// The last entry of each shard that a start after a power cut would find, now, in the

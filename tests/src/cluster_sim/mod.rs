@@ -5,8 +5,8 @@
 //! # Layout
 //! - [`plan`]: what a seed is run with; [`outcome`]: what happened.
 //! - [`world`]: events, in order; [`network`] and [`nodes`]: those of each kind; [`faults`]: what
-//!   goes wrong, [`rot`]: on disks, [`clocks`]: with the time; [`ending`]: the faults cease, and
-//!   the verdict.
+//!   goes wrong, [`rot`]: on disks, [`spoiling`]: with checkpoints, [`clocks`]: with the time;
+//!   [`ending`]: the faults cease, and the verdict.
 //! - [`timeouts`]: the election timeout changes. [`members`]: machines join and are taken out.
 //!   [`upgrades`]: programs change, and the cluster's version.
 //! - [`machine`]: a node with its disk, clock and connections; [`wires`]: connections between them.
@@ -33,6 +33,7 @@ pub mod outcome;
 pub mod plan;
 pub mod register;
 pub mod rot;
+pub mod spoiling;
 pub mod talk;
 pub mod timeouts;
 pub mod transaction;

@@ -12,8 +12,8 @@ use super::wires::Parcel;
 use super::world::{Event, World};
 use crate::sim::node::{Effect, Node, Waiting};
 
-const EIO: i32 = 5;
-const ENOSPC: i32 = 28;
+pub const EIO: i32 = 5;
+pub const ENOSPC: i32 = 28;
 
 impl World {
     pub fn boot(&mut self, machine: usize) -> Result<(), String> {
@@ -225,24 +225,33 @@ impl World {
         }
     }
 
-    pub fn on_disk(&mut self, (machine, core): (usize, u16), start: u32, operation: u64) {
+    pub fn on_disk(
+        &mut self,
+        (machine, core): (usize, u16),
+        start: u32,
+        operation: u64,
+    ) -> Result<(), String> {
         let full = self.machines[machine].disk_full_until_ns > self.now_ns;
         let own = &mut self.machines[machine];
         if own.start != start {
-            return;
+            return Ok(());
         }
         let fails = own.disk_fails;
-        let State::Up(node) = &mut own.state else { return };
+        let State::Up(node) = &mut own.state else { return Ok(()) };
         let rng: &mut Rng = &mut self.rng;
         if fails && node.disk.is_log_write(core, operation) {
             own.disk_fails = false;
             node.fail_disk(core, operation, EIO, rng);
         } else if full && node.disk.is_preparation(core, operation) {
             node.fail_disk(core, operation, ENOSPC, rng);
-        } else {
+        } else if let Some(errno) = self.spoils(machine, core, operation)? {
+            let State::Up(node) = &mut self.machines[machine].state else { return Ok(()) };
+            node.fail_disk(core, operation, errno, &mut self.rng);
+        } else if let State::Up(node) = &mut self.machines[machine].state {
             node.finish_disk(core, operation);
         }
         self.schedule_soon(machine, core);
+        Ok(())
     }
 
     /// What must hold of a replica and the others' at any time.

@@ -62,6 +62,8 @@ counts! {
     fallbacks: usize = "starts from the checkpoint before",
     rot_refused: usize = "starts refused for damage",
     replaced: usize = "replaced",
+    /// Operations on checkpoints' files that failed.
+    spoilt: usize = "failed operations on checkpoints",
     wall_leaps: usize = "leaps of wall clocks",
     /// Leaps of monotonic clocks, and reads that were not looked at for them but for what a follower
     /// promises.

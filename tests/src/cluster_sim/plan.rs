@@ -96,11 +96,13 @@ pub enum Trouble {
     WallClock,
     /// The monotonic clock leaps, which no lease allows for.
     Clock,
+    /// Operations on checkpoints' files fail for a while, here and there.
+    CheckpointDisk,
 }
 
 impl Trouble {
     /// New ones come last: see [`Trouble::IN_ONE_ROW`].
-    pub const ALL: [Trouble; 20] = [
+    pub const ALL: [Trouble; 21] = [
         Trouble::Kill,
         Trouble::PowerCut,
         Trouble::PowerCutOfAll,
@@ -121,6 +123,7 @@ impl Trouble {
         Trouble::Rot,
         Trouble::WallClock,
         Trouble::Clock,
+        Trouble::CheckpointDisk,
     ];
 
     /// How often each of the first ones comes is drawn one after the other from what decides all

@@ -14,7 +14,7 @@ use server::limits::ELECTION_TIMEOUT_MS;
 /// Kinds of troubles that there were when the seeds here were found.
 const KINDS_KEPT: usize = 17;
 
-fn plan(seed: u64) -> Plan {
+pub fn plan(seed: u64) -> Plan {
     let nodes = if seed.is_multiple_of(4) { 5 } else { 3 };
     let shards = 1 + (seed % 3) as u16 * 2;
     let cores = 1 + (seed / 3 % 3) as u16;

@@ -240,7 +240,7 @@ impl World {
                 self.on_rest((machine, core), start, began_ns)?;
             }
             Event::Disk { machine, core, start, operation } => {
-                self.on_disk((machine, core), start, operation);
+                self.on_disk((machine, core), start, operation)?;
             }
             Event::Boot { machine, start } => {
                 if self.machines[machine].start == start {

@@ -233,6 +233,30 @@ impl Disk {
         matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Checkpoint(_)))
     }
 
+    /// The checkpoint whose file an operation under way is about, if it makes or fills one; and
+    /// whether it makes it.
+    pub fn checkpoint_made(&self, core: u16, operation: u64) -> Option<(String, bool)> {
+        let Some(UnderWay::Checkpoint(operation)) = self.under_way.get(&(core, operation)) else {
+            return None;
+        };
+        match operation {
+            FileOperation::Create { name } => Some((name.clone(), true)),
+            FileOperation::Rename { from, .. } => Some((from.clone(), false)),
+            FileOperation::Write { .. } | FileOperation::Sync => {
+                Some((self.files.open_name(core)?.to_owned(), false))
+            }
+            FileOperation::SyncDirectory | FileOperation::Remove { .. } => None,
+        }
+    }
+
+    /// Whether an operation under way is about a checkpoint, of whichever node.
+    pub fn is_about_checkpoint(&self, core: u16, operation: u64) -> bool {
+        matches!(
+            self.under_way.get(&(core, operation)),
+            Some(UnderWay::Checkpoint(_) | UnderWay::ReadPiece(_) | UnderWay::Verify(_))
+        )
+    }
+
     pub fn is_log_write(&self, core: u16, operation: u64) -> bool {
         matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Write { .. }))
     }

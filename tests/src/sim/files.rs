@@ -30,6 +30,10 @@ pub struct Files {
 }
 
 impl Files {
+    pub fn open_name(&self, core: u16) -> Option<&str> {
+        self.open.get(&core).map(String::as_str)
+    }
+
     /// An operation of a core ended well.
     pub fn finish(&mut self, core: u16, operation: &FileOperation) {
         match operation {
