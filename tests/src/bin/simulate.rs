@@ -86,6 +86,7 @@ fn main() -> Result<ExitCode> {
                     buggify: options.buggify.unwrap_or_else(|| Plan::buggifies(seed)),
                     upgrades: options.upgrades || Plan::upgrades_of(seed),
                     waits: Plan::waits_of(seed),
+                    ending_keys: Plan::ending_keys_of(seed),
                     transactions_percent: Plan::transactions_of(seed),
                 }
             },

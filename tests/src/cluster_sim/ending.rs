@@ -59,6 +59,8 @@ impl World {
             self.outcome.received += seen.sum::<u64>();
             let read = (0..node.cores()).map(|core| node.core(core).see_bytes_from_log());
             self.outcome.log_bytes += read.sum::<u64>();
+            let gone = (0..node.cores()).map(|core| node.core(core).see_keys_gone().0);
+            self.outcome.expired += gone.sum::<u64>();
         }
         self.history.note(self.now_ns, || "all start again".into());
         for machine in 0..self.machines.len() {

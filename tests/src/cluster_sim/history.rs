@@ -69,6 +69,8 @@ pub struct History {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Register(u64),
+    /// One that ends by itself.
+    Ending(u64),
     Pair(u64),
     Counter(u64),
     List(u64),
@@ -181,6 +183,10 @@ impl History {
         let mut by_key: BTreeMap<Key, Vec<&Record>> = BTreeMap::new();
         let counts = |record: &&Record| match record.ending {
             Ending::Refused => false,
+            // Its time may have been over, whatever that is by whose clock.
+            Ending::Done { seen: Seen::Value(None), .. } => {
+                !matches!(record.operation, Operation::GetWhile { .. })
+            }
             Ending::Unknown => record.operation.writes(),
             Ending::Done { .. } => true,
         };
@@ -190,18 +196,20 @@ impl History {
         }
         for (key, records) in by_key {
             let verdict = match key {
-                Key::Register(_) | Key::Pair(_) => check_register(&records),
+                Key::Register(_) | Key::Ending(_) | Key::Pair(_) => check_register(&records),
                 Key::Counter(_) | Key::List(_) => check_growth(&records),
             };
             verdict.map_err(|what| format!("{key:?}: {what}"))?;
         }
-        graph::check(self.records.iter().filter_map(deed).collect())
+        let several = graph::check(self.records.iter().filter_map(deed).collect());
+        several.map_err(|what| format!("several keys: {what}"))
     }
 }
 
 fn key_of(operation: &Operation) -> Option<Key> {
     Some(match *operation {
         Operation::Set { key, .. } | Operation::Get { key } => Key::Register(key),
+        Operation::SetFor { key, .. } | Operation::GetWhile { key } => Key::Ending(key),
         Operation::Increment { key }
         | Operation::WatchIncrement { key }
         | Operation::Count { key } => Key::Counter(key),
@@ -220,7 +228,12 @@ fn answered_ns(record: &Record) -> u64 {
 
 fn access(record: &Record) -> Access {
     let value = match (record.operation, &record.ending) {
-        (Operation::Set { value, .. } | Operation::SetPair { value, .. }, _) => Some(value),
+        (
+            Operation::Set { value, .. }
+            | Operation::SetFor { value, .. }
+            | Operation::SetPair { value, .. },
+            _,
+        ) => Some(value),
         (_, Ending::Done { seen: Seen::Value(value), .. }) => *value,
         _ => None,
     };

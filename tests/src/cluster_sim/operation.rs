@@ -57,6 +57,15 @@ pub enum Operation {
         nodes: u64,
         timeout_ms: u64,
     },
+    /// A register that ends after a while, by the wall clock of whoever leads.
+    SetFor {
+        key: u64,
+        value: u64,
+        ms: u64,
+    },
+    GetWhile {
+        key: u64,
+    },
     /// Several keys at once.
     Transaction(Transaction),
 }
@@ -93,6 +102,7 @@ impl Operation {
             | Operation::Increment { .. }
             | Operation::WatchIncrement { .. }
             | Operation::Push { .. }
+            | Operation::SetFor { .. }
             | Operation::SetPair { .. } => true,
             Operation::Transaction(transaction) => transaction.writes(),
             _ => false,
@@ -120,6 +130,8 @@ impl Operation {
                 format!("MULTI;GET a{key};GET b{key};EXEC")
             }
             Operation::Wait { nodes, timeout_ms } => format!("WAIT {nodes} {timeout_ms}"),
+            Operation::SetFor { key, value, ms } => format!("SET ending{key} {value} PX {ms}"),
+            Operation::GetWhile { key } => format!("GET ending{key}"),
             Operation::Transaction(transaction) => transaction.words(),
         };
         let command = |words: &str| encode(&words.split(' ').collect::<Vec<_>>());
@@ -161,13 +173,17 @@ impl Operation {
         let before = replies.get(1).unwrap_or(reply);
         let wrong = || Err(format!("{self:?} was answered {reply:?}"));
         match (self, reply) {
-            (Operation::Set { .. }, Reply::Simple(_)) => Ok(Seen::Written),
+            (Operation::Set { .. } | Operation::SetFor { .. }, Reply::Simple(_)) => {
+                Ok(Seen::Written)
+            }
             (Operation::SetPair { transaction: false, .. }, Reply::Simple(_)) => Ok(Seen::Written),
             (Operation::SetPair { transaction: true, .. }, Reply::Many(parts)) => {
                 let all = parts.iter().all(|part| matches!(part, Reply::Simple(_)));
                 if all && parts.len() == 2 { Ok(Seen::Written) } else { wrong() }
             }
-            (Operation::Get { .. }, _) => Ok(Seen::Value(value(reply)?)),
+            (Operation::Get { .. } | Operation::GetWhile { .. }, _) => {
+                Ok(Seen::Value(value(reply)?))
+            }
             (
                 Operation::Increment { .. } | Operation::Push { .. } | Operation::Wait { .. },
                 Reply::Integer(length),

@@ -85,6 +85,8 @@ counts! {
     version_refusals: usize = "starts of old programs refused",
     terms: u64 = "terms",
     checkpoints: usize = "checkpoints",
+    /// Keys that ended, at those that are up at the end, since their start.
+    expired: u64 = "keys ended",
     rebuilds: usize = "rebuilds",
     /// Entries from one on were voided, as seen by a node.
     voids: u64 = "voids",

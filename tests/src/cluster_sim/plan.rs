@@ -27,6 +27,8 @@ pub struct Plan {
     pub upgrades: bool,
     /// Clients ask now and then which nodes have what they wrote.
     pub waits: bool,
+    /// Clients write and read keys that end by themselves.
+    pub ending_keys: bool,
     /// Of a hundred operations of clients that are no readers, so many are of several keys.
     pub transactions_percent: u64,
 }
@@ -47,6 +49,11 @@ impl Plan {
     /// Whether a seed has clients that ask for nodes: as above.
     pub fn waits_of(seed: u64) -> bool {
         Rng::new(seed ^ 0x00AC_CED0_0A17).below(3) == 0
+    }
+
+    /// Whether a seed has keys that end by themselves: as above.
+    pub fn ending_keys_of(seed: u64) -> bool {
+        Rng::new(seed ^ 0x0E4D_1465_0000).below(2) == 0
     }
 
     /// How many of a seed's operations are of several keys: as above.

@@ -97,7 +97,8 @@ mod tests {
         let mut failures = 0;
         for seed in 0..6 {
             let only = Some(Trouble::PartitionsEnd);
-            let plan = Plan { nodes: 3, shards: 1, cores: 1, operations: 1_000, only, ..plan(seed) };
+            let plan =
+                Plan { nodes: 3, shards: 1, cores: 1, operations: 1_000, only, ..plan(seed) };
             let mut world = World::new(plan).unwrap();
             for machine in &mut world.machines {
                 (machine.config.catch_up_log_bytes, machine.config.catch_up_memory_bytes) = (0, 1);
@@ -118,7 +119,9 @@ mod tests {
             assert!(world.outcome.spoilt <= 2 * FAILURES_MAX + 4, "{}", world.outcome);
             let received = |world: &World| world.machines[2].node().map(received_by);
             assert_eq!(received(&world), Some(0));
-            world.run_until(20_000_000_000, "a checkpoint", |world| received(world) > Some(0)).unwrap();
+            world
+                .run_until(20_000_000_000, "a checkpoint", |world| received(world) > Some(0))
+                .unwrap();
             world.live().unwrap();
         }
         assert!(failures >= 12, "{failures}");

@@ -16,6 +16,9 @@ const PATIENCE_NS_MAX: [u64; 2] = [150_000_000, 1_000_000_000];
 const PIPELINE_MAX: u64 = 3;
 /// Longer than some clients have patience; 0 is for ever.
 const WAIT_MS_MAX: u64 = 400;
+/// Keys that end by themselves, and when at most.
+const ENDING_KEYS: u64 = 8;
+const KEY_MS_MAX: u64 = 2_000;
 /// Reads of a follower by one connection.
 const READS_MAX: u64 = 30;
 
@@ -63,6 +66,7 @@ impl World {
             }
         }
         self.ask_for_nodes(client);
+        self.ask_for_a_while(client);
         self.await_answers(client);
     }
 
@@ -83,6 +87,24 @@ impl World {
             let nodes = 1 + self.rng.below(self.plan.nodes);
             let timeout_ms = self.rng.below(WAIT_MS_MAX);
             self.ask(client, Operation::Wait { nodes, timeout_ms });
+        }
+    }
+
+    /// Now and then: of keys that end by themselves.
+    fn ask_for_a_while(&mut self, client: usize) {
+        let own = &self.clients[client];
+        let asks = self.plan.ending_keys && !own.reader && !own.scripted;
+        if asks && self.rng.below(2) == 0 {
+            let (key, writes) = (self.rng.below(ENDING_KEYS), self.rng.below(2) == 0);
+            self.last_value += 1;
+            let (value, ms) = (self.last_value, 1 + self.rng.below(KEY_MS_MAX));
+            self.ask(
+                client,
+                match writes {
+                    true => Operation::SetFor { key, value, ms },
+                    false => Operation::GetWhile { key },
+                },
+            );
         }
     }
 
@@ -259,7 +281,9 @@ impl World {
             self.history.end(number, Ending::Refused);
             self.outcome.refused += 1;
             let own = &self.clients[client];
-            self.left += usize::from(!own.scripted && !own.reader && asked.since.is_none());
+            let extra = asked.since.is_some()
+                || matches!(operation, Operation::SetFor { .. } | Operation::GetWhile { .. });
+            self.left += usize::from(!own.scripted && !own.reader && !extra);
             self.history.note(self.now_ns, || format!("client {client}: {operation:?}: {text}"));
             self.ask_again(client, operation);
             let stays = text.contains("MISCONF") || text == WATCHED;

@@ -32,6 +32,7 @@ pub fn plan(seed: u64) -> Plan {
         buggify: false,
         upgrades: false,
         waits: false,
+        ending_keys: false,
         transactions_percent: 0,
     }
 }
@@ -43,7 +44,8 @@ fn full_plan(seed: u64) -> Plan {
     let waits = Plan::waits_of(seed);
     let transactions_percent = Plan::transactions_of(seed);
     let kinds = Trouble::ALL.len();
-    let plan = Plan { kinds, waits, transactions_percent, ..plan(seed) };
+    let ending_keys = Plan::ending_keys_of(seed);
+    let plan = Plan { kinds, waits, ending_keys, transactions_percent, ..plan(seed) };
     Plan { election_timeout_ms, retimed, buggify, upgrades, ..plan }
 }
 
@@ -196,7 +198,7 @@ fn seeds_that_once_failed_on_rare_ways_do_not() {
         ..plan(0)
     };
     let second = Plan { upgrades: true, waits: false, ..full_plan(17) };
-    let second = Plan { kinds: KINDS_KEPT, transactions_percent: 0, ..second };
+    let second = Plan { kinds: KINDS_KEPT, ending_keys: false, transactions_percent: 0, ..second };
     let third = Plan { shards: 3, cores: 2, operations: 250, ..plan(256) };
     let removed = Some(Trouble::Remove);
     let fourth = Plan { nodes: 3, shards: 1, cores: 1, only: removed, ..plan(108) };
