@@ -98,6 +98,8 @@ pub enum Fault {
     ReadSegmentsReleased,
     /// A checkpoint of another node is used as it came.
     ReceivedUnchecked,
+    /// A checkpoint that could not be written here is taken again at once.
+    SpoiltAtOnce,
     /// A leader emits what its own program can, whatever the cluster's version is.
     EmitsUnraised,
     /// Nodes have links whatever their programs apply.

@@ -15,7 +15,7 @@
 //! - [`handover`]: the lead goes to another node because this one wants that.
 //! - [`rebuild`]: memory from what is on the disk.
 //! - [`catchup`]: what another node lacks and only the log has; [`pace`]: how fast.
-//! - [`transfer`]: checkpoints that go to another node, and come from one.
+//! - [`transfer`]: checkpoints that go to another node, and come from one; [`patience`]: when again.
 //! - [`seen`]: what a simulation compares.
 
 pub mod catchup;

@@ -2,6 +2,8 @@
 //! damaged: a disk that is full or fails is not to cost both nodes the whole file again and again.
 //! Pure.
 
+use replication::fault::{Fault, is_planted};
+
 use crate::limits::{RECEIVE_RETRY_NS, RECEIVE_RETRY_NS_MAX};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +26,7 @@ impl Patience {
     }
 
     pub fn waits(&self, now_ns: u64) -> bool {
-        now_ns < self.until_ns
+        now_ns < self.until_ns && !is_planted(Fault::SpoiltAtOnce)
     }
 }
 

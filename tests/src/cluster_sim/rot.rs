@@ -46,7 +46,7 @@ impl World {
     pub fn lose_rotten(&mut self, machine: usize, why: &str) -> Result<(), String> {
         let in_file = why.contains(" at offset ") && why.contains(".log");
         // Of the checkpoints themselves a start tells before it looks into the logs.
-        let in_checkpoint = why.contains("no sound checkpoint has them") || why.contains(".ckpt");
+        let in_checkpoint = why.contains("no sound checkpoint") || why.contains(".ckpt");
         if !in_file && !in_checkpoint {
             return Err(format!("a start is refused, and does not say where: {why}"));
         }
