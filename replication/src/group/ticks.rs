@@ -40,7 +40,8 @@ impl Group {
         self.round_ticks += 1;
         let is_due = self.round_ticks >= self.config.heartbeat_ticks;
         let is_fresh = self.lease.is_fresh(now_ns, self.lease_timeout_ns());
-        if (is_due || !is_fresh) && !self.renew_lease(now_ns) && is_due {
+        let asked = (is_due || !is_fresh) && self.renew_lease(now_ns);
+        if is_due && !asked {
             self.round_ticks = 0;
             self.raft.ping();
         }

@@ -1,6 +1,6 @@
-//! The clock of a core's groups. Most of its ticks do nothing but count ([`Group::counting_ticks`]):
-//! for those no group is looked at, and none has a turn. With many groups that is most of what an
-//! idle cluster would do.
+//! The clock of a core's groups. Most of its ticks do nothing but count
+//! ([`replication::group::Group::counting_ticks`]): for those no group is looked at, and none has a
+//! turn. With many groups that is most of what an idle cluster would do.
 //!
 //! Time in which the process did not run is none, however long it was: of the ticks that a sleep
 //! was to last no more are counted than were meant to pass, and after it there is one.

@@ -66,8 +66,8 @@ pub struct Followed {
 }
 
 impl Core {
-    /// With each tick that has a turn, on every core: as long as this node is the primary, its groups' members become
-    /// what they are to be.
+    /// With each tick that has a turn, on every core: as long as this node is the primary, its
+    /// groups' members become what they are to be.
     pub(super) fn drive_members(&mut self, looks: bool) {
         self.drive_peers();
         let acts = self.replicas.serving == Serving::Everything && !self.is_group_silent();
