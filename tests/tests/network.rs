@@ -124,6 +124,8 @@ fn in_epoch(operation: Operation, epoch: u64) -> Operation {
             Operation::SetPair { key: at(key), value, transaction }
         }
         Operation::GetPair { key, transaction } => Operation::GetPair { key: at(key), transaction },
+        Operation::SetFor { key, value, ms } => Operation::SetFor { key: at(key), value, ms },
+        Operation::GetWhile { key } => Operation::GetWhile { key: at(key) },
         Operation::Wait { .. } | Operation::Transaction(_) => operation,
     }
 }

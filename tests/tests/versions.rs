@@ -185,8 +185,8 @@ fn older() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_older"))
 }
 
-/// Node by node to the newest program, one of them back and forth again, with writes between: all of
-/// it is there at the end, and the older program takes no part once the version is raised.
+/// Node by node to the newest program, one of them back and forth again, with writes between: all
+/// of it is there at the end, and the older program takes no part once the version is raised.
 #[test]
 fn older_programs_and_newer_ones_are_one_cluster_until_the_version_is_raised() {
     let mut cluster = of_the_first_version();

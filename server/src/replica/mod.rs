@@ -15,7 +15,8 @@
 //! - [`handover`]: the lead goes to another node because this one wants that.
 //! - [`rebuild`]: memory from what is on the disk.
 //! - [`catchup`]: what another node lacks and only the log has; [`pace`]: how fast.
-//! - [`transfer`]: checkpoints that go to another node, and come from one; [`patience`]: when again.
+//! - [`transfer`]: checkpoints that go to another node, and come from one. [`patience`]: when they
+//!   are tried again. [`clock`]: which ticks of the groups have a turn.
 //! - [`seen`]: what a simulation compares.
 
 pub mod catchup;

@@ -117,8 +117,7 @@ impl Core {
         }
         let now_ns = self.now.mono_ns;
         match &mut self.replicas.receiving {
-            // An operation of the directory is under way, or the last one failed a moment ago: the
-            // piece comes again.
+            // An operation of the directory is under way, or failed a moment ago: it comes again.
             None if self.checkpoints.uses_directory() || self.replicas.patience.waits(now_ns) => {}
             None if offset == 0 => {
                 self.replicas.receiving = Some(Receiving {

@@ -55,8 +55,8 @@ counts! {
     wires_broken: usize = "broken connections",
     disk_failures: usize = "failed disks",
     disks_full: usize = "full disks",
-    /// Bits that flipped, starts that went on from a checkpoint before a damaged one, and starts that
-    /// were refused; and machines that were taken out for that.
+    /// Bits that flipped, starts that went on from a checkpoint before a damaged one, and starts
+    /// that were refused; and machines that were taken out for that.
     rotten_logs: usize = "bits of logs flipped",
     rotten_checkpoints: usize = "of checkpoints",
     fallbacks: usize = "starts from the checkpoint before",
@@ -65,8 +65,8 @@ counts! {
     /// Operations on checkpoints' files that failed.
     spoilt: usize = "failed operations on checkpoints",
     wall_leaps: usize = "leaps of wall clocks",
-    /// Leaps of monotonic clocks, and reads that were not looked at for them but for what a follower
-    /// promises.
+    /// Leaps of monotonic clocks, and reads that were not looked at for them but for what a
+    /// follower promises.
     leaps: usize = "of others",
     doubtful_reads: usize = "reads by leases that may not hold",
     /// Starts with an empty directory.

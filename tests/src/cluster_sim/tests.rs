@@ -262,7 +262,6 @@ fn first_seed(fault: Fault) -> u64 {
     match fault {
         Fault::LeaseForEver => 1300,
         Fault::RepliesUnleased => 550,
-        Fault::WatchForgotten => 1050,
         Fault::WitnessForgotten => 140,
         Fault::RemovesAnyway => 450,
         _ => 0,
