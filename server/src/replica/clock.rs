@@ -137,7 +137,8 @@ impl Core {
             true => 1,
             false => due.saturating_sub(clock.ticks).max(1),
         });
-        let most = GROUP_HEARTBEAT_TICKS as u64;
+        let next_look = clock.looked + GROUP_HEARTBEAT_TICKS as u64;
+        let most = next_look.saturating_sub(clock.ticks).max(1);
         let soonest = if steady { soonest.fold(most, u64::min) } else { 1 };
         let marks = soonest > 1 && self.release.may_lack_markers();
         clock.planned = if marks { 1 } else { soonest };
