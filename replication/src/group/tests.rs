@@ -1,5 +1,6 @@
 //! What must hold of a group, on several nodes and on one.
 
+mod disk;
 mod promise;
 mod world;
 

@@ -1,15 +1,13 @@
 //! Several nodes in one thread, with a virtual network, disks and clocks that drift, and what must
 //! hold of them after every event.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::terms::TermRuns;
 use super::super::*;
+use super::disk::{Disk, Write};
 
 pub const TICK_NS: u64 = 10_000_000;
 pub const NODES: u64 = 5;
-/// Entries that are read from a disk at once.
-const READ_ENTRIES: usize = 7;
 /// Entries that a log keeps behind a checkpoint.
 const OLD_ENTRIES: usize = 60;
 
@@ -22,67 +20,6 @@ pub const CONFIG: GroupConfig = GroupConfig {
     messages_in_flight_max: 8,
     uncommitted_bytes_max: 1 << 16,
 };
-
-/// What a node has on stable storage, and what is on its way there.
-#[derive(Clone, Default)]
-pub struct Disk {
-    base: Base,
-    vote: Vote,
-    entries: VecDeque<Entry>,
-    /// Up to the base, those that the log still has.
-    old: VecDeque<Entry>,
-    under_way: VecDeque<Write>,
-}
-
-#[derive(Clone)]
-struct Write {
-    number: u64,
-    vote: Option<Vote>,
-    install: Option<Base>,
-    entries: Vec<Entry>,
-}
-
-impl Disk {
-    /// The oldest write is there; returns its number.
-    fn finish(&mut self) -> Option<u64> {
-        let Write { number, vote, install, entries } = self.under_way.pop_front()?;
-        self.vote = vote.unwrap_or(self.vote);
-        if let Some(base) = install {
-            self.entries.clear();
-            self.old.clear();
-            self.base = base;
-        }
-        for entry in entries {
-            while self.entries.back().is_some_and(|last| last.index >= entry.index) {
-                self.entries.pop_back();
-            }
-            self.entries.push_back(entry);
-        }
-        Some(number)
-    }
-
-    /// Some entries from one on, or none if they are gone.
-    fn read(&self, from: Index) -> Vec<Entry> {
-        let there = self.old.iter().chain(&self.entries).skip_while(|entry| entry.index < from);
-        let read: Vec<Entry> = there.take(READ_ENTRIES).cloned().collect();
-        if read.first().is_some_and(|first| first.index == from) { read } else { Vec::new() }
-    }
-
-    fn start(&self) -> GroupStart {
-        let mut terms = TermRuns::default();
-        self.old.iter().for_each(|entry| terms.note(entry.index, entry.term));
-        GroupStart {
-            terms,
-            lost: Vec::new(),
-            base: self.base.clone(),
-            applied: Index(self.base.index),
-            checkpoint: (self.base.index > 0).then(|| self.base.clone()),
-            vote: self.vote,
-            committed: Index(0),
-            entries: self.entries.iter().cloned().collect(),
-        }
-    }
-}
 
 pub struct Node {
     /// `None` while it is down.
