@@ -201,9 +201,9 @@ pub const ELECTION_TIMEOUT_MS_MIN: u64 = 60;
 pub const ELECTION_TIMEOUT_MS_MAX: u64 = 10_000;
 
 /// Ticks of a group in an election timeout, and between heartbeats: by default a tick is 20 ms.
-/// A lease lasts 14 ticks less a tenth and is renewed when a third of it is over, with messages
-/// that are heartbeats too: those between are for leaders that cannot have a lease yet, and for
-/// what was lost on the way.
+/// A lease lasts 14 ticks less a tenth; every heartbeat asks for it, and once more after two ticks
+/// if no majority has answered. Heartbeats that ask for nothing are for leaders that cannot have a
+/// lease yet.
 pub const GROUP_ELECTION_TICKS: usize = 15;
 pub const GROUP_HEARTBEAT_TICKS: usize = 4;
 

@@ -51,16 +51,17 @@ impl Lease {
 
     /// Whether it need not be extended yet: two thirds of the longest are left.
     pub fn is_fresh(&self, now_ns: u64, timeout_ns: u64) -> bool {
-        now_ns + lease_ns(timeout_ns) * 2 / 3 < self.until_ns
+        self.fresh_ns(now_ns, timeout_ns) > 0
     }
 
-    /// How long it stays so; zero if it is not, or if a round is under way, which may have to be
-    /// asked again.
+    /// How long it stays so.
     pub fn fresh_ns(&self, now_ns: u64, timeout_ns: u64) -> u64 {
-        match self.asked {
-            Some(_) => 0,
-            None => self.until_ns.saturating_sub(now_ns + lease_ns(timeout_ns) * 2 / 3),
-        }
+        self.until_ns.saturating_sub(now_ns + lease_ns(timeout_ns) * 2 / 3)
+    }
+
+    /// Whether a round is under way, which may have to be asked again.
+    pub fn is_asking(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// The time that it ends at, if it is not extended before.

@@ -72,6 +72,7 @@ impl Group {
                 self.promise.counting_ticks().min(until_election)
             }
             Role::Leader if self.lease.is_given_up() || raft.lead_transferee.is_some() => 0,
+            Role::Leader if self.lease.is_asking() => 0,
             Role::Leader => {
                 let fresh_ns = self.lease.fresh_ns(now_ns, self.lease_timeout_ns());
                 let until_round = before(config.heartbeat_ticks, self.round_ticks);
