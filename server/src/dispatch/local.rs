@@ -1,5 +1,7 @@
 //! Runs a command whose shards are in hand, and holds its reply until it may leave.
 
+use std::borrow::Cow;
+
 use engine::args::{Args, OwnedArgs};
 use engine::command::call::{self, Call, Run, ServerCommand};
 use engine::command::spec::CommandSpec;
@@ -53,11 +55,7 @@ impl Core {
                 if let Ok(spec) = find_command(args) {
                     self.measures.calls.reject(spec);
                 }
-                let text = self.fail_transaction(connection, args, text);
-                self.stats.errors += 1;
-                return self.behind(connection, |core, connection| {
-                    core.reply_with(connection, |reply| reply.error(&text));
-                });
+                return self.refuse(connection, args, text);
             }
         };
         connection.last_command = Some(spec);
@@ -68,6 +66,21 @@ impl Core {
             return self.run_as_replica(connection, spec, args);
         }
         self.admit(connection, spec, args);
+    }
+
+    /// A command does not run, nor does the transaction that it was for: its client is told so in
+    /// its turn.
+    pub(crate) fn refuse(
+        &mut self,
+        connection: &mut Connection,
+        args: Args<'_>,
+        text: Cow<'static, [u8]>,
+    ) {
+        let text = self.fail_transaction(connection, args, text);
+        self.stats.errors += 1;
+        self.behind(connection, |core, connection| {
+            core.reply_with(connection, |reply| reply.error(&text));
+        });
     }
 
     /// A checked command runs, goes to where it runs, or is queued.

@@ -46,12 +46,8 @@ impl Core {
         if self.handover.stops()
             && let Some(text) = self.refuse_as_replica(connection, spec)
         {
-            return self.behind(connection, |core, connection| {
-                let text = core.fail_transaction(connection, args, text.into_bytes().into());
-                core.stats.errors += 1;
-                core.measures.calls.reject(spec);
-                core.reply_with(connection, |reply| reply.error(&text));
-            });
+            self.measures.calls.reject(spec);
+            return self.refuse(connection, args, text.into_bytes().into());
         }
         if connection.transaction.is_some() && !runs_inside_multi(spec) {
             return self.behind(connection, |core, connection| match is_client_reply(spec) {
