@@ -67,6 +67,17 @@ pub static KNOWN: &[Known] = &[
         },
     },
     Known {
+        versions: (ALWAYS, NEVER),
+        why: "SORT ALPHA: Redis compares up to the first NUL; what is equal until there may come \
+              in any order",
+        applies: |words, redis, ours| {
+            let has = |option: &str| words.iter().skip(2).any(|word| lower(word) == option);
+            name(words).starts_with("sort")
+                && has("alpha")
+                && same_until_nul(redis, ours, has("get"), has("limit"))
+        },
+    },
+    Known {
         versions: (ALWAYS, (7, 2)),
         why: "7.0 has no listpack for sets and lists",
         applies: |words, redis, ours| {
@@ -135,6 +146,25 @@ fn is(node: &Node, text: &str) -> bool {
     }
 }
 
+/// The same but for the order of elements that are equal up to their first NUL. What GET brings in
+/// their places need not be; behind a LIMIT it may be that of others.
+fn same_until_nul(redis: &Node, ours: &Node, get: bool, limit: bool) -> bool {
+    let until_nul = |node: &Node| -> Option<Vec<u8>> {
+        Some(node.text()?.split(|byte| *byte == 0).next()?.to_vec())
+    };
+    let (Node::Many(_, x), Node::Many(_, y)) = (redis, ours) else {
+        return false;
+    };
+    let in_place = || x.iter().zip(y).all(|(x, y)| until_nul(x) == until_nul(y));
+    let in_any_order = || {
+        let (mut x, mut y) = (x.clone(), y.clone());
+        x.sort();
+        y.sort();
+        x == y
+    };
+    x.len() == y.len() && (in_place() || get && (limit || in_any_order()))
+}
+
 /// The same but for the way in which doubles are printed.
 fn same_doubles(redis: &Node, ours: &Node) -> bool {
     let double =
@@ -145,5 +175,27 @@ fn same_doubles(redis: &Node, ours: &Node) -> bool {
         }
         _ if redis == ours => true,
         _ => double(redis.text()).is_some_and(|x| double(ours.text()) == Some(x)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(texts: &[&str]) -> Node {
+        let blob = |text: &&str| Node::Blob(b'$', text.as_bytes().to_vec());
+        Node::Many(b'*', texts.iter().map(blob).collect())
+    }
+
+    #[test]
+    fn order_is_open_among_what_is_equal_until_a_nul_and_nowhere_else() {
+        let (redis, ours) = (texts(&["1\0", "1", "2"]), texts(&["1", "1\0", "2"]));
+        assert!(same_until_nul(&redis, &ours, false, false));
+        assert!(!same_until_nul(&redis, &texts(&["1", "2", "1\0"]), false, false));
+        assert!(!same_until_nul(&redis, &texts(&["1", "1\0"]), false, false));
+        // What GET brought.
+        assert!(same_until_nul(&texts(&["a", "b"]), &texts(&["b", "a"]), true, false));
+        assert!(!same_until_nul(&texts(&["a", "b"]), &texts(&["b", "c"]), true, false));
+        assert!(same_until_nul(&texts(&["a", "b"]), &texts(&["b", "c"]), true, true));
     }
 }
