@@ -79,9 +79,10 @@ fn log_operation(operation: LogOperation) -> Operation<BlockBuffer> {
             let len = buffer.len() as u32;
             Operation::Write(Write { id, segment, offset, buffer, len })
         }
-        LogOperation::PrepareSegment { number, header, size_bytes, recycle } => {
+        LogOperation::PrepareSegment { number, header, size_bytes, recycle, within_bytes } => {
             let header = header.bytes().to_vec();
-            Operation::PrepareSegment(PrepareSegment { number, header, size_bytes, recycle })
+            let asked = PrepareSegment { number, header, size_bytes, recycle, within_bytes };
+            Operation::PrepareSegment(asked)
         }
     }
 }

@@ -61,7 +61,15 @@ pub enum LogOperation {
     /// Make the segment: `size_bytes` of zeros behind this header, all of it and its name on
     /// stable storage; then [`LogWriter::on_segment_ready`]. One to `recycle` has the same size
     /// and is not needed any more: it may become this one, header apart with its old contents.
-    PrepareSegment { number: u64, header: BlockBuffer, size_bytes: u64, recycle: Option<u64> },
+    /// The zeros may take until so many bytes of writes have been asked for; with 0 there is no
+    /// time to lose.
+    PrepareSegment {
+        number: u64,
+        header: BlockBuffer,
+        size_bytes: u64,
+        recycle: Option<u64>,
+        within_bytes: u64,
+    },
     /// Remove a segment that is not needed any more; then [`LogWriter::on_segment_removed`].
     RemoveSegment { number: u64 },
 }
@@ -503,7 +511,17 @@ impl LogWriter {
         if recycle.is_some() {
             self.unneeded.pop_front();
         }
-        Some(LogOperation::PrepareSegment { number, header, size_bytes, recycle })
+        let within_bytes = self.zeros_within_bytes();
+        Some(LogOperation::PrepareSegment { number, header, size_bytes, recycle, within_bytes })
+    }
+
+    /// Three quarters of what this segment takes for sure before a batch is too long for it.
+    fn zeros_within_bytes(&self) -> u64 {
+        let left = self.current_bytes.saturating_sub(self.offset);
+        match self.offset {
+            0 => 0,
+            _ => left.saturating_sub(WRITE_BUFFER_BYTES as u64) / 4 * 3,
+        }
     }
 
     /// A batch goes to the current segment.

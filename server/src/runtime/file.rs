@@ -30,7 +30,7 @@ use crate::core::io::OsError;
 mod prepare;
 mod side;
 
-use prepare::{Prepare, Step};
+use prepare::{Pace, Prepare, Step};
 use side::{SideFile, SidePending};
 
 pub use side::SideOperation;
@@ -65,6 +65,9 @@ pub struct PrepareSegment {
     /// A segment of the same size that is not needed any more: becomes the new one, header apart
     /// with its old contents, which the log's chain and incarnation tell from live ones.
     pub recycle: Option<u64>,
+    /// Zeros go on in step with the log's writes, so that those have the disk: all are there once
+    /// so many bytes of them have been asked for. 0: at once.
+    pub within_bytes: u64,
 }
 
 /// What a machine asks of its log files.
@@ -126,6 +129,11 @@ pub struct LogFiles<B> {
     side: SideFile,
     /// Segments to remove, the one under way in front.
     removals: VecDeque<u64>,
+    /// Bytes of writes asked for so far.
+    written_bytes: u64,
+    /// Preparations that wait until there are more; none does once the core ends.
+    paced: Vec<u32>,
+    ending: bool,
     operations: Vec<Option<Pending<B>>>,
     free: Vec<u32>,
 }
@@ -152,6 +160,9 @@ impl<B: LogBuffer> LogFiles<B> {
             segments: Vec::new(),
             side: SideFile::new(side_fd, side_direct),
             removals: VecDeque::new(),
+            written_bytes: 0,
+            paced: Vec::new(),
+            ending: false,
             operations: Vec::new(),
             free: Vec::new(),
         })
@@ -171,9 +182,14 @@ impl<B: LogBuffer> LogFiles<B> {
         self.free.len() < self.operations.len()
     }
 
-    /// The core ends: removals that have not begun do not take place.
+    /// The core ends: removals that have not begun do not take place, and a preparation that waits
+    /// for writes is given up.
     pub fn cancel_waiting(&mut self) {
         self.removals.truncate(1);
+        self.ending = true;
+        for slot in std::mem::take(&mut self.paced) {
+            self.finish(slot, Ok(0));
+        }
     }
 
     /// Starts an operation. What cannot even start is done at once, with its failure.
@@ -201,7 +217,8 @@ impl<B: LogBuffer> LogFiles<B> {
             Operation::PrepareSegment(asked) => {
                 let number = asked.number;
                 assert!(!self.removals.contains(&number), "a removed segment does not come back");
-                match Prepare::new(asked, &self.directory, self.direct, self.sync) {
+                let pace = Pace::new(&asked, self.written_bytes);
+                match Prepare::new(asked, pace, &self.directory, self.direct, self.sync) {
                     Ok(prepare) => {
                         let slot = self.occupy(Pending::Prepare(Box::new(prepare)));
                         self.push_prepare(ring, slot)?;
@@ -256,8 +273,13 @@ impl<B: LogBuffer> LogFiles<B> {
                 Err(_) => {}
             },
             Some(Pending::Prepare(prepare)) => {
+                let given_up =
+                    |prepare: &Prepare| self.ending && !prepare.may_go_on(self.written_bytes);
                 if prepare.advance(result) != Step::Done {
-                    self.push_prepare(ring, slot)?;
+                    match given_up(prepare) {
+                        true => _ = self.finish(slot, Ok(0)),
+                        false => self.push_prepare(ring, slot)?,
+                    }
                     return Ok(None);
                 }
             }
@@ -285,8 +307,12 @@ impl<B: LogBuffer> LogFiles<B> {
         assert!(!self.direct || (bytes.as_ptr() as usize).is_multiple_of(BLOCK_BYTES));
         match self.segment_fd(write.segment) {
             Ok(fd) => {
+                self.written_bytes += u64::from(write.len);
                 let slot = self.occupy(Pending::Write { write, fd, done_bytes: 0 });
                 self.push_write(ring, slot)?;
+                for slot in std::mem::take(&mut self.paced) {
+                    self.push_prepare(ring, slot)?;
+                }
                 Ok(None)
             }
             Err(error) => Ok(Some(Done::Write(WriteDone {
@@ -311,6 +337,10 @@ impl<B: LogBuffer> LogFiles<B> {
         let Some(Pending::Prepare(prepare)) = &self.operations[slot as usize] else {
             unreachable!("the slot holds the preparation that is pushed");
         };
+        if !prepare.may_go_on(self.written_bytes) {
+            self.paced.push(slot);
+            return Ok(());
+        }
         let entry: squeue::Entry = prepare.entry(self.directory_fd.as_raw_fd());
         // SAFETY: the paths and the slice it points at are on the heap, owned by the slot's
         // `Prepare`, and changed by `advance` only, which runs after the step has completed.

@@ -130,6 +130,7 @@ impl Disk {
                 header,
                 size_bytes,
                 recycle,
+                within_bytes: _,
             }) => UnderWay::Prepare { number, header, size_bytes, recycle },
             StorageOperation::Log(LogOperation::RemoveSegment { number }) => {
                 UnderWay::Remove { number }

@@ -50,7 +50,7 @@ impl Written {
                     bytes[offset as usize..][..buffer.len()].copy_from_slice(buffer.bytes());
                     self.log.on_write_done(id, buffer, Ok(())).unwrap();
                 }
-                LogOperation::PrepareSegment { number, header, size_bytes, recycle } => {
+                LogOperation::PrepareSegment { number, header, size_bytes, recycle, .. } => {
                     let old = recycle.and_then(|old| self.segments.remove(&old));
                     let mut bytes = old.unwrap_or_else(|| vec![0; size_bytes as usize]);
                     bytes[..header.len()].copy_from_slice(header.bytes());

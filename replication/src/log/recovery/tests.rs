@@ -112,7 +112,7 @@ impl Run {
                     self.disk.segments.remove(&number);
                     self.writer.on_segment_removed();
                 }
-                LogOperation::PrepareSegment { number, header, size_bytes, recycle } => {
+                LogOperation::PrepareSegment { number, header, size_bytes, recycle, .. } => {
                     let old = recycle.and_then(|old| self.disk.segments.remove(&old));
                     let mut bytes = old.unwrap_or_else(|| vec![0; size_bytes as usize]);
                     bytes[..BLOCK_BYTES].copy_from_slice(header.bytes());

@@ -51,6 +51,36 @@ fn few_buffers_are_kept_however_many_waited() {
     assert_eq!(writer.payload_bytes(), 20 * WRITE_BUFFER_BYTES as u64);
 }
 
+/// The zeros of the next segment are spread over what this one still takes.
+#[test]
+fn the_next_segment_has_time_until_this_one_is_full() {
+    let mut writer = writer();
+    let payload = vec![b'x'; WRITE_BUFFER_BYTES / 2];
+    let mut asked = Vec::new();
+    for index in 1..=1100 {
+        append(&mut writer, index, &payload);
+        while let Some(operation) = writer.poll_operation() {
+            match operation {
+                LogOperation::Write { id, buffer, .. } => {
+                    writer.on_write_done(id, buffer, Ok(())).expect("it ends well");
+                }
+                LogOperation::PrepareSegment { number, within_bytes, .. } => {
+                    asked.push(within_bytes);
+                    writer.on_segment_ready(number, Ok(())).expect("it is there");
+                }
+                LogOperation::RemoveSegment { .. } => {}
+            }
+        }
+    }
+    let segment = 64 << 20;
+    assert!(asked.len() >= 2, "{asked:?}");
+    for within_bytes in asked {
+        let share = segment / 2 / 4 * 3;
+        let about = share - 2 * WRITE_BUFFER_BYTES as u64..=share;
+        assert!(about.contains(&within_bytes), "{within_bytes} bytes");
+    }
+}
+
 /// Beside another one a write begins once it is worth one, and at once when nothing is under way.
 #[test]
 fn a_small_write_waits_for_more_as_long_as_another_is_under_way() {

@@ -36,8 +36,31 @@ pub enum Step {
     Done,
 }
 
+/// How far the zeros may be: in step with the log's writes, whose disk they share.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    size_bytes: u64,
+    within_bytes: u64,
+    /// Of writes, when the preparation began.
+    written_before: u64,
+}
+
+impl Pace {
+    pub fn new(asked: &PrepareSegment, written_bytes: u64) -> Pace {
+        let (size_bytes, within_bytes) = (asked.size_bytes, asked.within_bytes);
+        Pace { size_bytes, within_bytes, written_before: written_bytes }
+    }
+
+    /// Whether zeros behind `offset` are due once so much has been written.
+    fn allows(self, offset: u64, written_bytes: u64) -> bool {
+        let since = u128::from(written_bytes - self.written_before);
+        u128::from(offset) * u128::from(self.within_bytes) <= u128::from(self.size_bytes) * since
+    }
+}
+
 pub struct Prepare {
     asked: PrepareSegment,
+    pace: Pace,
     step: Step,
     slice: AlignedBytes,
     old_path: Option<CString>,
@@ -52,6 +75,7 @@ pub struct Prepare {
 impl Prepare {
     pub fn new(
         asked: PrepareSegment,
+        pace: Pace,
         directory: &Path,
         direct: bool,
         sync: LogSync,
@@ -80,7 +104,16 @@ impl Prepare {
             temporary: None,
             outcome: Err(OsError(libc::EIO)),
             asked,
+            pace,
         })
+    }
+
+    /// Whether the step is due once so many bytes of the log's writes have been asked for.
+    pub fn may_go_on(&self, written_bytes: u64) -> bool {
+        match self.step {
+            Step::Fill { offset } => self.pace.allows(offset, written_bytes),
+            _ => true,
+        }
     }
 
     /// The submission of the step that is due.
@@ -198,5 +231,26 @@ impl Prepare {
         }
         let left = self.asked.size_bytes - offset;
         self.slice.as_ref().len().min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_in_step_with_writes() {
+        let asked = |within_bytes| PrepareSegment {
+            number: 2,
+            header: Vec::new(),
+            size_bytes: 1000,
+            recycle: None,
+            within_bytes,
+        };
+        let pace = Pace::new(&asked(500), 70);
+        assert!(pace.allows(0, 70), "the first slice has the header and waits for nothing");
+        assert!(!pace.allows(1, 70) && pace.allows(200, 170) && !pace.allows(201, 170));
+        assert!(pace.allows(1000, 570), "all of it");
+        assert!(Pace::new(&asked(0), 70).allows(1000, 70), "at once");
     }
 }

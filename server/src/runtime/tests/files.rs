@@ -148,7 +148,23 @@ pub fn write(id: u64, segment: u64, offset: u64, len: usize) -> Operation<Block>
 
 pub fn prepare(number: u64, recycle: Option<u64>) -> Operation<Block> {
     let header = format!("header of {number}").into_bytes();
-    Operation::PrepareSegment(PrepareSegment { number, header, size_bytes: SIZE, recycle })
+    Operation::PrepareSegment(PrepareSegment {
+        number,
+        header,
+        size_bytes: SIZE,
+        recycle,
+        within_bytes: 0,
+    })
+}
+
+/// One of `SIZE` whose zeros are to be there once so much has been written.
+fn prepare_within(number: u64, within_bytes: u64) -> Operation<Block> {
+    match prepare(number, None) {
+        Operation::PrepareSegment(asked) => {
+            Operation::PrepareSegment(PrepareSegment { within_bytes, ..asked })
+        }
+        _ => unreachable!("it prepares"),
+    }
 }
 
 pub fn read_segment(directory: &Path, number: u64) -> Vec<u8> {
@@ -203,6 +219,48 @@ fn check_log(sync: LogSync, direct: bool) {
         .map(|segment| segment.number)
         .collect();
     assert_eq!(numbers, [6, 7]);
+}
+
+/// The zeros of segment 6 wait for writes to segment 5, and with enough of those it is ready. Of
+/// one that still waits when the core ends nothing is left.
+#[test]
+fn zeros_wait_for_writes() {
+    let directory = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let first =
+        run_operations(directory.path(), LogSync::EachWrite, true, || vec![prepare(5, None)]);
+    assert_eq!(first, [(5, Ok(()))]);
+    let half = SIZE as usize / 2;
+    let log = log_config(directory.path(), LogSync::EachWrite, true);
+    let mut results = run_in_order(log.clone(), Order::AllAtOnce, || {
+        vec![
+            prepare_within(6, SIZE),
+            write(1, 5, 0, SIZE as usize / 2),
+            write(2, 5, SIZE / 2, SIZE as usize / 2),
+        ]
+    });
+    results.sort_by_key(|(id, _)| *id);
+    assert_eq!(results, [(1, Ok(())), (2, Ok(())), (6, Ok(()))]);
+    assert!(read_segment(directory.path(), 6)[BLOCK..].iter().all(|byte| *byte == 0));
+
+    let (sender, results) = channel();
+    let running = start(Config { log: Some(log), ..config(1) }, move |_| {
+        let operations = vec![prepare_within(7, SIZE), write(3, 5, 0, half)];
+        Ok(Writer {
+            operations: operations.into_iter(),
+            registered: Vec::new(),
+            results: sender.clone(),
+            order: Order::AllAtOnce,
+            under_way: false,
+            stopping: false,
+        })
+    })
+    .unwrap();
+    assert_eq!(results.recv_timeout(PATIENCE).expect("the write ends"), (3, Ok(())));
+    let began = std::time::Instant::now();
+    running.shutdown();
+    running.wait().unwrap();
+    assert!(began.elapsed() < PATIENCE, "nobody waits for it");
+    assert_eq!(std::fs::read_dir(directory.path().join("core-0")).unwrap().count(), 2);
 }
 
 #[test]
@@ -317,6 +375,7 @@ fn a_missing_segment_and_a_bad_size_are_failures() {
                 header: Vec::new(),
                 size_bytes: 100,
                 recycle: None,
+                within_bytes: 0,
             }),
             prepare(3, Some(8)),
             Operation::Fdatasync { id: 4, segment: 9 },
