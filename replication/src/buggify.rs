@@ -44,6 +44,8 @@ pub enum Point {
     DurableToldLate,
     /// A group is not asked what is to be done in a turn.
     GroupPolledLate,
+    /// What is committed is not told but by what goes to the others anyway.
+    CommittedToldLate,
     // Of replicas.
     /// Little is applied in a turn.
     AppliesLittle,
@@ -100,7 +102,7 @@ pub enum Point {
 }
 
 impl Point {
-    pub const ALL: [Point; 39] = [
+    pub const ALL: [Point; 40] = [
         Point::LogWriteWaits,
         Point::LogSegmentShort,
         Point::LogBatchShort,
@@ -116,6 +118,7 @@ impl Point {
         Point::EntriesForgotten,
         Point::DurableToldLate,
         Point::GroupPolledLate,
+        Point::CommittedToldLate,
         Point::AppliesLittle,
         Point::UncommittedFull,
         Point::MarkerLate,

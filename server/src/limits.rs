@@ -207,6 +207,11 @@ pub const ELECTION_TIMEOUT_MS_MAX: u64 = 10_000;
 pub const GROUP_ELECTION_TICKS: usize = 15;
 pub const GROUP_HEARTBEAT_TICKS: usize = 4;
 
+/// How long a leader leaves it to its next entries to tell the others what is committed; then it
+/// sends that alone. A client that writes again does so sooner; who reads at a node that follows is
+/// behind by so much more.
+pub const COMMITTED_UNTOLD_NS_MAX: u64 = 1_000_000;
+
 /// Reports of other shards' parts that a replica keeps for entries that have not come. A shard that
 /// lags far behind the others hears from its leader's entries what is decided.
 pub const GROUP_EARLY_REPORTS_MAX: usize = 100_000;

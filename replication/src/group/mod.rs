@@ -16,6 +16,7 @@
 //! - `chance`: election timeouts. `changes`: of members. [`roster`]: who they are.
 //! - `storage`: what the crate reads of the log. [`fetch`]: what of it is read from the disk first;
 //!   [`terms`]: what is known of that. `outgoing`: what goes out of what the crate says.
+//! - `telling`: how the others hear what is committed.
 //! - [`work`]: what a group is started with, and what it asks for. `view`: how it stands.
 
 mod chance;
@@ -30,6 +31,7 @@ mod promise;
 pub mod restart;
 pub mod roster;
 mod storage;
+mod telling;
 pub mod terms;
 #[cfg(test)]
 mod tests;
@@ -91,6 +93,8 @@ pub struct Group {
     round_ticks: usize,
     /// It stands for election only where no other does.
     reluctant: bool,
+    /// Up to which index all others were last told what is committed.
+    told: u64,
     /// Nodes that do not count any more.
     lost: Vec<NodeId>,
     /// The highest version that anything here says, committed or not.
@@ -127,6 +131,8 @@ impl Group {
             pre_vote: true,
             // See `outgoing`.
             batch_append: false,
+            // See `telling`.
+            skip_bcast_commit: true,
             ..raft::Config::default()
         };
         let base = start.base.without(&start.lost);
@@ -153,6 +159,7 @@ impl Group {
             election_timeout: 0,
             round_ticks: 0,
             reluctant: false,
+            told: 0,
             lost: start.lost,
             said_version,
             seen: (Term(0), Role::Follower),
@@ -194,7 +201,10 @@ impl Group {
         let result = self.raft.raft.step(proposal);
         self.settle();
         match result {
-            Ok(()) => Ok(Index(self.raft.raft.raft_log.last_index())),
+            Ok(()) => {
+                self.note_told();
+                Ok(Index(self.raft.raft.raft_log.last_index()))
+            }
             Err(_) => Err(Refusal::Busy),
         }
     }

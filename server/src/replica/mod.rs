@@ -17,6 +17,7 @@
 //! - [`catchup`]: what another node lacks and only the log has; [`pace`]: how fast.
 //! - [`transfer`]: checkpoints that go to another node, and come from one. [`patience`]: when they
 //!   are tried again. [`clock`]: which ticks of the groups have a turn.
+//! - `telling`: how soon followers hear what is committed.
 //! - [`seen`]: what a simulation compares.
 
 pub mod catchup;
@@ -36,6 +37,7 @@ pub mod seen;
 pub mod serving;
 pub mod standing;
 pub mod stopping;
+mod telling;
 pub mod transfer;
 pub mod versions;
 pub mod work;
@@ -182,6 +184,7 @@ impl Core {
         if self.now.mono_ns >= self.replicas.clock.wake_ns() {
             self.tick_groups();
         }
+        self.tell_committed();
         self.for_each_stirred(Core::drive_group);
         while self.failure.is_none() && self.change_primary() {
             self.for_each_stirred(Core::drive_group);
@@ -217,6 +220,7 @@ impl Core {
         }
         self.note_wanted_entries(shard, replica);
         self.offer_checkpoint(shard, replica);
+        self.note_untold(shard.0, replica.group.has_untold());
     }
 
     pub(crate) fn fail_replica(&mut self, shard: ShardId, why: &str) {

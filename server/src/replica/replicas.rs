@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::patience::Patience;
 use super::receiving::Receiving;
 use super::standing::Standing;
+use super::telling::Telling;
 use super::{CONFIG, Replica, coordinator, period, primary, serving};
 use crate::core::Core;
 use crate::limits::GROUP_ELECTION_TICKS;
@@ -27,6 +28,7 @@ pub struct Replicas {
     pub(super) stirred: Vec<bool>,
     /// The groups' clock.
     pub(super) clock: Clock,
+    pub(super) telling: Telling,
     /// By shard: whether its group has written what is not known to be durable.
     writing: Vec<bool>,
     /// By shard: whether memory is ahead of what is committed. Kept beside the replicas, each of
@@ -111,6 +113,7 @@ impl Replicas {
             by_shard,
             stirred: vec![true; shard_count],
             clock,
+            telling: Telling::new(shard_count),
             writing: vec![false; shard_count],
             executing: vec![false; shard_count],
             coordinator: coordinator::Coordinator::new(cores),
@@ -181,9 +184,10 @@ impl Replicas {
         self.clock.count(now_ns);
     }
 
-    /// When the groups want their next tick.
+    /// When the groups want their next tick, or have something to say.
     pub fn next_wake_ns(&self) -> Option<u64> {
-        self.is_grouped().then(|| self.clock.wake_ns())
+        let tick_ns = self.is_grouped().then(|| self.clock.wake_ns());
+        tick_ns.into_iter().chain(self.telling.wake_ns()).min()
     }
 
     /// Whether checkpoints are on their way to other nodes.

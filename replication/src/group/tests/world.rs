@@ -258,6 +258,10 @@ impl World {
             }
         }
         let wanted = group.wanting_checkpoint().count() > 0;
+        // Otherwise heartbeats tell it.
+        if self.chance.below(2) > 0 {
+            group.tell_committed();
+        }
         let next_ns = TICK_NS * 1000 / node.rate;
         // Sometimes a process stands still.
         let pause_ns = if !self.calm && self.chance.below(400) == 0 { 20 * TICK_NS } else { 0 };
