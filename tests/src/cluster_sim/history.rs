@@ -246,8 +246,20 @@ fn access(record: &Record) -> Access {
 }
 
 fn check_register(records: &[&Record]) -> Result<(), String> {
-    let current: Vec<Access> =
+    let mut current: Vec<Access> =
         records.iter().filter(|record| !record.stale).map(|record| access(record)).collect();
+    let shown = records.iter().filter(|record| record.stale).map(|record| access(record));
+    // What a follower has shown is there.
+    let mut shown_ns: BTreeMap<u64, u64> = BTreeMap::new();
+    for read in shown {
+        let Some(value) = read.value else { continue };
+        let first_ns = shown_ns.entry(value).or_insert(u64::MAX);
+        *first_ns = read.answered_ns.min(*first_ns);
+    }
+    for write in current.iter_mut().filter(|access| access.writes) {
+        let first_ns = write.value.and_then(|value| shown_ns.get(&value).copied());
+        write.answered_ns = write.answered_ns.min(first_ns.unwrap_or(u64::MAX));
+    }
     register::check(&current)?;
     let writes = current.iter().filter(|access| access.writes);
     let writes: BTreeMap<u64, &Access> =
