@@ -18,6 +18,8 @@ const MEMBERS_NS_MAX: u64 = 60_000_000_000;
 const CHECKPOINTS_NS_MAX: u64 = 60_000_000_000;
 /// Operations after the faults.
 const OPERATIONS_AFTER: usize = 30;
+/// Once all is as it should be each is answered within so long: less than an election takes.
+const ANSWER_NS_MAX: u64 = 300_000_000;
 
 impl World {
     pub fn live(&mut self) -> Result<(), String> {
@@ -72,7 +74,23 @@ impl World {
         self.run_until(MEMBERS_NS_MAX, "members after a start", World::are_members_settled)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas after a start", World::are_equal)?;
         self.check_versions()?;
-        self.audit()
+        self.audit()?;
+        self.answer_all()
+    }
+
+    /// Clients of all nodes ask, and wait for what they are told.
+    fn answer_all(&mut self) -> Result<(), String> {
+        self.history.note(self.now_ns, || "all is to be answered".into());
+        let since_ns = self.now_ns + 1;
+        self.patient = true;
+        self.clients[0].scripted = false;
+        self.left = OPERATIONS_AFTER;
+        // Some have connections to a node that was, and have not heard of its end.
+        (0..self.clients.len()).for_each(|client| self.drop_client(client));
+        self.run_until(SETTLE_NS_MAX, "answers to all", World::is_quiet)?;
+        // One that was taken out while it was away does not know that, and looks for a leader.
+        self.history.check_answers(&self.members(), since_ns, ANSWER_NS_MAX)?;
+        self.run_until(SETTLE_NS_MAX, "equal replicas in the end", World::are_equal)
     }
 
     fn wake_clients(&mut self) {

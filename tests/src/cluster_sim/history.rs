@@ -174,6 +174,26 @@ impl History {
         done.map_or(Ok(()), |done| Err(format!("done, but its client was cut off: {done:?}")))
     }
 
+    /// Whatever was asked of these machines from then on was answered, soon enough.
+    pub fn check_answers(
+        &self,
+        machines: &[usize],
+        since_ns: u64,
+        within_ns: u64,
+    ) -> Result<(), String> {
+        let of_them =
+            |record: &&Record| record.node.is_some_and(|node| machines.contains(&(node - 1)));
+        let asked = self.records.iter().filter(|record| record.asked_ns >= since_ns);
+        let late = asked.filter(of_them).find(|record| match record.ending {
+            Ending::Unknown => true,
+            Ending::Refused => false,
+            Ending::Done { at_ns, .. } => at_ns > record.asked_ns + within_ns,
+        });
+        late.map_or(Ok(()), |late| {
+            Err(format!("not answered within {} ms: {late:?}", within_ns / 1_000_000))
+        })
+    }
+
     pub fn get(&self, number: usize) -> &Record {
         &self.records[number]
     }

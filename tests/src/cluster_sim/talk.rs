@@ -82,7 +82,8 @@ impl World {
     fn ask_for_nodes(&mut self, client: usize) {
         let own = &self.clients[client];
         // Whose script ends is not to have anything under way.
-        let asks = self.plan.waits && !own.reader && !own.scripted;
+        // Some ask for more nodes than there are, for ever.
+        let asks = self.plan.waits && !own.reader && !own.scripted && !self.patient;
         if asks && self.rng.below(3) == 0 {
             let nodes = 1 + self.rng.below(self.plan.nodes);
             let timeout_ms = self.rng.below(WAIT_MS_MAX);
@@ -217,7 +218,8 @@ impl World {
 
     pub fn on_patience(&mut self, client: usize, connection: u64, answers: u64) {
         let own = &self.clients[client];
-        if own.connection != connection || own.answers != answers || own.asked.is_empty() {
+        let waits = own.connection == connection && own.answers == answers;
+        if !waits || own.asked.is_empty() || self.patient {
             return;
         }
         self.history.note(self.now_ns, || format!("client {client} has waited long enough"));

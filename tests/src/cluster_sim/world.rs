@@ -132,6 +132,8 @@ pub struct World {
     pub roomy: bool,
     /// Nothing goes wrong any more.
     pub calm: bool,
+    /// Clients wait for answers as long as it takes.
+    pub patient: bool,
     /// Operations that clients may still begin.
     pub left: usize,
     pub last_value: u64,
@@ -187,6 +189,7 @@ impl World {
             joining: None,
             roomy,
             calm: false,
+            patient: false,
             left: plan.operations,
             last_value: 0,
             last_connection: 0,
