@@ -41,6 +41,10 @@ pub enum Fault {
     SegmentsReleasedEarly,
     /// A damaged checkpoint refuses the start instead of falling back to the one before.
     NoFallback,
+    /// Blocks of a checkpoint are taken as they are read.
+    BlocksUnchecked,
+    /// Records of a log are taken as they are read.
+    RecordsUnchecked,
     /// A start goes on with the incarnation of the one before.
     IncarnationKept,
     /// A gathering takes a shard past what waits for it.

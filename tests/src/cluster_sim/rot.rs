@@ -70,3 +70,6 @@ impl World {
         self.after(delay_ns, Event::Replace { machine });
     }
 }
+
+#[cfg(test)]
+mod tests;

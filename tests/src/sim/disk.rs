@@ -104,6 +104,11 @@ impl Disk {
         self.logs.len() as u16
     }
 
+    /// The oldest segment of a core's log.
+    pub fn first_segment(&self, core: u16) -> Option<u64> {
+        self.logs.get(usize::from(core))?.keys().next().copied()
+    }
+
     /// A copy of what is on it, while nothing is under way.
     pub fn copy(&self) -> Disk {
         assert!(self.under_way.is_empty(), "a copy has no operations");

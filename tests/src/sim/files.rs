@@ -1,6 +1,6 @@
 //! The virtual directory of checkpoints: what is in each file, and what of it a power cut may take.
 
-use replication::checkpoint::file::STAMP_AT;
+use replication::checkpoint::file::{PAGE_BYTES, STAMP_AT};
 use server::replica::transfer::Piece;
 use std::collections::BTreeMap;
 
@@ -101,6 +101,16 @@ impl Files {
         let at = rng.below(bytes.len() as u64 * 8) as usize;
         bytes[at / 8] ^= 1 << (at % 8);
         Some(name)
+    }
+
+    /// Flips some bit that is set in a checkpoint's blocks: of what it has of the shard.
+    pub fn rot_blocks(&mut self, name: &str, rng: &mut Rng) {
+        let bytes = self.bytes_mut(name);
+        let blocks = PAGE_BYTES..bytes.len() - PAGE_BYTES;
+        let set: Vec<usize> = blocks.filter(|at| bytes[*at] != 0).collect();
+        let at = set[rng.below(set.len() as u64) as usize];
+        let bits: Vec<u32> = (0..8).filter(|bit| bytes[at] >> bit & 1 == 1).collect();
+        bytes[at] ^= 1 << bits[rng.below(bits.len() as u64) as usize];
     }
 
     pub fn named(&self) -> usize {
