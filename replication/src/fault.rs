@@ -63,6 +63,14 @@ pub enum Fault {
     LeaseKept,
     /// A lease has no end.
     LeaseForEver,
+    /// Leases are measured by the wall clock.
+    LeaseByWallClock,
+    /// What a learner confirms counts for a voter.
+    LearnerCounted,
+    /// The lead is handed over although not everything that was executed is answered.
+    HandoverUndrained,
+    /// A follower deletes keys whose time is over by its own clock.
+    FollowerExpires,
     /// A leader answers before a majority has what it tells.
     AnswersUncommitted,
     /// Replies leave although the lease has ended since their commands ran.
@@ -139,8 +147,9 @@ impl Fault {
     ];
 
     /// Of replication groups.
-    pub const OF_GROUPS: [Fault; 5] = [
+    pub const OF_GROUPS: [Fault; 6] = [
         Fault::GroupAnswersBeforeSync,
+        Fault::LearnerCounted,
         Fault::VoteAtOnce,
         Fault::PromiseForgotten,
         Fault::LeaseKept,
@@ -148,7 +157,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 19] = [
+    pub const OF_CLUSTERS: [Fault; 22] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -168,6 +177,9 @@ impl Fault {
         Fault::ReceivedUnchecked,
         Fault::EmitsUnraised,
         Fault::VersionsUnchecked,
+        Fault::CheckpointUnsynced,
+        Fault::HandoverUndrained,
+        Fault::FollowerExpires,
     ];
 }
 

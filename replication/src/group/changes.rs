@@ -4,7 +4,8 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::{
-    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, EntryType,
+    ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, EntryType, Message,
+    MessageType,
 };
 
 use raft::ProgressState;
@@ -167,6 +168,21 @@ impl Group {
                 || progress.recent_active && progress.matched == last;
             follows && progress.matched >= behind
         })
+    }
+
+    /// What a learner confirms is another voter's word too: a planted fault.
+    pub(super) fn count_for_voter(&mut self, message: &Message) {
+        let confirms = matches!(
+            message.get_msg_type(),
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse
+        );
+        let own = self.raft.raft.id;
+        let other = self.members.voters.iter().find(|voter| voter.0 != own);
+        if confirms && self.members.learners.contains(&NodeId(message.from)) {
+            let from = other.map_or(message.from, |voter| voter.0);
+            // What comes of it is seen by those who look for it.
+            let _ = self.raft.step(Message { from, ..message.clone() });
+        }
     }
 
     /// Whether a majority of these would commit what comes without a checkpoint.

@@ -238,6 +238,9 @@ impl Group {
             return Ok(());
         }
         let (leads, from) = (promise::is_of_leader(&message), message.from);
+        if is_planted(Fault::LearnerCounted) {
+            self.count_for_voter(&message);
+        }
         let result = self.raft.step(message);
         if leads && self.raft.raft.leader_id == from {
             self.promise.renew();

@@ -3,6 +3,7 @@
 
 use engine::limits::DATABASE_COUNT;
 use replication::buggify::{self, Point};
+use replication::fault::{Fault, is_planted};
 
 use super::route::ShardSet;
 use crate::connection::Waiting;
@@ -26,7 +27,8 @@ impl Core {
         let decides = self.decides();
         more |= decides && self.evict_slice();
         let due = self.now.mono_ns >= self.next_housekeeping_ns;
-        if decides && (due || self.budget.more_expired) {
+        let expires = decides || is_planted(Fault::FollowerExpires);
+        if expires && (due || self.budget.more_expired) {
             self.expire();
             more |= self.budget.more_expired;
         }

@@ -87,7 +87,7 @@ impl Core {
                     core.replicas.clock.heard[shard] += 1;
                 }
                 if !silent || removed && replica.group.role() == Role::Leader {
-                    replica.group.tick(core.now.mono_ns);
+                    replica.group.tick(core.lease_now_ns());
                 }
                 core.tend_transfers(ShardId(shard as u16), replica);
             });
@@ -113,7 +113,7 @@ impl Core {
             || !replica.pins.is_empty();
         match is_tended {
             true => 0,
-            false => replica.group.counting_ticks(self.now.mono_ns) as u64,
+            false => replica.group.counting_ticks(self.lease_now_ns()) as u64,
         }
     }
 

@@ -87,7 +87,7 @@ impl Core {
         if is_taken(Point::CoordinatorLate) {
             return false;
         }
-        let now_ns = self.now.mono_ns;
+        let now_ns = self.lease_now_ns();
         let period = self.replicas.period;
         let coordinator = &self.replicas.coordinator;
         let ready = !period.is_primary()

@@ -344,7 +344,8 @@ impl Core {
     /// Tells the first core once this one has nothing under way, and which nodes lack nothing.
     fn say_if_drained(&mut self) {
         // Replies of this turn may rest on a lease that is over.
-        if !self.dirty.is_empty() || !self.is_drained() {
+        let drained = self.dirty.is_empty() && self.is_drained();
+        if !drained && !is_planted(Fault::HandoverUndrained) {
             return;
         }
         let ready: Vec<NodeId> =

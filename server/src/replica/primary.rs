@@ -167,7 +167,7 @@ impl Core {
     }
 
     pub(super) fn holds_all_leases(&self) -> bool {
-        self.now.mono_ns < self.replicas.overall().leased_until_ns
+        self.lease_now_ns() < self.replicas.overall().leased_until_ns
     }
 
     /// When the first of this core's leases ends.
@@ -181,8 +181,8 @@ impl Core {
     fn seek_leases(&mut self) -> bool {
         let mut asked = false;
         self.for_each_replica(|core, _, replica| {
-            let held = replica.group.holds_lease(core.now.mono_ns);
-            asked |= !held && replica.group.seek_lease(core.now.mono_ns);
+            let held = replica.group.holds_lease(core.lease_now_ns());
+            asked |= !held && replica.group.seek_lease(core.lease_now_ns());
         });
         asked
     }

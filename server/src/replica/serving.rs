@@ -33,7 +33,7 @@ impl Core {
     /// What holds at the time that this turn began at.
     pub(crate) fn refresh_serving(&mut self) {
         if self.replicas.is_grouped() {
-            let now = self.serving_at(self.now.mono_ns);
+            let now = self.serving_at(self.lease_now_ns());
             if std::mem::replace(&mut self.replicas.serving, now) != now {
                 self.on_serving_changed();
             }
@@ -98,7 +98,18 @@ impl Core {
         self.replicas.is_grouped()
             && !is_planted(Fault::RepliesUnleased)
             && matches!(self.replicas.serving, Serving::Everything | Serving::Waits)
-            && self.serving_at(self.host.monotonic_ns().max(self.now.mono_ns)) == Serving::Waits
+            && {
+                let passed_ns = self.host.monotonic_ns().saturating_sub(self.now.mono_ns);
+                self.serving_at(self.lease_now_ns() + passed_ns) == Serving::Waits
+            }
+    }
+
+    /// The time of this turn, by the clock that leases are measured by.
+    pub(super) fn lease_now_ns(&self) -> u64 {
+        match is_planted(Fault::LeaseByWallClock) {
+            true => self.now.unix_us as u64 * 1000,
+            false => self.now.mono_ns,
+        }
     }
 
     /// Whether this node decides what expires and what is evicted.

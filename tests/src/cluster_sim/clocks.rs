@@ -47,3 +47,62 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use replication::fault::{Fault, plant};
+
+    use super::super::plan::Plan;
+    use super::super::tests::plan;
+    use super::*;
+
+    /// An hour: no lease lasts so long.
+    const BACK_MS: i64 = -3_600_000;
+    const PAUSE_NS: u64 = 3_000_000_000;
+    const BEGIN_NS_MAX: u64 = 5_000_000_000;
+    const CUT_OFF_NS: u64 = 1_000_000_000;
+    /// Clients that are at the leader when it goes on.
+    const READERS: usize = 3;
+    const SEEDS: u64 = 12;
+
+    /// A leader stands still, cut off from the others, while its wall clock leaps back: it reads
+    /// as if it had been confirmed a moment ago. Its ticks do not tell it yet that it was not.
+    fn leap_back(seed: u64) -> Result<(), String> {
+        let mut world = World::new(Plan { nodes: 3, operations: 1_000, ..plan(seed) })?;
+        world.mood.kinds.clear();
+        world.run_until(BEGIN_NS_MAX, "operations", |world| world.outcome.done > 100)?;
+        let leader = *world.leaders.values().next_back().ok_or("nobody leads")?;
+        world.machines[leader].set_wall_clock(BACK_MS);
+        world.machines[leader].paused_until_ns = world.now_ns + PAUSE_NS;
+        let others = (0..world.machines.len()).filter(|other| *other != leader);
+        world.wires.cut = others.flat_map(|other| [(leader, other), (other, leader)]).collect();
+        write_on(&mut world, PAUSE_NS)?;
+        for client in 0..READERS {
+            world.drop_client(client);
+            world.clients[client].machine = leader;
+        }
+        write_on(&mut world, CUT_OFF_NS)?;
+        let next = *world.leaders.values().next_back().ok_or("nobody leads")?;
+        assert_ne!(next, leader, "nobody else leads");
+        world.live()
+    }
+
+    fn write_on(world: &mut World, for_ns: u64) -> Result<(), String> {
+        let until_ns = world.now_ns + for_ns;
+        while world.now_ns < until_ns {
+            world.left = world.left.max(100);
+            world.step()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_lease_does_not_rest_on_the_wall_clock() {
+        (0..SEEDS).for_each(|seed| leap_back(seed).unwrap());
+        plant(Some(Fault::LeaseByWallClock));
+        let found: Vec<_> = (0..SEEDS).filter_map(|seed| leap_back(seed).err()).collect();
+        plant(None);
+        println!("found by {}: {found:?}", found.len());
+        assert!(!found.is_empty());
+    }
+}

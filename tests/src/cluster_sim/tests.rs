@@ -300,6 +300,12 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
             let wide = Plan { shards: 3, cores, only, buggify: true, ..longer };
             Plan { transactions_percent: 100, ..wide }
         }
+        Fault::CheckpointUnsynced => Plan { only: Some(Trouble::PowerCut), ..usual },
+        Fault::HandoverUndrained => Plan { only: Some(Trouble::Failover), ..usual },
+        // Nothing goes wrong.
+        Fault::FollowerExpires => {
+            Plan { only: Some(Trouble::PartitionsEnd), ending_keys: true, ..usual }
+        }
         Fault::RemovesAnyway => Plan { only: Some(Trouble::Remove), buggify: true, ..longer },
         _ => usual,
     }
