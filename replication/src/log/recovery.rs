@@ -124,7 +124,8 @@ impl std::fmt::Display for RecoveryError {
                 f,
                 "{file} is corrupt at offset {offset}: record {lsn} is damaged, but records up to \
                  {durable} had been acknowledged. Nothing was changed. Restore the file from a \
-                 backup, or the directory from another replica"
+                 backup, or take the node out of its cluster (remove-node) and have an empty one \
+                 join"
             ),
             RecoveryError::DamagedHeader { file } => write!(
                 f,

@@ -81,7 +81,8 @@ pub fn check_released(tails: &[Tail], bases: &Bases) -> Result<(), StartError> {
         if base < *last {
             return Err(format!(
                 "entries {} to {} of shard {} are in no log any more, and no sound checkpoint has \
-                 them; restore the directory from a backup",
+                 them; restore the directory from a backup, but that of a cluster's node never: \
+                 take the node out (remove-node), and have an empty one join",
                 base.0 + 1,
                 last.0,
                 shard.0
