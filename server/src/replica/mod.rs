@@ -67,6 +67,8 @@ pub struct Replica {
     writes: VecDeque<(Lsn, u64)>,
     /// The shard's memory has everything up to here, as far as it is released.
     pub(crate) applied: Index,
+    /// When the turn began that applied something last.
+    applied_ns: u64,
     /// Committed entries behind it, and their bytes.
     pending: VecDeque<Entry>,
     pending_bytes: usize,
@@ -185,6 +187,7 @@ impl Core {
             self.tick_groups();
         }
         self.tell_committed();
+        self.replicas.applied_bytes = 0;
         self.for_each_stirred(Core::drive_group);
         while self.failure.is_none() && self.change_primary() {
             self.for_each_stirred(Core::drive_group);

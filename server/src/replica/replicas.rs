@@ -51,6 +51,8 @@ pub struct Replicas {
     pub(super) told: primary::Told,
     /// What the first one knows of all.
     pub(crate) coordinator: coordinator::Coordinator,
+    /// Bytes of entries that this turn has applied, of all shards.
+    pub(super) applied_bytes: usize,
     /// Shards whose memory was thrown away in this turn.
     pub(super) thrown_away: Vec<u16>,
     /// A checkpoint that comes from another node.
@@ -94,6 +96,7 @@ impl Replicas {
                 standing: Standing::Following,
                 writes: VecDeque::new(),
                 applied,
+                applied_ns: 0,
                 pending: VecDeque::new(),
                 pending_bytes: 0,
                 refused: false,

@@ -129,21 +129,22 @@ impl Core {
         true
     }
 
-    /// Applies to memory what is released, some a turn.
+    /// Applies to memory what is released, some a turn of all shards together. None waits for the
+    /// others for ever: each gets on by an entry a turn.
     pub(super) fn apply_committed(&mut self, shard: ShardId, replica: &mut Replica) {
         if replica.pending.is_empty() {
             return;
         }
         let point = self.release.point(shard);
         let place = usize::from(shard.0);
-        let mut bytes = 0;
         let bytes_max = buggify::limit(Point::AppliesLittle, APPLIED_BYTES_PER_TURN_MAX, 1);
-        while bytes < bytes_max
+        while (self.replicas.applied_bytes < bytes_max || replica.applied_ns != self.now.mono_ns)
             && self.shards.holds(place)
             && replica.pending.front().is_some_and(|entry| entry.index <= point)
         {
             let Some(entry) = replica.pending.pop_front() else { break };
-            bytes += bytes_of(&entry);
+            self.replicas.applied_bytes += bytes_of(&entry);
+            replica.applied_ns = self.now.mono_ns;
             replica.pending_bytes -= bytes_of(&entry);
             if let Err(message) = self.apply_entry(shard, &entry) {
                 return self.fail_replica(shard, &message);
