@@ -48,9 +48,13 @@ impl Group {
         self.raft.raft.raft_log.term(index.0).ok().map(Term)
     }
 
-    /// Bytes appended that are not committed, as far as this leader's own proposals go.
+    /// Bytes appended that are not committed, as far as this leader's own proposals go. Of one that
+    /// leads no more, none: the crate goes on showing what it had.
     pub fn uncommitted_bytes(&self) -> usize {
-        self.raft.raft.uncommitted_size()
+        match self.role() {
+            Role::Leader => self.raft.raft.uncommitted_size(),
+            _ => 0,
+        }
     }
 
     /// What may be emitted in the next entry.

@@ -18,7 +18,8 @@ pub struct GroupConfig {
     pub message_bytes_max: u64,
     /// Messages with entries under way to one node.
     pub messages_in_flight_max: usize,
-    /// Bytes of entries that are not committed; more are refused.
+    /// Bytes of entries that are not committed; more are refused. With [`u64::MAX`] the crate does
+    /// not count them, and [`super::Group::uncommitted_bytes`] is of no use.
     pub uncommitted_bytes_max: u64,
 }
 

@@ -118,8 +118,9 @@ const CONFIG: GroupConfig = GroupConfig {
     patience_ticks: 0,
     message_bytes_max: GROUP_MESSAGE_BYTES_MAX,
     messages_in_flight_max: GROUP_MESSAGES_IN_FLIGHT_MAX,
-    // What is executed must be appended; commands wait before there is too much (`serving`).
-    uncommitted_bytes_max: u64::MAX,
+    // What is executed must be appended; commands wait before there is too much (`serving`). With
+    // the largest number it would not be counted.
+    uncommitted_bytes_max: u64::MAX - 1,
 };
 
 impl Core {
