@@ -21,6 +21,8 @@ pub struct Seen {
     pub standing: Standing,
     /// Its leaders have voided entries so far, as this node has heard.
     pub voids: u64,
+    /// Of entries that its leader has appended.
+    pub uncommitted_bytes: usize,
 }
 
 /// Planned hand-overs of a core.
@@ -45,6 +47,7 @@ impl Core {
             applied: replica.applied,
             standing: replica.standing,
             voids: replica.voids,
+            uncommitted_bytes: group.uncommitted_bytes(),
         })
     }
 

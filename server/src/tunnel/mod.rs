@@ -24,6 +24,7 @@ use std::collections::{BTreeSet, HashMap};
 use replication::group::NodeId;
 use replication::link::hello::Hello;
 
+use crate::core::Core;
 use crate::core::io::ConnId;
 use queue::Queue;
 use scanner::Scanner;
@@ -116,6 +117,14 @@ pub struct Tunnels {
     wake_ns: Option<u64>,
     /// A node that stops waits so long for what is under way.
     drained_by_ns: Option<u64>,
+}
+
+impl Core {
+    /// How many commands each client has at the primary, and bytes of them: for a simulation to see.
+    pub fn see_passed_on(&self) -> impl Iterator<Item = (usize, usize)> {
+        let tunnels = self.connections.iter().filter_map(|connection| connection.tunnel.as_ref());
+        tunnels.map(|tunnel| (tunnel.queue.len(), tunnel.queue.bytes()))
+    }
 }
 
 /// Attempts to connect are numbered from here on, apart from those of links.

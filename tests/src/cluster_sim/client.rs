@@ -42,6 +42,8 @@ pub struct Client {
     /// What it is to ask next, until it is answered, if that is given.
     pub script: VecDeque<Operation>,
     pub scripted: bool,
+    /// It waits for answers however long they take.
+    pub patient: bool,
     received: Vec<u8>,
     /// Answers so far: silence is when there is none more.
     pub answers: u64,

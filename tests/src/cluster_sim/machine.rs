@@ -81,6 +81,8 @@ pub struct Machine {
     has_waited: bool,
     pub disk_slow_until_ns: u64,
     pub disk_full_until_ns: u64,
+    /// No operation ends before.
+    pub disk_stands_until_ns: u64,
     /// The next disk operation to end fails.
     pub disk_fails: bool,
     /// What goes wrong with checkpoints' files.
@@ -145,6 +147,7 @@ impl Machine {
             has_waited: false,
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
+            disk_stands_until_ns: 0,
             disk_fails: false,
             spoiling: None,
             spoilt: BTreeMap::new(),

@@ -42,4 +42,6 @@ pub mod wires;
 pub mod world;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod tests;

@@ -236,6 +236,11 @@ impl World {
         if own.start != start {
             return Ok(());
         }
+        if own.disk_stands_until_ns > self.now_ns {
+            let until_ns = own.disk_stands_until_ns;
+            self.at(until_ns, Event::Disk { machine, core, start, operation });
+            return Ok(());
+        }
         let fails = own.disk_fails;
         let State::Up(node) = &mut own.state else { return Ok(()) };
         let rng: &mut Rng = &mut self.rng;

@@ -72,6 +72,9 @@ impl World {
 
     fn await_answers(&mut self, client: usize) {
         let own = &self.clients[client];
+        if own.patient {
+            return;
+        }
         let (connection, answers) = (own.connection, own.answers);
         let most_ns = PATIENCE_NS_MAX[self.rng.below(2) as usize];
         let delay_ns = most_ns / 4 + self.rng.below(most_ns);
@@ -140,7 +143,7 @@ impl World {
     }
 
     /// Whether it is connected, perhaps just now. Otherwise it tries another machine in a while.
-    fn connect_client(&mut self, client: usize) -> bool {
+    pub fn connect_client(&mut self, client: usize) -> bool {
         if self.clients[client].wire.is_some() {
             return true;
         }
