@@ -226,6 +226,58 @@ fn a_single_node_commits_what_is_durable() {
     assert_eq!(group.committed(), index);
 }
 
+/// What a group whose writes are durable at once has to say to another node: messages with entries,
+/// and all.
+fn said(group: &mut Group, to: NodeId) -> (usize, Vec<Bytes>) {
+    let (mut with_entries, mut all) = (0, Vec::new());
+    while let Some(work) = group.poll() {
+        group.on_durable(work.number);
+        for message in work.messages.into_iter().filter(|message| message.to == to) {
+            let read = Message::parse_from_bytes(&message.bytes).unwrap();
+            with_entries += usize::from(!read.get_entries().is_empty());
+            all.push(Bytes::from(message.bytes));
+        }
+    }
+    (with_entries, all)
+}
+
+/// A node that confirms nothing is sent so many messages, and the rest as it confirms them.
+#[test]
+fn so_many_messages_are_under_way_to_a_node() {
+    let mut world = World::working(1).unwrap();
+    let leader = *world.leaders.values().last().unwrap();
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    world.left_alone = Some(leader);
+    world.run_for(30 * TICK_NS).unwrap();
+    let mut take = |id: &u64| world.nodes.get_mut(id).unwrap().group.take().unwrap();
+    let (mut leads, mut follows) = (take(&leader), take(&follower));
+    let (leader, follower) = (NodeId(leader), NodeId(follower));
+    said(&mut leads, follower);
+    // Each fills a message.
+    let payload = Bytes::from(vec![0; CONFIG.message_bytes_max as usize]);
+    let count = CONFIG.messages_in_flight_max + 4;
+    for _ in 0..count {
+        leads.propose(payload.clone()).unwrap();
+    }
+    let (mut under_way, mut messages) = said(&mut leads, follower);
+    assert_eq!(under_way, CONFIG.messages_in_flight_max);
+    leads.propose(payload).unwrap();
+    assert_eq!(said(&mut leads, follower).0, 0, "it has to confirm some first");
+    for _ in 0..2 * count {
+        for message in messages {
+            follows.receive(&message, |_| true).unwrap();
+        }
+        let (_, answers) = said(&mut follows, leader);
+        for answer in answers {
+            leads.receive(&answer, |_| true).unwrap();
+        }
+        (under_way, messages) = said(&mut leads, follower);
+        assert!(under_way <= CONFIG.messages_in_flight_max, "{under_way}");
+    }
+    assert_eq!((follows.last(), messages.len()), (leads.last(), 0));
+    assert_eq!(leads.committed(), leads.last());
+}
+
 #[test]
 fn who_does_not_lead_refuses_and_says_who_does() {
     let mut world = World::working(3).unwrap();
