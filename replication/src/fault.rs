@@ -27,6 +27,8 @@ pub enum Fault {
     PredecessorIgnored,
     /// Records call the entries before them decided without knowing.
     MarkedEarly,
+    /// Records do not call the entries before them decided.
+    MarkerForgotten,
     /// Recovery takes transactions that are not whole.
     HalvesTaken,
     /// Recovery does not look again at what rests on what it has cut.
@@ -37,6 +39,8 @@ pub enum Fault {
     CheckpointUnsynced,
     /// A checkpoint gets its name before what it has is released.
     CheckpointUnreleased,
+    /// A checkpoint does not wait until all cores' logs have what the start voided.
+    StartUnawaited,
     /// Segments go that no checkpoint makes up for.
     SegmentsReleasedEarly,
     /// A damaged checkpoint refuses the start instead of falling back to the one before.
@@ -145,6 +149,10 @@ impl Fault {
         Fault::HomeForgets,
         Fault::IncarnationKept,
     ];
+
+    /// Of one node, where a scenario of its own has to show them: a disk must do what no seed makes
+    /// it do.
+    pub const OF_STARTS: [Fault; 2] = [Fault::MarkerForgotten, Fault::StartUnawaited];
 
     /// Of replication groups.
     pub const OF_GROUPS: [Fault; 6] = [

@@ -244,7 +244,7 @@ impl Core {
     fn begin_checkpoint(&mut self) -> bool {
         let checkpoints = &self.checkpoints;
         let Some(shard) = checkpoints.next_shard() else { return false };
-        if checkpoints.starting > 0
+        if checkpoints.starting > 0 && !is_planted(Fault::StartUnawaited)
             || checkpoints.removing
             || self.replicas.receiving.is_some()
             || self.now.mono_ns < checkpoints.not_before_ns

@@ -82,9 +82,10 @@ impl Core {
                 shard: id,
                 term: Term(1),
                 index,
-                decided: match is_planted(Fault::MarkedEarly) {
-                    false => self.release.point(id),
-                    true => Index(index.0 - 1),
+                decided: match self.release.point(id) {
+                    _ if is_planted(Fault::MarkedEarly) => Index(index.0 - 1),
+                    _ if is_planted(Fault::MarkerForgotten) => Index(0),
+                    point => point,
                 },
                 transaction: transaction.as_deref(),
                 payload: held.effects.payload(),

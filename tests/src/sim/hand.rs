@@ -43,6 +43,13 @@ impl Hand {
     }
 
     pub fn start_from(config: Config, disk: Disk, clients: u32) -> Hand {
+        let mut hand = Hand::begin(config, disk, clients);
+        hand.settle();
+        hand
+    }
+
+    /// Before its first turn.
+    pub fn begin(config: Config, disk: Disk, clients: u32) -> Hand {
         let node = Node::start(&config, disk, &mut Rng::new(5));
         let node = node.map_err(|no| no.message).expect("it starts");
         let (received, messages) = (BTreeMap::new(), BTreeMap::new());
@@ -61,7 +68,6 @@ impl Hand {
             closed,
         };
         (0..clients).for_each(|number| hand.node.add(0, Waiting::Accepted(client(number))));
-        hand.settle();
         hand
     }
 

@@ -33,4 +33,6 @@ mod log_bounds;
 #[cfg(test)]
 mod parked;
 #[cfg(test)]
+mod starts;
+#[cfg(test)]
 mod tests;
