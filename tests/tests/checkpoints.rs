@@ -126,12 +126,20 @@ fn a_damaged_checkpoint_is_replaced_by_the_one_before_and_the_log() {
         check(&mut client, "SAVE", Value::ok());
     }
     server.kill().unwrap();
+    let passed_over = "an older checkpoint and the log are used instead";
+    let server = Server::start(directory.path(), &ONE_CORE).unwrap();
+    assert!(!server.said_at_start().contains(passed_over), "{}", server.said_at_start());
+    server.kill().unwrap();
     let newest = files(directory.path(), "checkpoints").pop().unwrap();
     let mut bytes = std::fs::read(&newest).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     std::fs::write(&newest, bytes).unwrap();
     let server = Server::start(directory.path(), &ONE_CORE).unwrap();
+    // An operator is told which file it is.
+    let said = server.said_at_start().lines().find(|line| line.contains(passed_over));
+    let said = said.unwrap_or_else(|| panic!("{}", server.said_at_start()));
+    assert!(said.contains(newest.to_str().unwrap()) && said.contains("ERROR"), "{said}");
     let mut client = server.client().unwrap();
     check(&mut client, "DBSIZE", Value::Integer(4_000));
     read(&mut client, 0..4_000);

@@ -303,3 +303,31 @@ fn figures_agree_with_each_other() {
         check(&mut client, "OBJECT IDLETIME nokey", Value::Null);
     });
 }
+
+/// What a large deletion leaves free goes back to the system when that is asked for.
+#[test]
+fn purge_gives_back_what_was_deleted() {
+    with_shards(&[], |server| {
+        const KEYS: usize = 100_000;
+        const VALUE_BYTES: usize = 1_000;
+        let mut client = server.client().unwrap();
+        let value = "x".repeat(VALUE_BYTES);
+        let set = |number| format!("SET key:{number} {value}");
+        for first in (0..KEYS).step_by(10_000) {
+            set_all(&mut client, &(first..first + 10_000).map(set).collect::<Vec<_>>());
+        }
+        let full = figure(&mut client, "used_memory_rss");
+        let names: Vec<String> = (0..KEYS).map(|number| format!("key:{number}")).collect();
+        for chunk in names.chunks(10_000) {
+            let reply = client.run(&format!("DEL {}", chunk.join(" "))).unwrap();
+            assert_eq!(reply, Value::Integer(10_000));
+        }
+        until("memory is freed", || info(&mut client)["lazyfree_pending_objects"] == "0");
+        let least = full - (KEYS * VALUE_BYTES) as u64 * 3 / 4;
+        until("memory is given back", || {
+            check(&mut client, "MEMORY PURGE", Value::ok());
+            figure(&mut client, "used_memory_rss") <= least
+        });
+        check(&mut client, "DBSIZE", Value::Integer(0));
+    });
+}

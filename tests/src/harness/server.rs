@@ -24,6 +24,8 @@ pub struct Server {
     address: SocketAddr,
     /// Lines of its log since the start, as far as nobody has read them.
     log: Mutex<Receiver<String>>,
+    /// What it said until then, a line each.
+    said_at_start: String,
 }
 
 /// The binary: `QUORING_BIN`, or the one that `cargo test --workspace` builds.
@@ -100,9 +102,11 @@ impl Server {
             };
             if line.contains("address=") && line.contains(word) {
                 let address = address_in(&line)?;
-                return Ok(Server { child, address, log: Mutex::new(receiver) });
+                let log = Mutex::new(receiver);
+                return Ok(Server { child, address, log, said_at_start: said });
             }
             said += &line;
+            said.push('\n');
         }
     }
 
@@ -144,6 +148,11 @@ impl Server {
                 return Some(line);
             }
         }
+    }
+
+    /// Lines of its log before it took clients, or waited for its cluster.
+    pub fn said_at_start(&self) -> &str {
+        &self.said_at_start
     }
 
     pub fn address(&self) -> SocketAddr {
