@@ -3,8 +3,8 @@
 /// Databases a client can SELECT; Redis's default.
 pub const DATABASE_COUNT: usize = 16;
 
-/// Capacity that an effect buffer keeps between entries: above a usual turn's worth (1,000 SETs of
-/// 64 bytes are about 100 KiB), below what sixteen shards would notice.
+/// Capacity that an effect buffer keeps between entries; more is freed. Above a usual turn's worth
+/// (1,000 SETs of 64 bytes are about 100 KiB), below what sixteen shards would notice.
 pub const EFFECT_BUFFER_KEPT_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest string that shares one allocation with its key. One allocation fewer for most values;

@@ -1,6 +1,6 @@
 //! The server's bounds, each with its reason and what happens at it. Where a client can see one,
 //! it is Redis's. Those that a core keeps for itself are filled by `tests/src/sim/bounds.rs` and
-//! `log_bounds.rs`.
+//! `log_bounds.rs`, those between nodes by `tests/src/cluster_sim/bounds.rs`.
 
 use engine::settings::EntryLimits;
 
@@ -212,8 +212,9 @@ pub const GROUP_HEARTBEAT_TICKS: usize = 4;
 /// behind by so much more.
 pub const COMMITTED_UNTOLD_NS_MAX: u64 = 1_000_000;
 
-/// Reports of other shards' parts that a replica keeps for entries that have not come. A shard that
-/// lags far behind the others hears from its leader's entries what is decided.
+/// Reports of other shards' parts that a core keeps for entries that have not come. More are
+/// dropped: a shard that lags so far behind the others hears from its leader's entries what is
+/// decided.
 pub const GROUP_EARLY_REPORTS_MAX: usize = 100_000;
 
 /// Entries that a follower may lack when its leader begins to hand over: it gets them within
@@ -243,11 +244,11 @@ pub const LEADERLESS_NS_MAX: u64 = 3_000_000_000;
 pub const DRAIN_RETRY_NS: u64 = 2_000_000_000;
 
 /// A client's commands on their way to the primary, which are kept until they are answered: beyond
-/// so many bytes, or commands, its next ones wait.
+/// so many bytes, or commands, its next ones wait until half of that is answered.
 pub const TUNNEL_BYTES_MAX: usize = 4 << 20;
 pub const TUNNEL_COMMANDS_MAX: usize = 8192;
 
-/// Bytes of commands that go to the primary in one send.
+/// Bytes of commands that go to the primary in one send; the next ones go once it is out.
 pub const TUNNEL_SEND_BYTES_MAX: usize = 1 << 20;
 
 /// How long a client's commands wait for a primary before each gets an error: an election takes by
@@ -270,27 +271,29 @@ pub const TUNNEL_DRAIN_NS_MAX: u64 = 5_000_000_000;
 pub const UNREAD_DRAIN_NS_MAX: u64 = 5_000_000_000;
 
 /// Entries in one message of a group, and such messages under way to one node: together what a
-/// follower may be behind before its leader waits for it.
+/// follower may be behind before its leader waits for it. The rest is sent as that one confirms
+/// some; the others, and clients, do not wait. Filled in `replication/src/group/tests.rs`.
 pub const GROUP_MESSAGE_BYTES_MAX: u64 = 1 << 20;
 pub const GROUP_MESSAGES_IN_FLIGHT_MAX: usize = 64;
 
-/// Bytes of entries that a leader has appended and its group has not committed. More, and its
-/// clients' commands wait.
+/// Bytes of entries that a leader has appended and its group has not committed. With more its
+/// clients' commands wait; what is appended in the turn that finds that comes on top.
 pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of entries that a follower applies in one turn; the rest waits for the next.
+/// Bytes of entries that a core applies in one turn, of all shards that it follows; the rest waits
+/// for the next. Each of them gets on by an entry.
 pub const APPLIED_BYTES_PER_TURN_MAX: usize = 1 << 20;
 
 /// Default of `catch-up-memory-bytes`: bytes of a group's entries that are kept in memory for
-/// replicas that lack them: some seconds of writes. As many more may be committed and not yet
-/// applied by a follower, which otherwise keeps its leader waiting. At the least a message's worth.
-/// The simulation of a cluster runs with far less.
+/// replicas that lack them: some seconds of writes. Older ones are read from the log. As many more
+/// may be committed and not yet applied by a follower, which otherwise keeps its leader waiting. At
+/// the least a message's worth. The simulation of a cluster runs with far less.
 pub const CATCH_UP_MEMORY_BYTES: usize = replication::group::restart::KEPT_BYTES;
 pub const CATCH_UP_MEMORY_BYTES_MIN: u64 = 1 << 20;
 
 /// Default of `catch-up-log-bytes`: of the log of each core that stays on disk for replicas that
-/// were away, beside what a start needs. At 10 MB/s a minute and a half of writes; a start reads it
-/// too.
+/// were away, beside what a start needs. Who was away for longer gets a checkpoint. At 10 MB/s a
+/// minute and a half of writes; a start reads it too.
 pub const CATCH_UP_LOG_BYTES: u64 = 1 << 30;
 
 /// Default of `catch-up-bytes-per-second`: what a core reads of logs and checkpoints for other

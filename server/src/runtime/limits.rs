@@ -1,4 +1,5 @@
-//! Every constant of the runtime, each with its arithmetic. No core; plain numbers.
+//! Every constant of the runtime, each with its arithmetic. No core; plain numbers. Queues and
+//! pools that the kernel or other cores fill are made small and filled by `runtime/tests`.
 
 /// Submission queue entries a core. A turn of `TURN_COMPLETIONS_MAX` receives leaves at most as
 /// many
@@ -6,11 +7,12 @@
 pub const SUBMISSION_ENTRIES: u32 = 1024;
 
 /// Completion queue entries a core: eight times the submissions, because a multishot operation
-/// yields many completions for one submission. 8192 × 16 bytes = 128 KiB.
+/// yields many completions for one submission. Where it is full the kernel keeps the rest.
+/// 8192 × 16 bytes = 128 KiB.
 pub const COMPLETION_ENTRIES: u32 = 8 * SUBMISSION_ENTRIES;
 
-/// Completions taken into one turn. A turn's delay to the last of them is this times about 1 µs a
-/// small command: some 2 ms at the very worst.
+/// Completions taken into one turn; the rest is for the next. A turn's delay to the last of them is
+/// this times about 1 µs a small command: some 2 ms at the very worst.
 pub const TURN_COMPLETIONS_MAX: usize = 2048;
 
 /// Receive buffers a core. They are given back within the turn that reads them, so the pool has to
@@ -31,7 +33,7 @@ pub const RECEIVE_BUFFER_STAGGER_BYTES: usize = 64;
 /// side reads. Copying them takes some 30 µs, the completion one.
 pub const SEND_PART_BYTES: usize = 256 * 1024;
 
-/// Backlog of a listener: Redis's `tcp-backlog`.
+/// Backlog of a listener: Redis's `tcp-backlog`. Beyond it the kernel lets connects wait.
 pub const LISTEN_BACKLOG: i32 = 511;
 
 /// How long a connect to another node may take. Within a data centre it takes under a millisecond;
@@ -82,7 +84,8 @@ pub const ZERO_SLICE_BYTES: usize = 256 << 10;
 /// lack of them is a leak, and ends the process.
 pub const FILE_OPERATIONS_MAX: usize = 64;
 
-/// Open segments a core: the one written, the next one, and a few that recovery touches.
+/// Open segments a core: the one written, the next one, and a few that recovery touches. For one
+/// more the longest open one that nothing uses is closed; it is opened again when it is needed.
 pub const OPEN_SEGMENTS_MAX: usize = 8;
 
 /// Descriptors beside the clients': each core has a ring, an eventfd, a listener, two directories,

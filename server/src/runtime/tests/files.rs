@@ -14,6 +14,7 @@ use crate::runtime::disk::{
 };
 use crate::runtime::error::RuntimeError;
 use crate::runtime::file::{Done, Operation, PrepareSegment, Write};
+use crate::runtime::limits::OPEN_SEGMENTS_MAX;
 use crate::runtime::threads::{Drives, start};
 
 pub const BLOCK: usize = 4096;
@@ -116,6 +117,16 @@ pub fn run_in_order(
     order: Order,
     make: fn() -> Vec<Operation<Block>>,
 ) -> Vec<(u64, Result<(), OsError>)> {
+    run_and_look(log, order, make, || ()).0
+}
+
+/// The same, and what `look` sees when all of them have ended.
+fn run_and_look<T>(
+    log: LogConfig,
+    order: Order,
+    make: fn() -> Vec<Operation<Block>>,
+    look: impl FnOnce() -> T,
+) -> (Vec<(u64, Result<(), OsError>)>, T) {
     let (sender, results): (_, Receiver<_>) = channel();
     let count = make().len();
     let running = start(Config { log: Some(log), ..config(1) }, move |_| {
@@ -131,9 +142,10 @@ pub fn run_in_order(
     .unwrap();
     let got = (0..count).map(|_| results.recv_timeout(PATIENCE).expect("a result in time"));
     let got = got.collect();
+    let seen = look();
     running.shutdown();
     running.wait().unwrap();
-    got
+    (got, seen)
 }
 
 pub fn block(len: usize, seed: u64) -> Block {
@@ -362,6 +374,31 @@ impl Drives for Registered {
     fn log_buffers(&self) -> Vec<&[u8]> {
         self.buffer.iter().map(AsRef::as_ref).collect()
     }
+}
+
+/// However many segments a core goes through, few are open; one that was closed is opened again.
+#[test]
+fn so_many_segments_are_open() {
+    const SEGMENTS: u64 = 2 * OPEN_SEGMENTS_MAX as u64;
+    let make = || {
+        let first = |number| write(100 + number, number, BLOCK as u64, BLOCK);
+        let both = |number| [prepare(number, None), first(number)];
+        let all = (1..=SEGMENTS).flat_map(both);
+        all.chain([write(200, 1, 2 * BLOCK as u64, BLOCK)]).collect()
+    };
+    let directory = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let own = directory.path().canonicalize().unwrap().join("core-0");
+    let open = || {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let files = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+        files.filter(|file| file.parent() == Some(&own)).count()
+    };
+    let log = log_config(directory.path(), LogSync::EachWrite, true);
+    let (results, open) = run_and_look(log, Order::OneByOne, make, open);
+    assert!(results.iter().all(|(_, result)| result.is_ok()), "{results:?}");
+    assert_eq!(results.len() as u64, 2 * SEGMENTS + 1);
+    assert_eq!(open, OPEN_SEGMENTS_MAX);
+    assert!(read_segment(directory.path(), 1)[2 * BLOCK..3 * BLOCK] == pattern(BLOCK, 200));
 }
 
 #[test]
