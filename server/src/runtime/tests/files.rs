@@ -31,11 +31,14 @@ pub enum Order {
     StopWithLast,
 }
 
+/// An operation's number, and how it ended.
+pub type Ended = (u64, Result<(), OsError>);
+
 /// Carries out operations and reports what came back.
 struct Writer {
     operations: std::vec::IntoIter<Operation<Block>>,
     registered: Vec<AlignedBytes>,
-    results: Sender<(u64, Result<(), OsError>)>,
+    results: Sender<Ended>,
     order: Order,
     under_way: bool,
     stopping: bool,
@@ -107,7 +110,7 @@ fn run_operations(
     sync: LogSync,
     direct: bool,
     make: fn() -> Vec<Operation<Block>>,
-) -> Vec<(u64, Result<(), OsError>)> {
+) -> Vec<Ended> {
     run_in_order(log_config(directory, sync, direct), Order::OneByOne, make)
 }
 
@@ -116,7 +119,7 @@ pub fn run_in_order(
     log: LogConfig,
     order: Order,
     make: fn() -> Vec<Operation<Block>>,
-) -> Vec<(u64, Result<(), OsError>)> {
+) -> Vec<Ended> {
     run_and_look(log, order, make, || ()).0
 }
 
@@ -126,7 +129,7 @@ fn run_and_look<T>(
     order: Order,
     make: fn() -> Vec<Operation<Block>>,
     look: impl FnOnce() -> T,
-) -> (Vec<(u64, Result<(), OsError>)>, T) {
+) -> (Vec<Ended>, T) {
     let (sender, results): (_, Receiver<_>) = channel();
     let count = make().len();
     let running = start(Config { log: Some(log), ..config(1) }, move |_| {
