@@ -120,7 +120,7 @@ pub struct Tunnels {
 }
 
 impl Core {
-    /// How many commands each client has at the primary, and bytes of them: for a simulation to see.
+    /// How many commands each client has at the primary, and bytes of them: a simulation looks.
     pub fn see_passed_on(&self) -> impl Iterator<Item = (usize, usize)> {
         let tunnels = self.connections.iter().filter_map(|connection| connection.tunnel.as_ref());
         tunnels.map(|tunnel| (tunnel.queue.len(), tunnel.queue.bytes()))

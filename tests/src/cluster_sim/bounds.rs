@@ -136,8 +136,8 @@ fn a_clients_commands_at_the_primary_have_so_many_bytes() {
     assert!((TUNNEL_BYTES_MAX + 1..most).contains(&bytes), "{bytes} bytes");
 }
 
-/// Nobody but the leader has anything on its disk: what client 0 writes is not committed. The leader,
-/// and what it appended at most.
+/// Nobody but the leader has anything on its disk: what client 0 writes is not committed. The
+/// leader, and what it appended at most.
 fn fill_leader(world: &mut World) -> usize {
     const VALUE_BYTES: usize = 1 << 20;
     let leader = leader(world);

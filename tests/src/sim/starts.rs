@@ -57,9 +57,9 @@ fn without_power(mut hand: Hand) -> Disk {
     disk
 }
 
-/// A transaction of which one core's log has its part and the other one's has not; then a start that
-/// voids it, in which the one disk stands still and the other one goes on; then another start. What
-/// is there of the transaction's two keys, and how many checkpoints were made beside the void.
+/// A transaction of which one core's log has its part and the other one's has not; then a start
+/// that voids it, in which the one disk stands still and the other one goes on; then another start.
+/// What is there of the transaction's two keys, and how many checkpoints were made beside the void.
 fn start_beside_a_void() -> (String, usize) {
     let (here, there) = (key(0, "here"), key(1, "there"));
     let mut hand = Hand::start(config(2), 1);
