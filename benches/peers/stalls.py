@@ -85,8 +85,10 @@ def benchmark(port, *arguments):
     subprocess.run(["redis-benchmark", "-p", str(port), "-q", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
-def warm(client, gib):
-    populate(client, gib << 20, 960)
+def warm(client, gib, port, cores):
+    """With several cores by clients, so that each core has memory of its own: what one core allocated and another freed
+    comes back to the first one all at once when it allocates next, 20 ms a GiB."""
+    populate(client, gib << 20, 960, port, cores)
     client.run("FLUSHALL")
     await_freed(client)
 
@@ -220,7 +222,7 @@ def run(name, options):
         process, client, port = start(options, directory)
         try:
             if options.warm_gib:
-                warm(client, options.warm_gib)
+                warm(client, options.warm_gib, port, options.cores)
             act = SCENARIOS[name](client, port, options)
             light = Light(port)
             light.start()

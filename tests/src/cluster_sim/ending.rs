@@ -18,6 +18,9 @@ const MEMBERS_NS_MAX: u64 = 60_000_000_000;
 const CHECKPOINTS_NS_MAX: u64 = 60_000_000_000;
 /// Operations after the faults.
 const OPERATIONS_AFTER: usize = 30;
+/// All of them may be asked of a node that was taken out while it was away: it looks for a leader
+/// for three seconds each time.
+const ANSWERS_NS_MAX: u64 = OPERATIONS_AFTER as u64 * 4_000_000_000;
 /// Once all is as it should be each is answered within so long: less than an election takes.
 const ANSWER_NS_MAX: u64 = 300_000_000;
 
@@ -87,7 +90,7 @@ impl World {
         self.left = OPERATIONS_AFTER;
         // Some have connections to a node that was, and have not heard of its end.
         (0..self.clients.len()).for_each(|client| self.drop_client(client));
-        self.run_until(SETTLE_NS_MAX, "answers to all", World::is_quiet)?;
+        self.run_until(ANSWERS_NS_MAX, "answers to all", World::is_quiet)?;
         // One that was taken out while it was away does not know that, and looks for a leader.
         self.history.check_answers(&self.members(), since_ns, ANSWER_NS_MAX)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas in the end", World::are_equal)

@@ -125,7 +125,9 @@ fn check_elements(steps: &[Step]) -> Result<(), String> {
         }
     }
     for push in pushes.values().filter(|push| push.answered_ns < u64::MAX) {
-        let place = push.length as usize - 1;
+        let Some(place) = (push.length as usize).checked_sub(1) else {
+            return Err(format!("{push:?} has left nothing there"));
+        };
         if all.get(place).is_some_and(|element| Some(*element) != push.element) {
             return Err(format!("{push:?} is not at its place: {all:?}"));
         }

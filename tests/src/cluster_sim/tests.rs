@@ -261,6 +261,7 @@ fn one_more_kind_of_troubles_moves_nothing_else() {
 fn first_seed(fault: Fault) -> u64 {
     match fault {
         Fault::LeaseForEver => 1300,
+        Fault::ShorterAtOnce => 1460,
         Fault::RepliesUnleased => 550,
         Fault::WitnessForgotten => 140,
         Fault::RemovesAnyway => 450,
