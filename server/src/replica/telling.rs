@@ -35,6 +35,11 @@ impl Telling {
                 self.waiting.push_back((now_ns, shard));
             }
         }
+        self.drop_told();
+    }
+
+    /// Leaves out what was told meanwhile, so that nobody wakes for it.
+    fn drop_told(&mut self) {
         while let Some((since_ns, shard)) = self.waiting.front()
             && self.since_ns[usize::from(*shard)] != Some(*since_ns)
         {
@@ -47,6 +52,7 @@ impl Telling {
         self.wake_ns().filter(|wake_ns| now_ns >= *wake_ns)?;
         let (_, shard) = self.waiting.pop_front()?;
         self.since_ns[usize::from(shard)] = None;
+        self.drop_told();
         Some(shard)
     }
 
@@ -88,5 +94,12 @@ mod tests {
         assert_eq!((telling.take_due(u64::MAX), telling.wake_ns()), (None, None));
         telling.note(1, true, 50);
         assert_eq!(telling.take_due(50 + LATER), Some(1), "and again");
+        telling.note(0, true, 60);
+        telling.note(1, true, 70);
+        telling.note(1, false, 80);
+        telling.note(1, true, 90);
+        assert_eq!(telling.take_due(80 + LATER), Some(0));
+        assert_eq!(telling.take_due(80 + LATER), None, "it was told at 80");
+        assert_eq!(telling.wake_ns(), Some(90 + LATER));
     }
 }

@@ -273,13 +273,8 @@ impl<B: LogBuffer> LogFiles<B> {
                 Err(_) => {}
             },
             Some(Pending::Prepare(prepare)) => {
-                let given_up =
-                    |prepare: &Prepare| self.ending && !prepare.may_go_on(self.written_bytes);
                 if prepare.advance(result) != Step::Done {
-                    match given_up(prepare) {
-                        true => _ = self.finish(slot, Ok(0)),
-                        false => self.push_prepare(ring, slot)?,
-                    }
+                    self.push_prepare(ring, slot)?;
                     return Ok(None);
                 }
             }
@@ -338,7 +333,10 @@ impl<B: LogBuffer> LogFiles<B> {
             unreachable!("the slot holds the preparation that is pushed");
         };
         if !prepare.may_go_on(self.written_bytes) {
-            self.paced.push(slot);
+            match self.ending {
+                true => _ = self.finish(slot, Ok(0)),
+                false => self.paced.push(slot),
+            }
             return Ok(());
         }
         let entry: squeue::Entry = prepare.entry(self.directory_fd.as_raw_fd());

@@ -162,7 +162,7 @@ fn same_until_nul(redis: &Node, ours: &Node, get: bool, limit: bool) -> bool {
         y.sort();
         x == y
     };
-    x.len() == y.len() && (in_place() || get && (limit || in_any_order()))
+    x.len() == y.len() && (get || in_place()) && (limit || in_any_order())
 }
 
 /// The same but for the way in which doubles are printed.
@@ -193,6 +193,9 @@ mod tests {
         assert!(same_until_nul(&redis, &ours, false, false));
         assert!(!same_until_nul(&redis, &texts(&["1", "2", "1\0"]), false, false));
         assert!(!same_until_nul(&redis, &texts(&["1", "1\0"]), false, false));
+        let other = texts(&["1", "1", "2"]);
+        assert!(!same_until_nul(&redis, &other, false, false), "an element is missing");
+        assert!(same_until_nul(&redis, &other, false, true), "it may be behind the limit");
         // What GET brought.
         assert!(same_until_nul(&texts(&["a", "b"]), &texts(&["b", "a"]), true, false));
         assert!(!same_until_nul(&texts(&["a", "b"]), &texts(&["b", "c"]), true, false));
