@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::error::{CommandError, CommandResult, INVALID_CURSOR, SYNTAX};
-use crate::keyspace::{Entry, ValueRef};
+use crate::keyspace::{Entry, Shards, ValueRef};
 use crate::number::parse_u64;
 
 use super::call::Call;
@@ -85,6 +85,13 @@ pub fn parse_options<'a>(
 /// The shard that a SCAN with this cursor reads first: the cursor is position × shards + shard.
 pub fn shard_of_cursor(cursor: u64, shard_count: usize) -> usize {
     (cursor % shard_count as u64) as usize
+}
+
+/// The shards that a SCAN of the first one may go on to: those behind it, as far as they are held.
+/// Nothing is known of a first one that is not.
+pub fn further_shards(shards: &Shards, first: usize) -> impl Iterator<Item = usize> {
+    let behind = first + 1..shards.count();
+    behind.take_while(move |shard| shards.holds(first) && shards.holds(*shard))
 }
 
 pub fn scan(call: &mut Call<'_, '_>) -> CommandResult {

@@ -68,13 +68,11 @@ impl Gate {
         core: u16,
         (conn, ticket): (ConnId, u64),
         answer: &[u8],
-        fence: (u16, u64),
+        fences: &[(u16, u64)],
         open_has_effects: bool,
     ) -> bool {
         let Some(batch) = self.last_batch(open_has_effects) else { return false };
-        if !open_has_effects {
-            batch.add_fence(fence);
-        }
+        fences.iter().for_each(|fence| batch.add_fence(*fence));
         let place = match batch.answers.iter().position(|(to, _)| *to == core) {
             Some(place) => place,
             None => {

@@ -9,6 +9,7 @@ use engine::args::Args;
 use engine::command::spec::CommandSpec;
 use engine::reply::Reply;
 use replication::buggify::{self, Point};
+use smallvec::SmallVec;
 
 use super::local::Caller;
 use super::parked::Parked;
@@ -239,7 +240,11 @@ impl Core {
         self.stats.commands += 1;
         let timing = self.start_timing(head.spec, args);
         self.make_room(head.spec);
-        let needed = ShardSet::from_slice(&[head.shard]);
+        let needed = match head.spec.keys {
+            // A scan goes on to other shards.
+            [] => self.shards_needed(head.spec, args),
+            _ => ShardSet::from_slice(&[head.shard]),
+        };
         self.begin_observing(&needed);
         let mut reply = std::mem::take(&mut self.forwards.reply);
         let &ForwardedHead { db, protocol, no_touch, .. } = head;
@@ -249,13 +254,16 @@ impl Core {
         self.note_memory(&needed);
         self.stop_timing_for(timing, (from, head.conn), head.spec, args);
         let place = (head.conn, head.ticket);
-        let held = match self.fence_of(head.shard) {
-            Some((index, open)) => {
-                let fence = (head.shard, index);
-                self.gate.wait_with_answer(from, place, &reply, fence, open)
+        let (mut fences, mut rests_on_open) = (SmallVec::<[(u16, u64); 4]>::new(), false);
+        for &shard in &needed {
+            match self.fence_of(shard) {
+                Some((_, true)) => rests_on_open = true,
+                Some((index, false)) => fences.push((shard, index)),
+                None => {}
             }
-            None => false,
-        };
+        }
+        let held = (rests_on_open || !fences.is_empty())
+            && self.gate.wait_with_answer(from, place, &reply, &fences, rests_on_open);
         if !held {
             self.answer(from, head, &reply);
         }

@@ -37,7 +37,9 @@ impl Core {
         }
         if spec.name == "scan" {
             let cursor = scan::parse_cursor(args.at(1)).unwrap_or(0);
-            needed.push(scan::shard_of_cursor(cursor, self.shards.count()) as u16);
+            let first = scan::shard_of_cursor(cursor, self.shards.count());
+            needed.push(first as u16);
+            needed.extend(scan::further_shards(&self.shards, first).map(|shard| shard as u16));
             return needed;
         }
         for position in key_positions(spec, args).unwrap_or_default() {
