@@ -253,6 +253,10 @@ impl Core {
         }
         let replica = self.replicas.get(shard);
         let Some(held) = self.shards.get_mut(usize::from(shard)) else { return false };
+        if !held.effects.is_empty() {
+            // Who waited for a release has gone on behind the turn's entries.
+            return false;
+        }
         let index = Index(held.open_index() - 1);
         let term = match replica {
             None => Term(1),
@@ -300,6 +304,8 @@ impl Core {
             round.writer.abandon("the simulation wants it so");
         } else if released || is_planted(Fault::CheckpointUnreleased) {
             round.writer.on_released();
+        } else if self.commits_no_more() {
+            round.writer.abandon("the node stops, and what it would hold is not committed");
         }
         if let Some(operation) = round.writer.poll_operation() {
             self.outputs.push(Output::Log(StorageOperation::Checkpoint(operation)));

@@ -114,7 +114,9 @@ impl Core {
 
     /// Whether this node decides what expires and what is evicted.
     pub(crate) fn decides(&self) -> bool {
-        self.replicas.serving == Serving::Everything && !self.handover.holds_commands()
+        let serves = self.replicas.serving == Serving::Everything;
+        // Of a core that stops, what it began now might never be committed.
+        serves && !self.handover.holds_commands() && !self.draining
     }
 
     /// Whether a command that another core has sent must not run here: this core's shards are not

@@ -97,6 +97,12 @@ impl Core {
         self.draining && self.handover.stopping.all_quiet
     }
 
+    /// What a core proposed while the last ones said that they had answered stays as it is.
+    pub(crate) fn commits_no_more(&self) -> bool {
+        let writes = self.log.as_ref().is_some_and(|log| log.durable() < log.appended());
+        self.replicas.is_grouped() && self.is_all_quiet() && !writes
+    }
+
     /// Something is under way that clients are to hear of.
     fn has_answers(&self) -> bool {
         !self.gate.is_idle()
