@@ -54,6 +54,9 @@ impl World {
         self.run_until(MEMBERS_NS_MAX, "members", World::are_members_settled)?;
         self.run_until(SETTLE_NS_MAX, "equal replicas", World::are_equal)?;
         self.run_until(CHECKPOINTS_NS_MAX, "checkpoints again", World::are_checkpoints_well)?;
+        // That may take seconds, in which one that was told to join has begun to.
+        self.run_until(MEMBERS_NS_MAX, "members that came last", World::are_members_settled)?;
+        self.run_until(SETTLE_NS_MAX, "their replicas", World::are_equal)?;
         self.check_versions()?;
         let hold_ns = self.history.leases_hold_ns();
         self.run_until(SETTLE_NS_MAX, "leases", |world| world.now_ns >= hold_ns)?;

@@ -195,7 +195,8 @@ fn seeds_that_once_failed_do_not() {
 /// The same on rare ways: commands that wait for a primary and were queued into a transaction
 /// behind them, entries that were put into a message of another index, a checkpoint that was put
 /// together of two nodes' files, a node taken out while another one was needed that lacked what was
-/// nowhere any more, cores without a shard that had not heard of a node.
+/// nowhere any more, cores without a shard that had not heard of a node, keys that ended on a node
+/// that had left its groups to stop and so never did.
 #[test]
 fn seeds_that_once_failed_on_rare_ways_do_not() {
     let first = Plan {
@@ -220,8 +221,19 @@ fn seeds_that_once_failed_on_rare_ways_do_not() {
         retimed: true,
         ..plan(0)
     };
+    let sixth = Plan {
+        seed: 1_795_861_558_072_985_086,
+        nodes: 3,
+        shards: 3,
+        cores: 1,
+        kinds: 21,
+        waits: true,
+        ending_keys: true,
+        ..plan(0)
+    };
     let longer = |plan| Plan { operations: 400, ..plan };
-    for plan in [longer(first), longer(second), third, longer(fourth), longer(fifth)] {
+    let plans = [longer(first), longer(second), third, longer(fourth), longer(fifth)];
+    for plan in plans.into_iter().chain([longer(sixth)]) {
         let plan = Plan { buggify: true, ..plan };
         if let Err(violation) = run(plan) {
             panic!("{plan:?}: {violation}");

@@ -1,10 +1,14 @@
 //! A virtual disk: segments as they are after a power cut, the operations under way, and what goes
 //! wrong with them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use engine::rng::Rng;
 use replication::checkpoint::FileOperation;
+use replication::log::limits::BLOCK_BYTES;
+use replication::log::record::HEADER_BYTES;
+use replication::log::segment::SegmentHeader;
+use replication::log::walk::walk_segment;
 use replication::log::{BlockBuffer, LogOperation, SegmentSource};
 use server::core::storage::StorageOperation;
 use server::replica::catchup::LogPieceOrder;
@@ -54,8 +58,6 @@ pub struct Disk {
     logs: Vec<Segments>,
     under_way: BTreeMap<(u16, u64), UnderWay>,
     last_operation: u64,
-    /// Where each core's last writes that ended well began, oldest first.
-    ended: BTreeMap<u16, VecDeque<(u64, u64)>>,
     /// Checkpoints, and those that a start found damaged.
     pub files: Files,
     pub damaged: Vec<String>,
@@ -85,10 +87,6 @@ pub struct Bit {
     segment: u64,
     at: usize,
 }
-
-/// Writes behind a record after which another has called it durable: those under way at most, the
-/// one that was collected meanwhile, and the one that tells.
-const WRITES_UNTIL_TOLD: usize = 6;
 
 impl Disk {
     pub fn log(&mut self, core: u16) -> &mut Segments {
@@ -162,12 +160,6 @@ impl Disk {
             UnderWay::Write { segment, offset, buffer, .. } => {
                 let bytes = buffer.bytes();
                 self.target(core, *segment, *offset, bytes.len()).copy_from_slice(bytes);
-                let last = self.ended.entry(core).or_default();
-                last.push_back((*segment, *offset));
-                last.make_contiguous().sort_unstable();
-                if last.len() > WRITES_UNTIL_TOLD {
-                    last.pop_front();
-                }
             }
             UnderWay::Prepare { number, header, size_bytes, recycle } => {
                 self.prepare(core, *number, header, *size_bytes, *recycle);
@@ -270,19 +262,33 @@ impl Disk {
     /// Some bit of what later records call durable.
     pub fn acknowledged_bit(&self, rng: &mut Rng) -> Option<Bit> {
         let core = rng.below(self.logs.len().max(1) as u64) as u16;
-        let ended = self.ended.get(&core).filter(|ended| ended.len() == WRITES_UNTIL_TOLD)?;
-        let &(last, end) = ended.front()?;
+        let (last, end) = self.told(core)?;
         let log = &self.logs[usize::from(core)];
         let numbers: Vec<u64> = log.keys().copied().filter(|number| *number <= last).collect();
-        if numbers.last() != Some(&last) {
-            return None;
-        }
         let segment = numbers[rng.below(numbers.len() as u64) as usize];
         let bytes = if segment == last { end as usize } else { log[&segment].len() };
         // Mostly where something is written, and not in the padding.
         let places = (0..64).map(|_| rng.below(bytes as u64 * 8) as usize);
         let at = places.reduce(|at, next| if log[&segment][at / 8] == 0 { next } else { at })?;
         Some(Bit { core, segment, at })
+    }
+
+    /// Where the last record ends that another one calls durable: segment and offset.
+    fn told(&self, core: u16) -> Option<(u64, u64)> {
+        let log = self.logs.get(usize::from(core))?;
+        let mut records = Vec::new();
+        for (&number, bytes) in log {
+            let identity = SegmentHeader::decode(&bytes[..BLOCK_BYTES]).ok()?.identity;
+            let segment = (number, bytes.len() as u64);
+            let (source, from) = (&mut LogSource(log), BLOCK_BYTES as u64);
+            let walked = walk_segment(source, &identity, segment, from, &mut |stored| {
+                let end = stored.offset + (HEADER_BYTES + stored.payload.len()) as u64;
+                records.push((stored.header, (number, end)));
+            });
+            walked.ok()?;
+        }
+        let told = records.iter().map(|(header, _)| header.durable).max()?;
+        records.iter().filter(|(header, _)| header.lsn == told).map(|(_, end)| *end).min()
     }
 
     pub fn flip(&mut self, Bit { core, segment, at }: Bit) {

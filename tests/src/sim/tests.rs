@@ -46,6 +46,24 @@ fn seeds_that_failed_before() {
             crashes: 3,
             ..Plan::default()
         },
+        // A SCAN found a key over in a shard that it was not known to go on to.
+        Plan {
+            seed: 1_795_861_462_745_896_473,
+            clients: 6,
+            operations: 400,
+            crashes: 1,
+            buggify: true,
+            ..Plan::default()
+        },
+        // A bit of the log flipped before any later record said that it was durable.
+        Plan {
+            seed: 1_795_862_878_092_634_375,
+            clients: 6,
+            operations: 400,
+            crashes: 3,
+            buggify: true,
+            ..Plan::default()
+        },
     ];
     for plan in plans {
         run(plan).unwrap();
