@@ -272,10 +272,10 @@ pub const UNREAD_DRAIN_NS_MAX: u64 = 5_000_000_000;
 
 /// Entries in one message of a group, and such messages under way to one node: together what a
 /// follower may be behind before its leader waits for it. The rest is sent as that one confirms
-/// some; the others, and clients, do not wait. Filled in `replication/src/group/tests.rs`. All of it
-/// may go out in one turn, when one that was away confirms much at once: with messages of 1 MiB such
-/// turns took up to 0.39 s, and a lead was lost (`benches/peers/catchup.py`). A longer entry has a
-/// message of its own.
+/// some; the others, and clients, do not wait. Filled in `replication/src/group/tests.rs`. All of
+/// it may go out in one turn, when one that was away confirms much at once: with messages of 1 MiB
+/// such turns took up to 0.39 s, and a lead was lost (`benches/peers/catchup.py`). A longer entry
+/// has a message of its own.
 pub const GROUP_MESSAGE_BYTES_MAX: u64 = 64 << 10;
 pub const GROUP_MESSAGES_IN_FLIGHT_MAX: usize = 64;
 

@@ -28,7 +28,7 @@ struct Options {
     pipeline: usize,
     seconds: f64,
     keys: u64,
-    /// Its reply is a number or an array of numbers, each of which must come to the last words' own.
+    /// Its reply is a number or several, each of which must come to the last words' own.
     after: Vec<String>,
 }
 
