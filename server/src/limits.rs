@@ -290,7 +290,8 @@ pub const APPLIED_BYTES_PER_TURN_MAX: usize = 1 << 20;
 /// Default of `catch-up-memory-bytes`: bytes of a group's entries that are kept in memory for
 /// replicas that lack them: some seconds of writes. Older ones are read from the log. As many more
 /// may be committed and not yet applied by a follower, which otherwise keeps its leader waiting. At
-/// the least a message's worth. The simulation of a cluster runs with far less.
+/// the least a message's worth. Filled in `tests/src/cluster_sim/bounds.rs`; other simulations of a
+/// cluster run with far less.
 pub const CATCH_UP_MEMORY_BYTES: usize = replication::group::restart::KEPT_BYTES;
 pub const CATCH_UP_MEMORY_BYTES_MIN: u64 = 1 << 20;
 

@@ -168,6 +168,9 @@ fn it_goes_on_where_another_node_leads() {
     cluster.kill(next).unwrap();
     let last = cluster.leader().unwrap();
     let mut admin = client(&cluster, last);
+    // Then it knows of the other one what that has.
+    check(&mut admin, "SET other 1", &Value::ok());
+    check(&mut admin, "WAIT 1 20000", &Value::Integer(1));
     for (place, (client, id)) in waiting.iter_mut().enumerate() {
         if place == next {
             assert!(client.read().is_err(), "its node is gone");

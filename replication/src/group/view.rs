@@ -57,6 +57,11 @@ impl Group {
         }
     }
 
+    /// What the entries in memory take, whether others may yet lack them or not.
+    pub fn kept_bytes(&self) -> usize {
+        self.raft.store().bytes()
+    }
+
     /// What may be emitted in the next entry.
     pub fn version(&self) -> Version {
         self.members.roster.version

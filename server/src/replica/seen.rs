@@ -23,6 +23,8 @@ pub struct Seen {
     pub voids: u64,
     /// Of entries that its leader has appended.
     pub uncommitted_bytes: usize,
+    /// Of entries in memory.
+    pub kept_bytes: usize,
 }
 
 /// Planned hand-overs of a core.
@@ -48,6 +50,7 @@ impl Core {
             standing: replica.standing,
             voids: replica.voids,
             uncommitted_bytes: group.uncommitted_bytes(),
+            kept_bytes: group.kept_bytes(),
         })
     }
 

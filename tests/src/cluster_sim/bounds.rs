@@ -3,8 +3,8 @@
 //! `sim::bounds`.
 
 use server::limits::{
-    APPLIED_BYTES_PER_TURN_MAX, CATCH_UP_MEMORY_BYTES, MEMBER_ENTRY, TUNNEL_BYTES_MAX,
-    TUNNEL_COMMANDS_MAX, UNCOMMITTED_BYTES_MAX,
+    APPLIED_BYTES_PER_TURN_MAX, CATCH_UP_LOG_BYTES, CATCH_UP_MEMORY_BYTES, MEMBER_ENTRY,
+    TUNNEL_BYTES_MAX, TUNNEL_COMMANDS_MAX, UNCOMMITTED_BYTES_MAX,
 };
 
 use super::client::Asked;
@@ -32,6 +32,7 @@ fn begin(at_leader: bool) -> World {
         config.checkpoint_log_bytes = 1 << 40;
         config.entry = MEMBER_ENTRY;
         config.catch_up_memory_bytes = CATCH_UP_MEMORY_BYTES;
+        config.catch_up_log_bytes = CATCH_UP_LOG_BYTES;
         world.stop(machine, false, 1);
     }
     world.run_until(PATIENCE_NS, "a leader", |world| !world.leaders.is_empty()).unwrap();
@@ -188,6 +189,39 @@ fn a_leader_that_is_replaced_with_too_much_uncommitted_serves_as_a_follower() {
     connect(&mut world, 0, before);
     ask(&mut world, 0, &["SET", "key", "1"], 1);
     await_all(&mut world, 0);
+}
+
+/// A follower is away while more is written than is kept in memory for it: the rest comes from the
+/// log, and nobody waits.
+#[test]
+fn a_leader_keeps_so_many_bytes_in_memory_for_who_is_away() {
+    const VALUE_BYTES: usize = 1 << 20;
+    const VALUES: usize = CATCH_UP_MEMORY_BYTES * 3 / 2 / VALUE_BYTES;
+    let mut world = begin(true);
+    let leader = leader(&world);
+    let away = others(leader)[0];
+    world.stop(away, false, 3_000 * MS);
+    let value = "x".repeat(VALUE_BYTES);
+    let mut most = 0;
+    for _ in 0..VALUES {
+        ask(&mut world, 0, &["SET", "key", &value], 1);
+        await_all(&mut world, 0);
+        most = most.max(seen(&world.machines[leader]).kept_bytes);
+    }
+    // As a turn leaves it.
+    let bound = CATCH_UP_MEMORY_BYTES;
+    assert!(most <= bound && most + 2 * VALUE_BYTES > bound, "{most} bytes");
+    assert!(world.machines[away].node().is_none(), "it is away");
+    let last = seen(&world.machines[leader]).last;
+    let has_all = |world: &World| {
+        let away = &world.machines[away];
+        away.node().is_some() && seen(away).applied >= last
+    };
+    world.run_until(PATIENCE_NS, "all that it lacked", has_all).unwrap();
+    let core = world.machines[leader].node().expect("it runs").core(0);
+    let from_log = core.see_bytes_from_log() as usize;
+    assert!(from_log > VALUES * VALUE_BYTES / 4, "{from_log} bytes");
+    assert_eq!(core.see_checkpoints_received(), 0);
 }
 
 /// The leader hears late, and all at once, that much is on the others' disks.
