@@ -275,7 +275,8 @@ pub const UNREAD_DRAIN_NS_MAX: u64 = 5_000_000_000;
 /// some; the others, and clients, do not wait. Filled in `replication/src/group/tests.rs`. All of
 /// it may go out in one turn, when one that was away confirms much at once: with messages of 1 MiB
 /// such turns took up to 0.39 s, and a lead was lost (`benches/peers/catchup.py`). A longer entry
-/// has a message of its own.
+/// has a message of its own, and of those a link takes what [`replication::link::LINK_BYTES_MAX`]
+/// lets it.
 pub const GROUP_MESSAGE_BYTES_MAX: u64 = 64 << 10;
 pub const GROUP_MESSAGES_IN_FLIGHT_MAX: usize = 64;
 

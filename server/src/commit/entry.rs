@@ -31,17 +31,6 @@ impl Core {
         self.note_closed();
     }
 
-    /// A shard at home with changes that no entry will have: there is none after a turn.
-    pub fn forgotten_changes(&self) -> Option<u16> {
-        (0..self.shards.count() as u16).find(|shard| {
-            let held = self.shards.get(usize::from(*shard));
-            let changed = held.is_some_and(|held| !held.effects.is_empty());
-            let replica = self.replicas.get(*shard);
-            let appends = replica.is_none_or(|replica| replica.executes() && !replica.is_refused());
-            changed && appends && self.is_home((*shard).into()) && !self.touched.contains(shard)
-        })
-    }
-
     /// Ends the entry of one shard before the end of the turn, because the shard leaves this core
     /// or its entry can take no more. Those it is linked with end with it.
     pub(crate) fn close_entry(&mut self, shard: u16) {

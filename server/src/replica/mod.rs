@@ -95,11 +95,6 @@ impl Replica {
         matches!(self.standing, Standing::Serving { .. })
     }
 
-    /// What was executed could not be appended.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.refused
-    }
-
     /// Appends what was executed; it must get this index. False if it cannot be appended: the node
     /// leads no more, or not well enough to go on.
     pub(crate) fn propose(&mut self, index: Index, payload: Bytes) -> bool {

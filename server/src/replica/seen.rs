@@ -59,6 +59,17 @@ impl Core {
         self.replicas.get(shard).map(|replica| replica.group.members())
     }
 
+    /// A shard at home with changes that no entry will have: there is none after a turn.
+    pub fn see_forgotten_changes(&self) -> Option<u16> {
+        (0..self.shards.count() as u16).find(|shard| {
+            let held = self.shards.get(usize::from(*shard));
+            let changed = held.is_some_and(|held| !held.effects.is_empty());
+            let replica = self.replicas.get(*shard);
+            let appends = replica.is_none_or(|replica| replica.executes() && !replica.refused);
+            changed && appends && self.is_home((*shard).into()) && !self.touched.contains(shard)
+        })
+    }
+
     /// The version of the cluster that a shard's group has.
     pub fn see_version(&self, shard: u16) -> Option<Version> {
         self.replicas.get(shard).map(|replica| replica.group.version())

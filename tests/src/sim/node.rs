@@ -268,7 +268,7 @@ impl Node {
         let mut outputs = Vec::new();
         let wake = seat.core.end_turn(&mut outputs);
         let goes_on = !outputs.iter().any(|output| matches!(output, Output::Fail(_)));
-        let forgotten = seat.core.forgotten_changes().filter(|_| goes_on);
+        let forgotten = seat.core.see_forgotten_changes().filter(|_| goes_on);
         assert!(forgotten.is_none(), "what changed in shard {forgotten:?} is in no entry");
         let mut effects: Vec<Effect> =
             outputs.into_iter().filter_map(|output| self.carry_out(core, output)).collect();
