@@ -17,6 +17,9 @@ pub enum Protocol {
 #[must_use]
 pub struct Later(usize);
 
+/// A bulk string's `$`, its length of up to 20 digits and two line ends.
+const BULK_FRAME_BYTES_MAX: usize = 1 + 20 + 2 + 2;
+
 /// The reply of one command.
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
@@ -95,6 +98,8 @@ impl<'a> Reply<'a> {
     }
 
     pub fn bulk(&mut self, bytes: &[u8]) {
+        // A large one would not leave room for its end, and be copied for that.
+        self.out.reserve(bytes.len() + BULK_FRAME_BYTES_MAX);
         self.head(b'$', bytes.len() as i64);
         self.raw(bytes);
         self.raw(b"\r\n");

@@ -18,6 +18,10 @@ pub const UNAUTHENTICATED_BULK_BYTES_MAX: i64 = 16_384;
 /// Default of `client-query-buffer-limit`: a client's bytes not yet run. With more it is closed.
 pub const QUERY_BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// Room for a word that is announced, as a multiple of what has come of it: who announces much and
+/// sends little takes little, and of a megabyte a quarter is copied while it grows.
+pub const QUERY_GROWTH: usize = 8;
+
 /// Default of `maxclients`, dealt out evenly to the cores; one too many is told so and closed.
 pub const CLIENTS_MAX: usize = 10_000;
 

@@ -13,8 +13,8 @@ use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::limits::{
     COMMANDS_AHEAD_MAX, COMMANDS_PER_CLIENT_AND_TURN_MAX, EXPECTED_ANSWERS_MAX,
-    IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, TURN_COMMANDS_NS, UNSENT_REPLY_BYTES_MAX,
-    WAITING_QUERY_BYTES_MAX,
+    IDLE_BUFFER_BYTES_MAX, LOG_QUEUED_BYTES_MAX, QUERY_GROWTH, TURN_COMMANDS_NS,
+    UNSENT_REPLY_BYTES_MAX, WAITING_QUERY_BYTES_MAX,
 };
 use crate::resp::parser::{ParseLimits, ProtocolError};
 use crate::tunnel::Until;
@@ -332,8 +332,8 @@ fn keep(connection: &mut Connection, bytes: &[u8]) {
     let wanted = connection.parser.bytes_wanted();
     let query = &mut connection.query;
     if query.capacity() < query.len() + bytes.len() {
-        // A client that announces much and sends little gets no more than twice what it sent.
-        let target = wanted.clamp(query.len() + bytes.len(), 2 * (query.len() + bytes.len()));
+        let needed = query.len() + bytes.len();
+        let target = wanted.clamp(needed, QUERY_GROWTH * needed);
         query.reserve_exact(target - query.len());
     }
     query.extend_from_slice(bytes);
