@@ -360,11 +360,14 @@ impl Core {
                     // The log has everything: a stop does not wait for a disk that may never heal.
                     self.checkpoints.asked.clear();
                 }
+                let next = match self.checkpoints.stopping {
+                    true => "",
+                    false => ", another one is tried in some seconds",
+                };
                 tracing::error!(
                     core = self.id,
                     shard,
-                    "a checkpoint failed ({why}); the log has everything, another one is tried in \
-                     some seconds"
+                    "a checkpoint failed ({why}); the log has everything{next}"
                 );
             }
         }
