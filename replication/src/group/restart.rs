@@ -36,8 +36,8 @@ impl std::fmt::Display for Contradiction {
         match self {
             Contradiction::Gap { shard, expected, found } => write!(
                 f,
-                "entry {} of shard {} is in a log, but no log has entry {}; a log file is missing \
-                 or from another time. Nothing was changed",
+                "entry {} of shard {} is in a log, but entry {} is in none and in no sound \
+                 checkpoint; a file is missing, damaged or from another time. Nothing was changed",
                 found.0, shard.0, expected.0
             ),
             Contradiction::Replaces { shard, index, term } => write!(
@@ -352,7 +352,10 @@ mod tests {
         assert!(matches!(decided, Err(Contradiction::Replaces { .. })));
         let backwards = restart(0, vec![entry(1, 2, 0), entry(2, 1, 0)]);
         assert!(matches!(backwards, Err(Contradiction::Replaces { .. })));
-        assert!(matches!(restart(0, vec![entry(2, 1, 0)]), Err(Contradiction::Gap { .. })));
+        // The file that had it may be a checkpoint: that its log is whole does not help then.
+        let gap = restart(0, vec![entry(2, 1, 0)]).err().unwrap();
+        assert!(matches!(gap, Contradiction::Gap { .. }), "{gap}");
+        assert!(gap.to_string().contains("entry 1 is in none and in no sound checkpoint"), "{gap}");
     }
 
     /// Entries 3 and 4 of the first leader were replaced; the checkpoint is as of the second one's.

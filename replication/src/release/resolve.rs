@@ -165,8 +165,8 @@ impl std::fmt::Display for Contradiction {
             ),
             Contradiction::OutOfOrder { shard, index, expected } => write!(
                 f,
-                "there is entry {} of shard {}, but no log has entry {}; a log file is missing or \
-                 from another time",
+                "there is entry {} of shard {}, but entry {} is in no log and in no sound \
+                 checkpoint; a file is missing, damaged or from another time",
                 index.0, shard.0, expected.0
             ),
             Contradiction::OfGroup { shard } => write!(
