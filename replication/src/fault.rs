@@ -122,6 +122,44 @@ pub enum Fault {
     VersionsUnchecked,
     /// WAIT counts nodes whatever they have confirmed.
     HoldersAssumed,
+    /// A leader gives up the checkpoints that it sends while it does not serve.
+    SendsOnlyServing,
+    /// A node that has started again amid a checkpoint does not say that it lacks the beginning.
+    RestartUnsaid,
+    /// A checkpoint that comes no more is not given up for another one.
+    FirstReceivedKept,
+    /// Pieces of two checkpoints are put together, and not read before they count.
+    PiecesMixed,
+    /// A node that has come further than a checkpoint goes does not say so to who sends it.
+    FurtherUnsaid,
+    /// Memory is read again from a checkpoint that the group has not heard of.
+    UnheardRead,
+    /// A leader's first entry does not end what can be part of transactions in its shard.
+    FirstEntryIgnored,
+    /// Memory goes on at the index of what a group has appended by itself.
+    OwnEntryUncounted,
+    /// A follower that is full waits although only what comes next lets it go on.
+    FullAwaitsMarker,
+    /// A checkpoint does not say where its shard has ended.
+    EndUnsaid,
+    /// A quiet shard's last transaction is not told to be decided.
+    MarkerUnsaid,
+    /// A checkpoint is awaited although who sent it leads no more.
+    AbandonedAwaited,
+    /// What a node notes of a client's session is not in its place between the client's replies.
+    ReplayOvertaken,
+    /// Memory is read again while an operation has what there was in hand.
+    OutIgnored,
+    /// A core that stops leaves its groups though others have answers to give.
+    LeavesAlone,
+    /// Commands that waited for a primary are part of a transaction that their client began later.
+    WaitingQueued,
+    /// The crate joins messages of a group.
+    MessagesJoined,
+    /// Cores without a shard are told who is in the cluster only when that changes.
+    AroundUntold,
+    /// A node that stops lets keys expire, and waits until that is committed.
+    ExpiresStopping,
 }
 
 impl Fault {
@@ -155,13 +193,14 @@ impl Fault {
     pub const OF_STARTS: [Fault; 2] = [Fault::MarkerForgotten, Fault::StartUnawaited];
 
     /// Of replication groups.
-    pub const OF_GROUPS: [Fault; 6] = [
+    pub const OF_GROUPS: [Fault; 7] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LearnerCounted,
         Fault::VoteAtOnce,
         Fault::PromiseForgotten,
         Fault::LeaseKept,
         Fault::LeaseForEver,
+        Fault::MessagesJoined,
     ];
 
     /// Of nodes with replicas.

@@ -130,7 +130,7 @@ impl Group {
             check_quorum: true,
             pre_vote: true,
             // See `outgoing`.
-            batch_append: false,
+            batch_append: is_planted(Fault::MessagesJoined),
             // See `telling`.
             skip_bcast_commit: true,
             ..raft::Config::default()

@@ -10,6 +10,7 @@ use std::ops::Deref;
 
 use super::payload::{from_record, version_of_change};
 use super::{Base, Entry, GroupStart, Members};
+use crate::fault::{Fault, is_planted};
 use crate::ids::{Index, ShardId, Term};
 use crate::release::resolve::{Content, Placed};
 use crate::version::{NotApplied, Version, Versions};
@@ -229,7 +230,9 @@ impl<P: Deref<Target = [u8]>> Replica<P> {
             match front.content {
                 Content::Void { from } => self.note_ended(from),
                 Content::Marker => self.ended = None,
-                _ if front.content.begins_term() => self.note_ended(front.index),
+                _ if front.content.begins_term() && !is_planted(Fault::FirstEntryIgnored) => {
+                    self.note_ended(front.index);
+                }
                 _ => {}
             }
             if let Content::Entry { payload, .. } = front.content

@@ -193,6 +193,7 @@ fn planted_faults_are_found() {
         let scenario = match fault {
             Fault::VoteAtOnce => run_restarts,
             Fault::LeaseKept => run_hand_overs,
+            Fault::MessagesJoined => run_long_turns,
             _ => run,
         };
         plant(Some(fault));

@@ -266,6 +266,7 @@ impl Core {
             },
         };
         let ended = self.release.ended(ShardId(shard));
+        let ended = ended.filter(|_| !is_planted(Fault::EndUnsaid));
         let group =
             replica.map(|replica| OfGroup { members: replica.group.members().clone(), ended });
         self.checkpoints.changes_taken = held.stats.changes;

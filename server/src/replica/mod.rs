@@ -46,6 +46,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use replication::buggify::{Point, is_taken};
+use replication::fault::{Fault, is_planted};
 use replication::group::{Base, Entry, Group, GroupConfig, NodeId};
 use replication::ids::{Index, Lsn, ShardId};
 use replication::log::LogWriter;
@@ -158,7 +159,9 @@ impl Core {
             // Unless it waits for what comes: an entry that says that a transaction is decided.
             let applies = |next: &Entry| next.index <= core.release.point(shard);
             let much = replica.pending_bytes > pending_max;
-            if much && replica.pending.front().is_some_and(applies)
+            if much
+                && (replica.pending.front().is_some_and(applies)
+                    || is_planted(Fault::FullAwaitsMarker))
                 || is_taken(Point::DurableToldLate)
             {
                 return true;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use replication::buggify::{Point, is_taken};
+use replication::fault::{Fault, is_planted};
 use replication::group::NodeId;
 use replication::group::roster::{Duty, Known, Roster};
 use replication::ids::ShardId;
@@ -161,7 +162,8 @@ impl Core {
         let nodes: Vec<Known> = known.chain(&first.nodes).chain(later).copied().collect();
         let (peers, heard) = (self.reached(&nodes), self.membership.heard.clone());
         let around = Around { roster: first, heard, peers, removed };
-        if around != self.membership.around || !self.membership.around_told {
+        let told = self.membership.around_told || is_planted(Fault::AroundUntold);
+        if around != self.membership.around || !told {
             self.membership.around_told = true;
             self.tell_others(&Word::Around(Box::new(around.clone())));
             self.on_around(around);

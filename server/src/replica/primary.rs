@@ -302,7 +302,8 @@ impl Core {
 
     /// Once a tick: followers of a shard that is quiet hear that its last transaction is decided.
     pub(super) fn mark_decided(&mut self) {
-        if self.handover.has_drained() || is_taken(Point::MarkerLate) {
+        let late = is_taken(Point::MarkerLate) || is_planted(Fault::MarkerUnsaid);
+        if self.handover.has_drained() || late {
             return;
         }
         for shard in 0..self.shards.count() as u16 {

@@ -83,8 +83,9 @@ impl Core {
             && receiving.step == Step::Between
         {
             // Who leads no more sends no more, and this node may be the one that others wait for.
-            let abandoned =
-                receiving.shard == shard && leader.is_some_and(|leader| leader != receiving.from);
+            let abandoned = receiving.shard == shard
+                && leader.is_some_and(|leader| leader != receiving.from)
+                && !is_planted(Fault::AbandonedAwaited);
             let silent = now_ns > receiving.heard_ns + TRANSFER_SILENCE_NS;
             if abandoned || silent || is_taken(Point::ReceivingGivenUp) {
                 receiving.step = Step::Remove;
@@ -106,13 +107,15 @@ impl Core {
             return;
         };
         // It is here, or this node has come further by itself: the group's message will show that.
-        if self.checkpoints.has(shard.0, index) || applied >= index {
+        let further = applied >= index;
+        let is_said = further && !is_planted(Fault::FurtherUnsaid);
+        if self.checkpoints.has(shard.0, index) || is_said {
             return self.say_progress(from, shard, index, NAMED);
         }
         let whole = size.is_multiple_of(4096) && piece.len().is_multiple_of(4096);
         let end = offset.checked_add(piece.len() as u64);
         let fits = whole && !piece.is_empty() && end.is_some_and(|end| end <= size);
-        if !fits || self.replicas.executes(shard.0) {
+        if !fits || further || self.replicas.executes(shard.0) {
             return;
         }
         let now_ns = self.now.mono_ns;
@@ -133,12 +136,14 @@ impl Core {
                 });
                 self.push_receiving();
             }
+            None if is_planted(Fault::RestartUnsaid) => {}
             // What came before went with a restart.
             None => self.say_progress(from, shard, index, 0),
             Some(receiving)
                 // Two nodes' files may be alike in all of that and differ in what is in them.
-                if (receiving.shard, receiving.index, receiving.from) == (shard, index, from)
-                    && (receiving.size, receiving.stamp) == (size, stamp)
+                if (receiving.shard, receiving.index) == (shard, index)
+                    && ((receiving.from, receiving.size, receiving.stamp) == (from, size, stamp)
+                        || is_planted(Fault::PiecesMixed))
                     && receiving.step == Step::Between =>
             {
                 receiving.heard_ns = now_ns;
@@ -154,6 +159,7 @@ impl Core {
             // not given up for another shard's, or neither would ever be there.
             Some(receiving)
                 if receiving.step == Step::Between
+                    && !is_planted(Fault::FirstReceivedKept)
                     && (receiving.shard == shard
                         || now_ns > receiving.heard_ns + TRANSFER_YIELD_NS) =>
             {
@@ -261,7 +267,11 @@ impl Core {
                 receiving.offset += std::mem::take(&mut receiving.piece).len() as u64;
                 if receiving.offset == size { Step::Sync } else { Step::Between }
             }
-            Step::Sync if is_planted(Fault::ReceivedUnchecked) => Step::Rename,
+            Step::Sync
+                if is_planted(Fault::ReceivedUnchecked) || is_planted(Fault::PiecesMixed) =>
+            {
+                Step::Rename
+            }
             Step::Sync => Step::Verify,
             Step::Verify => Step::Rename,
             Step::Rename => Step::SyncDirectory,

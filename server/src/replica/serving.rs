@@ -116,7 +116,8 @@ impl Core {
     pub(crate) fn decides(&self) -> bool {
         let serves = self.replicas.serving == Serving::Everything;
         // Of a core that stops, what it began now might never be committed.
-        serves && !self.handover.holds_commands() && !self.draining
+        let stops = self.draining && !is_planted(Fault::ExpiresStopping);
+        serves && !self.handover.holds_commands() && !stops
     }
 
     /// Whether a command that another core has sent must not run here: this core's shards are not

@@ -57,7 +57,7 @@ impl Core {
                 false
             }
             Standing::Rebuilding { after, ordered: false }
-                if !replica.is_out && self.is_durable(after) =>
+                if (!replica.is_out || is_planted(Fault::OutIgnored)) && self.is_durable(after) =>
             {
                 replica.standing = Standing::Rebuilding { after, ordered: true };
                 let through = replica.applied;
@@ -91,6 +91,7 @@ impl Core {
     pub(super) fn follow_index(&mut self, shard: ShardId, replica: &Replica) {
         if let Some(held) = self.shards.get_mut(usize::from(shard.0))
             && held.effects.is_empty()
+            && !is_planted(Fault::OwnEntryUncounted)
         {
             held.continue_at(replica.group.last().0 + 1);
         }

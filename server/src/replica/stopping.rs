@@ -2,6 +2,8 @@
 //! of one core may come from another. Until then the groups are heard too: replies rest on the
 //! leases of all. Later they are not, or a leader's writes would never let the log come to its end.
 
+use replication::fault::{Fault, is_planted};
+
 use super::Replica;
 use super::coordinator::COORDINATOR;
 use super::period::Word;
@@ -68,6 +70,9 @@ impl Core {
         };
         let quiet =
             !self.has_answers() && self.dirty.is_empty() && self.replicas.iter().all(settled);
+        if quiet && is_planted(Fault::LeavesAlone) {
+            self.on_all_quiet();
+        }
         if std::mem::replace(&mut self.handover.stopping.said, quiet) == quiet {
             return;
         }
@@ -100,7 +105,8 @@ impl Core {
     /// What a core proposed while the last ones said that they had answered stays as it is.
     pub(crate) fn commits_no_more(&self) -> bool {
         let writes = self.log.as_ref().is_some_and(|log| log.durable() < log.appended());
-        self.replicas.is_grouped() && self.is_all_quiet() && !writes
+        let awaits = is_planted(Fault::ExpiresStopping);
+        self.replicas.is_grouped() && self.is_all_quiet() && !writes && !awaits
     }
 
     /// Something is under way that clients are to hear of.

@@ -291,7 +291,8 @@ impl Core {
         let now_ns = self.now.mono_ns;
         self.resign_if_stuck(shard, replica);
         // A group that leads no more has forgotten whom it wanted to have one.
-        if replica.group.role() != Role::Leader {
+        let unserved = is_planted(Fault::SendsOnlyServing) && !replica.executes();
+        if replica.group.role() != Role::Leader || unserved {
             replica.sending.clear();
         }
         let mut kept = Vec::new();

@@ -184,7 +184,9 @@ pub(super) fn note_end(release: &mut Release, shard: ShardId, entry: &Entry) {
     match content(entry, shard) {
         Some(Content::Marker) => release.note_served(shard),
         Some(Content::Void { from }) => release.note_ended(shard, from),
-        Some(said) if said.begins_term() => release.note_ended(shard, entry.index),
+        Some(said) if said.begins_term() && !is_planted(Fault::FirstEntryIgnored) => {
+            release.note_ended(shard, entry.index);
+        }
         _ => {}
     }
 }

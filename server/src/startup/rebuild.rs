@@ -3,6 +3,7 @@
 
 use engine::keyspace::{Shard, Shards};
 use replication::checkpoint::catalogue::parse_name;
+use replication::fault::{Fault, is_planted};
 use replication::group::Base;
 use replication::group::restart::Restart;
 use replication::ids::Index;
@@ -21,8 +22,10 @@ pub fn load_checkpoint<D: CheckpointDirectory>(
 ) -> Result<(Box<Shard>, Base), StartError> {
     let RebuildOrder { shard, identity, settings, hasher, through, applied, .. } = order;
     // One of another node may be there already that the group has not heard of.
-    let reached =
-        |(name, _): &&(String, u64)| parse_name(name).is_some_and(|(_, index)| index <= *through);
+    let reached = |(name, _): &&(String, u64)| {
+        parse_name(name).is_some_and(|(_, index)| index <= *through)
+            || is_planted(Fault::UnheardRead)
+    };
     let names: Vec<_> = names.iter().filter(reached).cloned().collect();
     let names = &names;
     let plan = LoadPlan { identity, settings, hasher, names, applied: *applied };

@@ -185,7 +185,10 @@ impl Core {
             }
         };
         if !tunnel.queue.is_empty() || waiting.is_some() {
-            connection.replays.push(connection.transaction.take());
+            connection.replays.push(match is_planted(Fault::WaitingQueued) {
+                true => None,
+                false => connection.transaction.take(),
+            });
             text.extend_from_slice(&session_of(connection));
             let skips = connection.reply_mode == ReplyMode::Skipping;
             if skips {

@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use engine::args::Args;
 use engine::number::parse_i64;
 use engine::reply::Protocol;
+use replication::fault::{Fault, is_planted};
 
 use crate::connection::{Connection, ReplyMode};
 use crate::core::io::Now;
@@ -123,7 +124,10 @@ pub fn obey(connection: &mut Connection, args: Args<'_>, now: Now) {
             Some(())
         }
         (END, 2) if connection.replays_own() => {
-            connection.transaction = connection.replays.pop().flatten();
+            let open = connection.replays.pop().flatten();
+            if !is_planted(Fault::WaitingQueued) {
+                connection.transaction = open;
+            }
             connection.reply_mode = match args.at(1) {
                 b"off" => ReplyMode::Off,
                 b"skip" => ReplyMode::SkipNext,
