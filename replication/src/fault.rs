@@ -204,7 +204,7 @@ impl Fault {
     ];
 
     /// Of nodes with replicas.
-    pub const OF_CLUSTERS: [Fault; 22] = [
+    pub const OF_CLUSTERS: [Fault; 33] = [
         Fault::GroupAnswersBeforeSync,
         Fault::LeaseForEver,
         Fault::AnswersUncommitted,
@@ -227,6 +227,17 @@ impl Fault {
         Fault::CheckpointUnsynced,
         Fault::HandoverUndrained,
         Fault::FollowerExpires,
+        Fault::SendsOnlyServing,
+        Fault::PiecesMixed,
+        Fault::FirstEntryIgnored,
+        Fault::OwnEntryUncounted,
+        Fault::FullAwaitsMarker,
+        Fault::MarkerUnsaid,
+        Fault::ReplayOvertaken,
+        Fault::OutIgnored,
+        Fault::LeavesAlone,
+        Fault::WaitingQueued,
+        Fault::AroundUntold,
     ];
 }
 

@@ -44,6 +44,9 @@ struct Options {
     /// Whether rare ways in production code are taken often; the seed decides if left out.
     #[arg(long)]
     buggify: Option<bool>,
+    /// Nodes of a cluster keep little for others, and make checkpoints often.
+    #[arg(long)]
+    forgetful: bool,
     #[arg(long, default_value_t = 6)]
     clients: usize,
     #[arg(long, default_value_t = 400)]
@@ -88,6 +91,7 @@ fn main() -> Result<ExitCode> {
                     waits: Plan::waits_of(seed),
                     ending_keys: Plan::ending_keys_of(seed),
                     transactions_percent: Plan::transactions_of(seed),
+                    forgetful: options.forgetful,
                 }
             },
             cluster_sim::world::run,
@@ -102,9 +106,10 @@ fn main() -> Result<ExitCode> {
                 };
                 let rare = plan.buggify;
                 let upgrades = if plan.upgrades { " --upgrades" } else { "" };
+                let forgetful = if plan.forgetful { " --forgetful" } else { "" };
                 format!(
                     "--nodes {nodes} --shards {shards} --cores {cores} --buggify \
-                     {rare}{only}{timeout}{upgrades}"
+                     {rare}{only}{timeout}{upgrades}{forgetful}"
                 )
             },
         )?,

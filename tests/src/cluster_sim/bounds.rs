@@ -16,7 +16,7 @@ use super::world::{Event, World};
 use crate::harness::client::encode;
 use crate::sim::node::Waiting;
 
-const MS: u64 = 1_000_000;
+pub const MS: u64 = 1_000_000;
 const PATIENCE_NS: u64 = 20_000 * MS;
 
 /// Three nodes without troubles and with roomy logs, one of which leads; client 0 is connected to
@@ -43,23 +43,23 @@ fn begin(at_leader: bool) -> World {
     world
 }
 
-fn leader(world: &World) -> usize {
+pub fn leader(world: &World) -> usize {
     *world.leaders.values().next_back().expect("one leads")
 }
 
-fn others(machine: usize) -> Vec<usize> {
+pub fn others(machine: usize) -> Vec<usize> {
     (0..3).filter(|other| *other != machine).collect()
 }
 
 /// A client that waits for ever.
-fn connect(world: &mut World, client: usize, machine: usize) {
+pub fn connect(world: &mut World, client: usize, machine: usize) {
     let own = &mut world.clients[client];
     (own.machine, own.scripted, own.patient) = (machine, true, true);
     assert!(world.connect_client(client), "the node runs");
 }
 
 /// It sends a command so often, which is there at once.
-fn ask(world: &mut World, client: usize, words: &[&str], times: usize) {
+pub fn ask(world: &mut World, client: usize, words: &[&str], times: usize) {
     let own = &mut world.clients[client];
     let wire = own.wire.expect("it is connected");
     own.asked.extend((0..times).map(|_| Asked {
@@ -75,9 +75,19 @@ fn ask(world: &mut World, client: usize, words: &[&str], times: usize) {
 }
 
 /// All that it has asked is answered, with no error.
-fn await_all(world: &mut World, client: usize) {
+pub fn await_all(world: &mut World, client: usize) {
     let done = |world: &World| world.clients[client].asked.is_empty();
     world.run_until(PATIENCE_NS, "answers", done).unwrap();
+}
+
+/// A client of a node asks for this, is answered, and goes on as the others do.
+pub fn ask_once(world: &mut World, machine: usize, commands: &[&[&str]]) {
+    world.drop_client(0);
+    connect(world, 0, machine);
+    commands.iter().for_each(|words| ask(world, 0, words, 1));
+    await_all(world, 0);
+    world.drop_client(0);
+    (world.clients[0].scripted, world.clients[0].patient) = (false, false);
 }
 
 /// So much time passes, and no more although nothing happens.
@@ -86,7 +96,7 @@ fn pass(world: &mut World, ns: u64) {
     world.run_for(ns).unwrap();
 }
 
-fn seen(machine: &Machine) -> server::replica::seen::Seen {
+pub fn seen(machine: &Machine) -> server::replica::seen::Seen {
     machine.node().and_then(|node| node.core(0).see_replica(0)).expect("it runs")
 }
 

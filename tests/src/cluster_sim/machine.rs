@@ -83,6 +83,8 @@ pub struct Machine {
     pub disk_full_until_ns: u64,
     /// No operation ends before.
     pub disk_stands_until_ns: u64,
+    /// No shard's memory is read again before.
+    pub memory_stands_until_ns: u64,
     /// The next disk operation to end fails.
     pub disk_fails: bool,
     /// What goes wrong with checkpoints' files.
@@ -127,6 +129,7 @@ impl Machine {
             cluster: Some(Cluster::of(0x51, node, nodes)),
             ..Config::default()
         };
+        let config = if plan.forgetful { forgetful(config, &mut catch_up) } else { config };
         Machine {
             number,
             config,
@@ -148,6 +151,7 @@ impl Machine {
             disk_slow_until_ns: 0,
             disk_full_until_ns: 0,
             disk_stands_until_ns: 0,
+            memory_stands_until_ns: 0,
             disk_fails: false,
             spoiling: None,
             spoilt: BTreeMap::new(),
@@ -371,6 +375,19 @@ impl Machine {
 
 fn address_of(node: u64) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, node as u8], PEER_PORT + node as u16 - 1))
+}
+
+/// Of a node that keeps little for others and makes checkpoints often.
+fn forgetful(config: Config, rng: &mut Rng) -> Config {
+    Config {
+        catch_up_log_bytes: 0,
+        catch_up_bytes_per_second: 4 << 20,
+        catch_up_memory_bytes: 100 << rng.below(4),
+        log_segment_bytes: SEGMENT_BYTES_MIN,
+        // The same of all nodes: their checkpoints are often as of the same entries.
+        checkpoint_log_bytes: 1_000,
+        ..config
+    }
 }
 
 fn new_directory(rng: &mut Rng) -> Known {

@@ -15,6 +15,8 @@
 //! - [`holders`]: whether nodes have on their disks what a client was told that they have.
 //! - [`history`]: what was asked and answered, and what must hold of it: [`register`], [`growth`],
 //!   [`graph`].
+//! - Of the tests, `transfers`, `takeovers` and `stops` bring about what seeds seldom meet, and
+//!   `bounds` fills bounds.
 
 pub mod client;
 pub mod clocks;
@@ -44,4 +46,10 @@ pub mod world;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod stops;
+#[cfg(test)]
+mod takeovers;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transfers;

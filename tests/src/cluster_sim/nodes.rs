@@ -14,6 +14,7 @@ use crate::sim::node::{Effect, Node, Waiting};
 
 pub const EIO: i32 = 5;
 pub const ENOSPC: i32 = 28;
+const LOOK_AGAIN_NS: u64 = 1_000_000;
 
 impl World {
     pub fn boot(&mut self, machine: usize) -> Result<(), String> {
@@ -236,8 +237,12 @@ impl World {
         if own.start != start {
             return Ok(());
         }
-        if own.disk_stands_until_ns > self.now_ns {
-            let until_ns = own.disk_stands_until_ns;
+        let reads = own.node().is_some_and(|node| node.disk.reads_memory(core, operation));
+        let memory_ns = if reads { own.memory_stands_until_ns } else { 0 };
+        let until_ns = own.disk_stands_until_ns.max(memory_ns);
+        if until_ns > self.now_ns {
+            // It may be let go before.
+            let until_ns = until_ns.min(self.now_ns + LOOK_AGAIN_NS);
             self.at(until_ns, Event::Disk { machine, core, start, operation });
             return Ok(());
         }

@@ -31,6 +31,8 @@ pub struct Plan {
     pub ending_keys: bool,
     /// Of a hundred operations of clients that are no readers, so many are of several keys.
     pub transactions_percent: u64,
+    /// Nodes keep little for others and make checkpoints often: who was away is sent one, slowly.
+    pub forgetful: bool,
 }
 
 impl Plan {

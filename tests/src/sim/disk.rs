@@ -255,6 +255,16 @@ impl Disk {
         )
     }
 
+    /// Whether an operation under way reads a shard again.
+    pub fn reads_memory(&self, core: u16, operation: u64) -> bool {
+        matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Rebuild(_)))
+    }
+
+    /// Whether any does.
+    pub fn is_reading_memory(&self) -> bool {
+        self.under_way.values().any(|operation| matches!(operation, UnderWay::Rebuild(_)))
+    }
+
     pub fn is_log_write(&self, core: u16, operation: u64) -> bool {
         matches!(self.under_way.get(&(core, operation)), Some(UnderWay::Write { .. }))
     }
