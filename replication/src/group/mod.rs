@@ -169,8 +169,11 @@ impl Group {
         Ok(group)
     }
 
-    /// Stands for election at once.
+    /// Stands for election at once. The crate asks only at its own elections whether it may.
     pub fn campaign(&mut self) -> Result<(), GroupError> {
+        if !self.raft.raft.promotable() {
+            return Err(GroupError("it has no vote in the group".into()));
+        }
         if self.installing.is_some() {
             return Err(GroupError("a checkpoint is being installed".into()));
         }

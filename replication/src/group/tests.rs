@@ -227,6 +227,21 @@ fn a_single_node_commits_what_is_durable() {
     assert_eq!(group.committed(), index);
 }
 
+/// Others would vote for it: its own word is all that keeps it from leading.
+#[test]
+fn who_has_no_vote_stands_for_no_election() {
+    let own = NodeId(4);
+    let voters = Members::of_voters([NodeId(1), NodeId(2), NodeId(3)]);
+    let members = Members { learners: vec![own], ..voters };
+    let base = Base { index: 1, term: 1, members, ended: None };
+    let applied = Index(base.index);
+    let start = GroupStart { base, applied, ..GroupStart::default() };
+    let mut group = Group::new(own, CONFIG, start, 7).unwrap();
+    let term = group.term();
+    assert!(group.campaign().unwrap_err().0.contains("no vote"));
+    assert_eq!((group.role(), group.term()), (Role::Follower, term));
+}
+
 /// What a group whose writes are durable at once has to say to another node: messages with entries,
 /// and all.
 fn said(group: &mut Group, to: NodeId) -> (usize, Vec<Bytes>) {

@@ -123,18 +123,8 @@ impl Core {
             // An operation of the directory is under way, or failed a moment ago: it comes again.
             None if self.checkpoints.uses_directory() || self.replicas.patience.waits(now_ns) => {}
             None if offset == 0 => {
-                self.replicas.receiving = Some(Receiving {
-                    shard,
-                    from,
-                    index,
-                    size,
-                    stamp,
-                    offset: 0,
-                    piece,
-                    step: Step::Create,
-                    heard_ns: now_ns,
-                });
-                self.push_receiving();
+                let first = Piece { size, stamp, bytes: piece };
+                self.begin_receiving(from, shard, index, first);
             }
             None if is_planted(Fault::RestartUnsaid) => {}
             // What came before went with a restart.
@@ -168,6 +158,22 @@ impl Core {
             }
             Some(_) => {}
         }
+    }
+
+    fn begin_receiving(&mut self, from: NodeId, shard: ShardId, index: Index, first: Piece) {
+        let Piece { size, stamp, bytes: piece } = first;
+        self.replicas.receiving = Some(Receiving {
+            shard,
+            from,
+            index,
+            size,
+            stamp,
+            offset: 0,
+            piece,
+            step: Step::Create,
+            heard_ns: self.now.mono_ns,
+        });
+        self.push_receiving();
     }
 
     fn say_progress(&mut self, to: NodeId, shard: ShardId, index: Index, offset: u64) {
