@@ -88,6 +88,8 @@ pub enum Point {
     MeshFull,
     /// A client has much to read.
     ClientSlow,
+    /// Little of what is published is delivered in a turn.
+    DeliversLittle,
     /// A trip for shards goes for one operation.
     GatheringSmall,
     /// Little that is deleted is freed in a turn.
@@ -102,7 +104,7 @@ pub enum Point {
 }
 
 impl Point {
-    pub const ALL: [Point; 40] = [
+    pub const ALL: [Point; 41] = [
         Point::LogWriteWaits,
         Point::LogSegmentShort,
         Point::LogBatchShort,
@@ -138,6 +140,7 @@ impl Point {
         Point::TurnShort,
         Point::MeshFull,
         Point::ClientSlow,
+        Point::DeliversLittle,
         Point::GatheringSmall,
         Point::FreesLittle,
         Point::ExpiresLittle,

@@ -77,6 +77,8 @@ pub enum Fault {
     FollowerExpires,
     /// A leader answers before a majority has what it tells.
     AnswersUncommitted,
+    /// What is published is heard before what its client wrote is released.
+    HeardUnreleased,
     /// Replies leave although the lease has ended since their commands ran.
     RepliesUnleased,
     /// A leader that loses its term keeps what it has executed.

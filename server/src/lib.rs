@@ -5,6 +5,7 @@
 //! - [`core`]: a core's logic and its turn. [`dispatch`]: from bytes to commands that run.
 //! - [`resp`]: the protocol. [`connection`]: one client. [`commit`]: what replies wait for.
 //! - [`links`]: connections with the cores of other nodes. [`replica`]: shards that those have too.
+//! - [`pubsub`]: channels, and who listens.
 //! - [`tunnel`]: clients of a node that follows reach the primary.
 //! - [`checkpoint`]: shards as files, and the log cut short behind them.
 //! - [`admin`]: commands about the server. [`memory`]: what the process uses.
@@ -23,6 +24,7 @@ pub mod glue;
 pub mod limits;
 pub mod links;
 pub mod memory;
+pub mod pubsub;
 pub mod replica;
 pub mod resp;
 pub mod runtime;

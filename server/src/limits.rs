@@ -78,6 +78,15 @@ pub const CHECKPOINT_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
 /// So many times faster goes a checkpoint during which the next one has become due.
 pub const CHECKPOINT_HURRY: u64 = 4;
 
+/// Messages of publishers under way to this core's subscribers and to other cores, at which further
+/// publishers of this core wait: some thousand small ones, or four large ones.
+pub const PUBLISHED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What subscribers of one core are given in a turn, and the least that a message to one of them
+/// counts for: a thousand small ones, each of which is a send of some 2 µs.
+pub const DELIVERED_BYTES_PER_TURN_MAX: usize = 1024 * 1024;
+pub const DELIVERY_BYTES_MIN: usize = 1024;
+
 /// The promise: no turn is longer.
 pub const TURN_LONG_NS: u64 = 5_000_000;
 

@@ -44,6 +44,10 @@ pub enum ServerCommand {
     /// Who is in the cluster, and changes of that.
     Nodes,
     Ping,
+    /// PUBLISH and SPUBLISH.
+    Publish,
+    /// Who listens to what.
+    Pubsub,
     Quit,
     Reset,
     Role,
@@ -51,6 +55,8 @@ pub enum ServerCommand {
     Select,
     Shutdown,
     Slowlog,
+    /// SUBSCRIBE, UNSUBSCRIBE and their kin.
+    Subscribe,
     Time,
     Unwatch,
     Wait,

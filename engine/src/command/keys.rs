@@ -7,16 +7,19 @@ use crate::args::Args;
 use crate::number::parse_i64;
 
 use super::sort;
-use super::spec::flag::{ALL_SHARDS, PATTERN_KEYS};
+use super::spec::flag::{ALL_SHARDS, PATTERN_KEYS, PUBSUB};
 use super::spec::{Begin, CommandSpec, Find, KeySpec};
 
 /// Positions of key arguments, nearly always few.
 pub type KeyPositions = SmallVec<[u32; 8]>;
 
 /// The positions of all keys, in the order of the specifications. `None` where the arguments do
-/// not form a valid list of keys; the command itself will say why.
+/// not form a valid list of keys; the command itself will say why. Channels are no keys.
 pub fn key_positions(spec: &CommandSpec, args: Args<'_>) -> Option<KeyPositions> {
     let mut positions = KeyPositions::new();
+    if spec.has(PUBSUB) {
+        return Some(positions);
+    }
     for key_spec in spec.keys {
         add_positions(key_spec, args, &mut positions)?;
     }

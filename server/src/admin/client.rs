@@ -9,6 +9,7 @@ use super::client_filter::{ClientFilter, parse_address};
 use super::everywhere::{Purpose, Question};
 use crate::connection::{Connection, ReplyMode, Transaction, Waiting};
 use crate::core::Core;
+use crate::pubsub::Kind;
 
 impl Core {
     pub(crate) fn client_command(
@@ -164,15 +165,20 @@ impl Core {
     /// One line of CLIENT LIST, with Redis's field names.
     pub(crate) fn client_line(&self, c: &Connection) -> String {
         let seconds = |since_ns: u64| self.now.mono_ns.saturating_sub(since_ns) / 1_000_000_000;
-        let flags = match (&c.waiting, &c.transaction) {
-            (Waiting::Key(_) | Waiting::Nodes(_) | Waiting::Pause { .. }, _) => "b",
-            (_, Some(_)) => "x",
-            _ => "N",
+        let blocked =
+            matches!(c.waiting, Waiting::Key(_) | Waiting::Nodes(_) | Waiting::Pause { .. });
+        let flags = match (c.is_subscribed(), &c.transaction, blocked) {
+            (true, _, true) => "Pb",
+            (true, Some(_), _) => "Px",
+            (true, None, _) => "P",
+            (false, _, true) => "b",
+            (false, Some(_), _) => "x",
+            (false, None, _) => "N",
         };
         let multi = c.transaction.as_ref().map_or(-1, |t| t.commands().len() as i64);
         format!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 \
-             ssub=0 multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} \
+             psub={} ssub={} multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
              obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={} \
              lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
             c.client_id,
@@ -184,6 +190,9 @@ impl Core {
             seconds(c.last_active_ns),
             flags,
             c.db,
+            c.subscription_count(Kind::Channel),
+            c.subscription_count(Kind::Pattern),
+            c.subscription_count(Kind::Shard),
             multi,
             c.watched.len(),
             c.query.len(),

@@ -32,6 +32,10 @@ enum Class {
 }
 
 impl Class {
+    fn of(connection: &Connection) -> Class {
+        if connection.is_subscribed() { Class::Pubsub } else { Class::Normal }
+    }
+
     fn parse(text: &[u8]) -> Result<Class, String> {
         match text.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Class::Normal),
@@ -57,7 +61,7 @@ impl ClientFilter {
             && is(&self.peer, connection.peer)
             && is(&self.local, connection.local)
             && self.spared != Some(connection.client_id)
-            && self.class.is_none_or(|class| class == Class::Normal)
+            && self.class.is_none_or(|class| class == Class::of(connection))
             && self.age_s_min.is_none_or(|min| age_s >= min)
     }
 

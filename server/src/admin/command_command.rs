@@ -282,7 +282,7 @@ fn write_keys(reply: &mut Reply<'_>, args: Args<'_>, with_flags: bool) {
     let Ok(spec) = find_command(args) else {
         return reply.error("ERR Invalid command specified");
     };
-    if spec.keys.is_empty() {
+    if spec.keys.is_empty() || spec.has(PUBSUB) {
         return reply.error("ERR The command has no key arguments");
     }
     if !spec.arity_fits(args.len()) {

@@ -26,6 +26,7 @@ use crate::core::Core;
 use crate::core::io::{ConnId, Output};
 use crate::core::message::Message;
 use crate::dispatch::local::write_reply;
+use crate::pubsub::subscribe::Change;
 use crate::replica::handover::FailoverOrder;
 use crate::replica::members::MembersOrder;
 
@@ -65,6 +66,8 @@ pub enum Question {
     Histograms,
     Debug(DebugSetting),
     GiveMemoryBack,
+    /// What another core's clients listen to has changed.
+    Subscriptions(Change),
     /// Which nodes have on stable storage what is released here now.
     Holders(Watching),
     /// Checkpoints of all shards; answered once they are there if `wait`.
@@ -99,6 +102,8 @@ pub enum Purpose {
     Ok,
     /// There is no reply.
     Nothing,
+    /// This, which was made before.
+    Said(Vec<u8>),
     Info {
         sections: Vec<String>,
     },
@@ -148,13 +153,12 @@ impl Core {
         purpose: Purpose,
     ) {
         let ticket = self.next_ticket();
-        let cores = self.config.cores as u16;
         let asker = Asker { core: self.id, ticket };
         let own = self.answer_question(&question, asker, Some(connection));
         let mut pending = Pending {
             conn: connection.id,
             purpose,
-            missing: cores as usize - 1,
+            missing: self.config.cores - 1,
             answers: Vec::new(),
         };
         match own {
@@ -166,13 +170,43 @@ impl Core {
             return self.reply_with(connection, |reply| reply.raw(&bytes));
         }
         self.asked.0.insert(ticket, pending);
-        let own = self.id;
-        for core in (0..cores).filter(|core| *core != own) {
-            let question = question.clone();
-            self.send_message(core, Message::Ask { from: self.id, ticket, question });
-        }
+        self.ask_others(ticket, &question);
         connection.expect_answer(ticket, false);
         connection.waiting = Waiting::Answer;
+    }
+
+    /// Says something to a client, whatever it has asked of replies, once every other core has
+    /// heard what there is to hear, if anything.
+    pub(crate) fn say_once_told(
+        &mut self,
+        connection: &mut Connection,
+        news: Option<Question>,
+        said: Vec<u8>,
+    ) {
+        let Some(news) = news else {
+            return connection.replies.begin().0.extend_from_slice(&said);
+        };
+        let ticket = self.next_ticket();
+        let missing = self.config.cores - 1;
+        let (conn, purpose) = (connection.id, Purpose::Said(said));
+        self.asked.0.insert(ticket, Pending { conn, purpose, missing, answers: Vec::new() });
+        self.ask_others(ticket, &news);
+        connection.replies.expect_answer(ticket, false, false);
+        connection.waiting = Waiting::Answer;
+    }
+
+    /// The same where nobody waits for it.
+    pub(crate) fn tell_others_of(&mut self, news: &Question) {
+        let ticket = self.next_ticket();
+        self.ask_others(ticket, news);
+    }
+
+    fn ask_others(&mut self, ticket: u64, question: &Question) {
+        let (own, cores) = (self.id, self.config.cores as u16);
+        for core in (0..cores).filter(|core| *core != own) {
+            let question = question.clone();
+            self.send_message(core, Message::Ask { from: own, ticket, question });
+        }
     }
 
     pub(crate) fn on_ask(&mut self, from: u16, ticket: u64, question: Question) {
@@ -211,6 +245,7 @@ impl Core {
         write_reply(protocol, |reply| match purpose {
             Purpose::Ok => reply.ok(),
             Purpose::Nothing => {}
+            Purpose::Said(bytes) => reply.raw(bytes),
             Purpose::Count => reply.integer(count as i64),
             Purpose::CountUpTo(most) => reply.integer(count.min(*most) as i64),
             Purpose::KillOne if count > 0 => reply.ok(),
@@ -310,6 +345,7 @@ impl Core {
             Question::Unpause => self.end_pause(),
             Question::ResetSlowlog => self.measures.slowlog.reset(),
             Question::Debug(setting) => self.apply_debug_setting(*setting),
+            Question::Subscriptions(change) => self.note_subscriptions(change),
             Question::GiveMemoryBack => crate::memory::give_back(),
             question => unreachable!("{question:?} is not an order"),
         }
@@ -342,6 +378,7 @@ impl Core {
             stats: self.stats.clone(),
             shards,
             clients: self.connections.len(),
+            pubsub_clients: self.connections.iter().filter(|c| c.is_subscribed()).count(),
             blocked: self.blocked.len() + self.pause.waiting_count(),
             databases,
             log_records: self.log.as_ref().map_or(0, |log| log.appended().0),

@@ -160,6 +160,21 @@ const FORMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "PUBSUB",
+        &[
+            "CHANNELS [<pattern>]",
+            "    The channels with subscribers, all or those that match.",
+            "NUMPAT",
+            "    How many patterns have subscribers.",
+            "NUMSUB [<channel> ...]",
+            "    How many subscribers each of these channels has, those by pattern not counted.",
+            "SHARDCHANNELS [<pattern>]",
+            "    The shard channels with subscribers, all or those that match.",
+            "SHARDNUMSUB [<shardchannel> ...]",
+            "    How many subscribers each of these shard channels has.",
+        ],
+    ),
+    (
         "SLOWLOG",
         &[
             "GET [<count>]",

@@ -9,6 +9,8 @@ use super::session::REDIS_VERSION;
 use super::stats::Snapshot;
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::pubsub::Kind;
+use crate::pubsub::directory::Directory;
 
 /// In the order in which they are shown.
 const SECTIONS: &[&str] = &[
@@ -52,7 +54,7 @@ impl Core {
                 "clients" => self.info_clients(sum),
                 "memory" => Figures::of(sum, &self.config).info(),
                 "persistence" => self.info_persistence(sum),
-                "stats" => info_stats(sum),
+                "stats" => info_stats(sum, &self.pubsub.directory),
                 "turns" => sum.turns.info(),
                 "replication" => self.info_replication(&sum.groups),
                 "cpu" => info_cpu(),
@@ -84,8 +86,9 @@ impl Core {
 
     fn info_clients(&self, sum: &Snapshot) -> String {
         format!(
-            "# Clients\r\nconnected_clients:{}\r\nmaxclients:{}\r\nblocked_clients:{}\r\n",
-            sum.clients, self.config.maxclients, sum.blocked
+            "# Clients\r\nconnected_clients:{}\r\nmaxclients:{}\r\nblocked_clients:{}\r\n\
+             pubsub_clients:{}\r\n",
+            sum.clients, self.config.maxclients, sum.blocked, sum.pubsub_clients
         )
     }
 
@@ -105,12 +108,13 @@ impl Core {
     }
 }
 
-fn info_stats(sum: &Snapshot) -> String {
+fn info_stats(sum: &Snapshot, directory: &Directory) -> String {
     let (stats, shards) = (&sum.stats, &sum.shards);
     format!(
         "# Stats\r\ntotal_connections_received:{}\r\ntotal_commands_processed:{}\r\n\
          total_net_input_bytes:{}\r\ntotal_net_output_bytes:{}\r\nrejected_connections:{}\r\n\
          expired_keys:{}\r\nevicted_keys:{}\r\nkeyspace_hits:{}\r\nkeyspace_misses:{}\r\n\
+         pubsub_channels:{}\r\npubsub_patterns:{}\r\npubsubshard_channels:{}\r\n\
          total_error_replies:{}\r\nturns:{}\r\nforwarded_commands:{}\r\ngathered_operations:{}\r\n\
          quoring_tunnelled_commands:{}\r\n",
         stats.connections_received,
@@ -122,6 +126,9 @@ fn info_stats(sum: &Snapshot) -> String {
         shards.evicted,
         shards.hits,
         shards.misses,
+        directory.channel_count(Kind::Channel),
+        directory.pattern_count(),
+        directory.channel_count(Kind::Shard),
         stats.errors,
         stats.turns,
         stats.forwarded,

@@ -43,6 +43,8 @@ impl Core {
             ServerCommand::Exec => self.exec(connection, spec, args),
             ServerCommand::Discard => self.discard(connection),
             ServerCommand::Watch => self.watch(connection, args),
+            ServerCommand::Publish => self.publish(connection, spec, args),
+            ServerCommand::Subscribe => self.subscribe(connection, spec, args),
             ServerCommand::Unwatch => {
                 self.unwatch_all(connection);
                 self.reply_ok(connection);
@@ -87,6 +89,7 @@ impl Core {
             ServerCommand::Shutdown => self.shutdown(connection, args),
             ServerCommand::Nodes => self.nodes_command(connection, args),
             ServerCommand::Failover => self.failover(connection, args),
+            ServerCommand::Pubsub => self.pubsub_command(connection, spec.name, args),
             other => unreachable!("{other:?} is a session's command"),
         }
     }
@@ -122,6 +125,13 @@ impl Core {
             return self.reply_with(connection, |reply| reply.error(&error.0));
         }
         let text = args.get(1);
+        if connection.is_subscribed() && connection.protocol == Protocol::Resp2 {
+            return self.reply_with(connection, |reply| {
+                reply.array(2);
+                reply.bulk(b"pong");
+                reply.bulk(text.unwrap_or_default());
+            });
+        }
         self.reply_with(connection, |reply| match text {
             Some(text) => reply.bulk(text),
             None => reply.simple("PONG"),
@@ -234,6 +244,8 @@ impl Core {
     fn reset(&mut self, connection: &mut Connection) {
         connection.transaction = None;
         self.unwatch_all(connection);
+        self.unsubscribe_all(connection);
+        self.unsubscribe_upstream(connection);
         connection.db = 0;
         connection.protocol = Protocol::Resp2;
         connection.reply_mode = ReplyMode::On;

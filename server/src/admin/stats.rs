@@ -35,6 +35,7 @@ pub struct Snapshot {
     pub shards: ShardStats,
     pub clients: usize,
     pub blocked: usize,
+    pub pubsub_clients: usize,
     /// Keys and keys with an expiry, a database each.
     pub databases: [(usize, usize); DATABASE_COUNT],
     pub log_records: u64,
@@ -88,6 +89,7 @@ impl Snapshot {
             self.calls.entry(name.clone()).or_default().add(counts);
         }
         self.blocked += other.blocked;
+        self.pubsub_clients += other.pubsub_clients;
         self.log_records += other.log_records;
         self.log_durable += other.log_durable;
         self.log_written_bytes += other.log_written_bytes;

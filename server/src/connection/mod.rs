@@ -15,6 +15,9 @@ use engine::table::alloc_size;
 
 use crate::admin::wait::NodeWait;
 use crate::core::io::{ConnId, Now};
+use crate::pubsub::Kind;
+use crate::pubsub::publish::Publication;
+use crate::pubsub::subscriptions::Subscriptions;
 use crate::resp::parser::Parser;
 use crate::tunnel::{Tunnel, Until};
 use replies::Replies;
@@ -47,6 +50,8 @@ pub enum Waiting {
     Release { command: OwnedArgs },
     /// Its command waits until CLIENT PAUSE is over.
     Pause { command: OwnedArgs },
+    /// What its transaction published is heard once everything before is released.
+    Publishing(Vec<Publication>),
     /// Its command, if there is one, waits for something between this node and the primary.
     Tunnel { command: Option<OwnedArgs>, until: Until },
     /// An answer of another core must arrive before anything else may run.
@@ -115,6 +120,10 @@ pub struct Connection {
     pub authenticated: bool,
     pub transaction: Option<Transaction>,
     pub watched: Watched,
+    /// What it listens to; `None` for nothing.
+    pub subscriptions: Option<Box<Subscriptions>>,
+    /// It listens to something at the primary, on a node that follows.
+    pub subscribed_upstream: bool,
     pub reply_mode: ReplyMode,
     /// Entries of own shards that commands without a reply rest on, the last of each shard, unless
     /// it is known that they are released.
@@ -185,6 +194,8 @@ impl Connection {
             authenticated,
             transaction: None,
             watched: Watched::default(),
+            subscriptions: None,
+            subscribed_upstream: false,
             reply_mode: ReplyMode::On,
             unreleased: Vec::new(),
             name: Vec::new(),
@@ -246,6 +257,17 @@ impl Connection {
         self.replies.expect_forwarded(ticket, silent, bytes);
     }
 
+    /// Whether it listens to any channel or pattern.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscribed_upstream || self.subscriptions.is_some()
+    }
+
+    /// How many channels or patterns it listens to; those of a client of a node that follows are
+    /// the primary's to say.
+    pub fn subscription_count(&self, kind: Kind) -> usize {
+        self.subscriptions.as_ref().map_or(0, |own| own.count(kind))
+    }
+
     /// Whether the primary has something of it to answer, or will.
     pub fn is_tunnel_busy(&self) -> bool {
         self.tunnel.as_ref().is_some_and(|tunnel| !tunnel.queue.is_empty())
@@ -268,9 +290,11 @@ impl Connection {
     /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
         let queued: usize = self.open_transactions().map(Transaction::memory_bytes).sum();
+        let subscribed = self.subscriptions.as_ref().map_or(0, |own| own.memory_bytes());
         let passed = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.queue.memory_bytes());
         alloc_size(self.query.capacity())
             + passed
+            + subscribed
             + queued
             + self.watched.memory_bytes()
             + self.replies.memory_bytes()

@@ -10,6 +10,7 @@ use engine::reply::Protocol;
 use replication::release::{Report, Transaction};
 
 use super::io::ConnId;
+use crate::pubsub::publish::Publication;
 use crate::replica::handover::Drained;
 use crate::replica::members::Followed;
 use crate::replica::peers::GroupsHave;
@@ -84,6 +85,15 @@ pub enum Message {
     Told {
         ticket: u64,
         answer: crate::admin::everywhere::Answer,
+    },
+    /// What the sender's clients have published, for those of the receiver's that listen; and how
+    /// many bytes of the receiver's the sender has delivered.
+    Published {
+        from: u16,
+        publications: Vec<Arc<Publication>>,
+    },
+    Delivered {
+        bytes: usize,
     },
     /// Who asked which nodes have something waits for no more of them.
     WaitEnded(crate::admin::wait::Asker),

@@ -45,6 +45,7 @@ use crate::dispatch::gathering::Gatherings;
 use crate::dispatch::parked::Parked;
 use crate::links::batch::Batches;
 use crate::links::{Links, Place};
+use crate::pubsub::Pubsub;
 use crate::replica::Replicas;
 use crate::replica::catchup::CatchUp;
 use crate::replica::handover::Handover;
@@ -146,6 +147,7 @@ pub struct Core {
     pub(crate) links: Links,
     pub(crate) batches: Batches,
     pub(crate) tunnels: crate::tunnel::Tunnels,
+    pub(crate) pubsub: Pubsub,
     /// A blocking command's wish, passed from the engine to dispatch.
     pub(crate) block: Option<Block>,
 }
@@ -237,6 +239,7 @@ impl Core {
             links,
             batches: Batches::new(cores),
             tunnels: Default::default(),
+            pubsub: Pubsub::new(cores),
             block: None,
             shards,
         };

@@ -79,6 +79,8 @@ impl Machine for Core {
         self.close_entries();
         self.drive_groups();
         self.resume_behind();
+        self.deliver_publications();
+        self.flush_publications();
         self.tell_holders();
         self.do_checkpoints();
         self.push_log_operations();
@@ -121,8 +123,7 @@ impl Core {
     }
 
     fn send_reply(&mut self, conn: ConnId) {
-        let limit = self.output_limit();
-        if limit.is_set() && self.close_if_unread(conn, limit) {
+        if self.close_if_unread(conn) {
             return;
         }
         let released = &self.released;

@@ -1,5 +1,6 @@
 //! Commands that wait until everything that their client said before is released, on whichever
-//! cores: WAIT and WAITAOF, whose answer is about just that, and transactions that have one.
+//! cores: WAIT and WAITAOF, whose answer is about just that, transactions that have one, and PUBLISH,
+//! whose message others may act on.
 
 use engine::args::{Args, OwnedArgs};
 use engine::command::call::{Run, ServerCommand};
@@ -46,15 +47,21 @@ impl Core {
     pub(crate) fn resume_behind(&mut self) {
         for conn in std::mem::take(&mut self.holders.behind) {
             let Some(mut connection) = self.connections.take(conn) else { continue };
-            if !matches!(connection.waiting, Waiting::Release { .. }) {
-                self.connections.put_back(connection);
-                continue;
-            }
-            let waits = self.waits_for_group() || self.handover.holds_commands();
-            if waits || self.is_behind(&mut connection) {
-                self.holders.behind.push(conn);
-            } else if let Waiting::Release { command } = std::mem::take(&mut connection.waiting) {
-                self.run_words(&mut connection, command.as_args());
+            let behind = self.is_behind(&mut connection);
+            let may_run = !self.waits_for_group() && !self.handover.holds_commands();
+            match std::mem::take(&mut connection.waiting) {
+                Waiting::Release { command } if may_run && !behind => {
+                    self.run_words(&mut connection, command.as_args());
+                }
+                // It was done already.
+                Waiting::Publishing(publications) if !behind => {
+                    self.send_publications(publications);
+                }
+                waiting @ (Waiting::Release { .. } | Waiting::Publishing(_)) => {
+                    connection.waiting = waiting;
+                    self.holders.behind.push(conn);
+                }
+                other => connection.waiting = other,
             }
             self.settle(connection);
         }

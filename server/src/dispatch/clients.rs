@@ -322,6 +322,7 @@ impl Core {
         self.end_tunnel(&mut connection);
         self.stop_waiting(&mut connection);
         self.unwatch_all(&mut connection);
+        self.unsubscribe_all(&mut connection);
         self.connections.on_closed(&connection);
         self.outputs.push(Output::Close { conn });
     }

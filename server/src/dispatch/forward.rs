@@ -330,6 +330,8 @@ impl Core {
             Message::Memory { from, report } => self.account.note_other(from, report),
             Message::Ask { from, ticket, question } => self.on_ask(from, ticket, question),
             Message::Told { ticket, answer } => self.on_told(ticket, answer),
+            Message::Published { from, publications } => self.on_published(from, publications),
+            Message::Delivered { bytes } => self.on_delivered(bytes),
             Message::WaitEnded(asker) => self.holders.forget(asker),
         }
     }

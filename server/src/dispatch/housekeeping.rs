@@ -107,7 +107,8 @@ impl Core {
             .iter()
             // Of other nodes' clients that is up to those.
             .filter(|c| {
-                matches!(c.waiting, Waiting::Nothing) && !c.tunnelled && !c.is_tunnel_busy()
+                let waits = !matches!(c.waiting, Waiting::Nothing) || c.is_subscribed();
+                !waits && !c.tunnelled && !c.is_tunnel_busy()
             })
             .filter(|c| now_ns.saturating_sub(c.last_active_ns) > limit_ns)
             .map(|c| c.id)
@@ -136,6 +137,7 @@ impl Core {
             || !self.touched.is_empty()
             || !self.forwards.has_run_all()
             || !self.budget.parked_left.is_empty()
+            || self.pubsub.has_rest()
             || self.gatherings.can_start(self.now.mono_ns);
         if left || self.more_housekeeping || self.handover.wants_turn {
             return Some(self.now.mono_ns);
@@ -143,7 +145,7 @@ impl Core {
         let next_deadline = self.deadlines.first().map(|(at, _)| *at);
         let idle = self.shards.held().all(|shard| !shard.has_volatile())
             && self.config.timeout_s == 0
-            && self.output_limit().soft_bytes == 0
+            && !self.watches_unread()
             && self.log.as_ref().is_none_or(|log| log.lack().is_none())
             && !self.draining;
         let housekeeping = (!idle).then_some(self.next_housekeeping_ns);

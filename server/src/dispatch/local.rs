@@ -23,6 +23,7 @@ use crate::connection::replies::{Hold, Part};
 use crate::connection::{Connection, ReplyMode};
 use crate::core::Core;
 use crate::core::io::ConnId;
+use crate::pubsub::subscribe::{is_subscribe, refused_while_subscribed, runs_while_subscribed};
 use crate::replica::serving::Serving;
 use crate::tunnel::words;
 
@@ -371,7 +372,13 @@ impl Core {
         if spec.has(PROTECTED) {
             self.check_protected(connection)?;
         }
-        if spec.has(NO_MULTI) && connection.transaction.is_some() {
+        if connection.is_subscribed()
+            && connection.protocol == Protocol::Resp2
+            && !runs_while_subscribed(spec)
+        {
+            return Err(refused_while_subscribed(&full_name(spec, args)));
+        }
+        if connection.transaction.is_some() && (spec.has(NO_MULTI) || is_subscribe(spec)) {
             return Err(CommandError::new("ERR Command not allowed inside a transaction"));
         }
         Ok(spec)

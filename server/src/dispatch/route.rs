@@ -3,6 +3,7 @@
 use engine::args::Args;
 use engine::command::keys::{key_positions, needs_all_shards};
 use engine::command::scan;
+use engine::command::spec::flag::PUBSUB;
 use engine::command::spec::{Begin, CommandSpec, Find, KeySpec};
 use smallvec::SmallVec;
 
@@ -71,7 +72,11 @@ impl Core {
 /// Where the key stands of a command that has just one, whatever its arguments: the usual case.
 fn single_key_at(spec: &CommandSpec) -> Option<usize> {
     match spec.keys {
-        [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }] => Some(*at),
+        [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }]
+            if !spec.has(PUBSUB) =>
+        {
+            Some(*at)
+        }
         _ => None,
     }
 }

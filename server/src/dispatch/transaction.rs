@@ -206,6 +206,7 @@ impl Core {
         self.note_memory(&needed);
         self.hold_part(connection, part, &needed);
         self.close_large_entries(&needed);
+        self.publish_behind(connection);
         self.serve_ready(&needed);
     }
 
@@ -216,9 +217,12 @@ impl Core {
         let timing = self.start_timing(spec, args);
         if let Run::Server(server) = spec.run {
             self.measures.replied_error = false;
-            match waits_for_nodes(spec) {
-                true => self.wait_in_transaction(connection, args),
-                false => self.run_server_command(connection, server, spec, args),
+            match server {
+                ServerCommand::Wait | ServerCommand::Waitaof => {
+                    self.wait_in_transaction(connection, args);
+                }
+                ServerCommand::Publish => self.publish_in_transaction(connection, spec, args),
+                server => self.run_server_command(connection, server, spec, args),
             }
             self.count_replied_error(spec);
             return self.stop_timing(timing, connection, spec, args);

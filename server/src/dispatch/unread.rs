@@ -21,15 +21,22 @@ fn is_over(connection: &mut Connection, limit: OutputLimit, now_ns: u64) -> bool
 }
 
 impl Core {
-    pub(crate) fn output_limit(&self) -> OutputLimit {
-        self.config.output_limits.of(ClientClass::Normal)
+    /// Whether somebody has left more unread than he may for long.
+    pub(crate) fn watches_unread(&self) -> bool {
+        let soft = |class| self.config.output_limits.of(class).soft_bytes > 0;
+        soft(ClientClass::Normal) || soft(ClientClass::Pubsub) && self.pubsub.has_subscribers()
     }
 
     /// Closes a client that leaves too much unread. Returns whether it was closed.
-    pub(crate) fn close_if_unread(&mut self, conn: ConnId, limit: OutputLimit) -> bool {
-        let now_ns = self.now.mono_ns;
+    #[inline]
+    pub(crate) fn close_if_unread(&mut self, conn: ConnId) -> bool {
         let Some(connection) = self.connections.get_mut(conn) else { return false };
-        if !is_over(connection, limit, now_ns) {
+        let class = match connection.subscriptions {
+            None => ClientClass::Normal,
+            Some(_) => ClientClass::Pubsub,
+        };
+        let limit = self.config.output_limits.of(class);
+        if !limit.is_set() || !is_over(connection, limit, self.now.mono_ns) {
             return false;
         }
         tracing::warn!(
@@ -43,8 +50,7 @@ impl Core {
 
     /// Looks for clients that have been over the soft limit for too long.
     pub(crate) fn close_unread_clients(&mut self) {
-        let limit = self.output_limit();
-        if limit.soft_bytes == 0 {
+        if !self.watches_unread() {
             return;
         }
         let clients: Vec<ConnId> = self
@@ -54,7 +60,7 @@ impl Core {
             .map(|connection| connection.id)
             .collect();
         for conn in clients {
-            self.close_if_unread(conn, limit);
+            self.close_if_unread(conn);
         }
     }
 }

@@ -260,6 +260,7 @@ impl Core {
         }
         let ahead = self.replicas.iter().any(|(shard, _)| self.is_ahead(ShardId(shard)));
         if self.handover.has_drained() && !ahead {
+            self.dismiss_subscribers();
             match self.handover.stops() {
                 true => self.end_waits_of_leader(),
                 false => self.move_waits_of_leader(),

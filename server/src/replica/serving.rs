@@ -142,7 +142,7 @@ impl Core {
         let acts = match spec.run {
             Run::Engine(_) => true,
             Run::Container => false,
-            Run::Server(command) => matches!(command, ServerCommand::Exec | ServerCommand::Watch),
+            Run::Server(command) => needs_primary(command),
         };
         if self.membership.removed && acts {
             return Some("READONLY This node was removed from the cluster".into());
@@ -153,7 +153,7 @@ impl Core {
         let reads = match spec.run {
             Run::Engine(_) => spec.has(READONLY),
             Run::Container => false,
-            Run::Server(command) => matches!(command, ServerCommand::Exec | ServerCommand::Watch),
+            Run::Server(command) => needs_primary(command),
         };
         if !reads || connection.reads_replica || is_planted(Fault::FollowerAnswers) {
             return None;
@@ -168,4 +168,16 @@ impl Core {
             .into(),
         })
     }
+}
+
+/// Of the server's own commands those that are about the primary's data or clients.
+fn needs_primary(command: ServerCommand) -> bool {
+    matches!(
+        command,
+        ServerCommand::Exec
+            | ServerCommand::Watch
+            | ServerCommand::Publish
+            | ServerCommand::Pubsub
+            | ServerCommand::Subscribe
+    )
 }

@@ -19,6 +19,7 @@ use crate::core::Core;
 use crate::dispatch::behind::waits_for_nodes;
 use crate::dispatch::local::{find_command, runs_inside_multi};
 use crate::limits::{TUNNEL_BYTES_MAX, TUNNEL_COMMANDS_MAX};
+use crate::pubsub::subscribe::is_subscribe;
 
 /// Where a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,9 @@ impl Core {
         match place_of(connection, spec) {
             Place::Session => {
                 self.behind(connection, |core, connection| core.admit(connection, spec, args));
+                if connection.subscribed_upstream {
+                    self.tell_session(connection);
+                }
             }
             Place::Node => self.run_on_node(connection, spec, args),
             Place::Primary => match spec.run {
@@ -134,12 +138,23 @@ impl Core {
         let passed = Passed {
             kind,
             silent: connection.is_silent(),
-            harmless: is_read(spec) || waits_for_nodes(spec),
+            harmless: is_read(spec) || waits_for_nodes(spec) || is_subscribe(spec),
             blocking: spec.has(BLOCKING),
             protocol: connection.protocol,
             ..Passed::default()
         };
         self.pass(connection, passed, |text| write_command(text, args.iter_from(0)));
+        if is_subscribe(spec) && !connection.closing {
+            // What is answered here depends on what it listens to.
+            self.wait_beside_tunnel(connection, None, Until::Empty);
+        }
+    }
+
+    /// The primary hears at once of what the client has set: its messages depend on it.
+    fn tell_session(&mut self, connection: &mut Connection) {
+        let (silent, harmless, protocol) = (true, true, connection.protocol);
+        let passed = Passed { silent, harmless, protocol, ..Passed::default() };
+        self.pass(connection, passed, |text| write_command(text, [&b"PING"[..]].into_iter()));
     }
 
     /// EXEC on a node that follows: what was queued goes to the primary with it.
@@ -338,6 +353,10 @@ fn place_of(connection: &Connection, spec: &CommandSpec) -> Place {
             ServerCommand::Watch | ServerCommand::Exec => Place::Primary,
             ServerCommand::Unwatch if watches => Place::Primary,
             ServerCommand::Wait | ServerCommand::Waitaof => Place::Primary,
+            ServerCommand::Publish | ServerCommand::Pubsub | ServerCommand::Subscribe => {
+                Place::Primary
+            }
+            ServerCommand::Reset if connection.subscribed_upstream => Place::Node,
             // With READONLY, as this node sees them.
             ServerCommand::Nodes if !reads_here => Place::Primary,
             ServerCommand::ClientCommand => match spec.name {
@@ -345,6 +364,7 @@ fn place_of(connection: &Connection, spec: &CommandSpec) -> Place {
                     true => Place::Node,
                     false => Place::Primary,
                 },
+                "info" if connection.subscribed_upstream => Place::Primary,
                 _ => Place::Session,
             },
             ServerCommand::Asking

@@ -86,6 +86,17 @@ impl Core {
         }
     }
 
+    /// This node follows since it has handed over: what is published from now on is not heard here.
+    /// Who listened comes back, and knows that he may have missed something.
+    pub(crate) fn dismiss_subscribers(&mut self) {
+        let own = self.connections.iter().filter(|c| c.subscriptions.is_some() && !c.tunnelled);
+        for conn in own.map(|connection| connection.id).collect::<Vec<ConnId>>() {
+            let Some(mut connection) = self.connections.take(conn) else { continue };
+            connection.closing = true;
+            self.settle(connection);
+        }
+    }
+
     /// This node follows since it has handed over: nothing is in doubt. Its own clients stay: what
     /// they wait for, they wait for at the new primary from now on; what they watch counts as
     /// changed.

@@ -2,6 +2,8 @@
 
 use memchr::memchr;
 
+use super::words::PUSH_LETTER;
+
 /// What a piece of the stream belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
@@ -49,6 +51,8 @@ pub struct Scanner {
     /// How this reply began.
     push: bool,
     array: bool,
+    /// The next value is an out-of-band message, whatever it looks like.
+    announced: bool,
     /// The value being read is the reply itself, not a part of it.
     outermost: bool,
 }
@@ -100,6 +104,7 @@ impl Scanner {
                 }
                 State::LetterEnd { letter } => {
                     self.state = State::Kind;
+                    self.announced = letter == PUSH_LETTER;
                     return (at + 1, What::Inner(Some(letter)));
                 }
             }
@@ -127,7 +132,7 @@ impl Scanner {
                 return true;
             }
             self.left = 1;
-            self.push = kind == b'>';
+            self.push = kind == b'>' || std::mem::take(&mut self.announced);
             self.array = kind == b'*';
         }
         self.state = match kind {
@@ -214,6 +219,9 @@ mod tests {
             (b"(123\r\n", plain),
             (b"\0B\n", What::Inner(Some(b'B'))),
             (b"_\r\n", plain),
+            (b"\0P\n", What::Inner(Some(b'P'))),
+            (b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$0\r\n\r\n", What::Push),
+            (b"*0\r\n", array),
         ];
         let stream: Vec<u8> = expected.iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
         for piece in 1..=stream.len() {

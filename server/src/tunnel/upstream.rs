@@ -11,7 +11,8 @@ use replication::link::hello::{HELLO_BYTES, Hello};
 
 use super::scanner::What;
 use super::words::{
-    CLOSE_LETTER, GO_ON_LETTER, session_of, write_client, write_command, write_end, write_mode,
+    CLOSE_LETTER, GO_ON_LETTER, PUSH_LETTER, SUBSCRIBED_LETTER, UNSUBSCRIBED_LETTER, session_of,
+    write_client, write_command, write_end, write_mode,
 };
 use super::{ATTEMPTS_FROM, Tunnel, Tunnels, Until, Upstream};
 use crate::connection::{Connection, ReplyMode, Waiting};
@@ -299,7 +300,11 @@ impl Core {
                 }
             }
             What::Push => out.extend_from_slice(piece),
-            What::Inner(None) => {}
+            What::Inner(None | Some(PUSH_LETTER)) => {}
+            What::Inner(Some(letter @ (SUBSCRIBED_LETTER | UNSUBSCRIBED_LETTER))) => {
+                tunnel.queue.on_reply_end(false, out);
+                connection.subscribed_upstream = letter == SUBSCRIBED_LETTER;
+            }
             What::Inner(Some(GO_ON_LETTER)) => {
                 self.leave_upstream(connection, true);
                 return false;
@@ -385,6 +390,14 @@ impl Core {
         let under_way = tunnel.queue.is_under_way();
         let sure = told || !under_way || is_planted(Fault::TunnelRepeats);
         tunnel.forget_upstream();
+        if connection.subscribed_upstream {
+            tracing::info!(
+                client = %connection.peer,
+                "closed: what is published at another primary it would not hear"
+            );
+            return self.close_behind(connection);
+        }
+        let Some(tunnel) = &mut connection.tunnel else { return };
         if !sure && (tunnel.repeated || !tunnel.queue.may_repeat()) {
             tracing::warn!(
                 client = %connection.peer,
@@ -395,6 +408,13 @@ impl Core {
         tunnel.repeated |= !sure;
         connection.watch_lost |= tunnel.queue.rewind();
         tunnel.put_off(self.now.mono_ns);
+    }
+
+    /// RESET: what a client listens to at the primary ends, and nothing of it is under way there.
+    pub(crate) fn unsubscribe_upstream(&mut self, connection: &mut Connection) {
+        if std::mem::take(&mut connection.subscribed_upstream) {
+            self.end_tunnel(connection);
+        }
     }
 
     /// A client needs the primary no more.

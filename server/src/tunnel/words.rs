@@ -15,8 +15,14 @@
 //! | `\0say bytes` | a reply that was made already |
 //! | `\0end on`, `off` or `skip` | it was all; CLIENT REPLY as it is now |
 //!
-//! Between replies the primary says `\0B\n`: what has no reply was not run, ask the new primary; or
-//! `\0C\n`: this client is to be closed.
+//! Between replies the primary says
+//!
+//! | word | what |
+//! | --- | --- |
+//! | `\0B\n` | what has no reply was not run: ask the new primary |
+//! | `\0C\n` | this client is to be closed |
+//! | `\0P\n` | a message that is no reply follows, though it may look like one |
+//! | `\0S\n` or `\0U\n` | one of SUBSCRIBE and its kin has done all it had to: the client listens to something, or to nothing |
 
 use std::net::SocketAddr;
 
@@ -33,6 +39,14 @@ pub const GO_ON: &[u8] = b"\0B\n";
 pub const CLOSE: &[u8] = b"\0C\n";
 pub const GO_ON_LETTER: u8 = b'B';
 pub const CLOSE_LETTER: u8 = b'C';
+
+/// What it says of subscriptions.
+pub const PUSH: &[u8] = b"\0P\n";
+pub const SUBSCRIBED: &[u8] = b"\0S\n";
+pub const UNSUBSCRIBED: &[u8] = b"\0U\n";
+pub const PUSH_LETTER: u8 = b'P';
+pub const SUBSCRIBED_LETTER: u8 = b'S';
+pub const UNSUBSCRIBED_LETTER: u8 = b'U';
 
 const CLIENT: &[u8] = b"\0client";
 const SESSION: &[u8] = b"\0session";

@@ -90,6 +90,7 @@ fn main() -> Result<ExitCode> {
                     upgrades: options.upgrades || Plan::upgrades_of(seed),
                     waits: Plan::waits_of(seed),
                     ending_keys: Plan::ending_keys_of(seed),
+                    tells: Plan::tells_of(seed),
                     transactions_percent: Plan::transactions_of(seed),
                     forgetful: options.forgetful,
                 }

@@ -1,6 +1,6 @@
 //! A virtual client: one connection at a time, what it has asked, and the replies as they arrive.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::holders::Since;
 use super::operation::Operation;
@@ -44,12 +44,39 @@ pub struct Client {
     pub scripted: bool,
     /// It waits for answers however long they take.
     pub patient: bool,
+    /// It listens to what others publish, and does nothing else; what it has heard so far.
+    pub listens: bool,
+    heard: BTreeSet<u64>,
     received: Vec<u8>,
     /// Answers so far: silence is when there is none more.
     pub answers: u64,
 }
 
 impl Client {
+    /// Its connections are not given up while all seems well.
+    pub fn listener() -> Client {
+        Client { listens: true, scripted: true, patient: true, ..Client::default() }
+    }
+
+    /// Takes bytes of a node that a listener is connected to: lists and values that it is told of.
+    /// An error of the node's is none of ours: nothing is heard there.
+    pub fn on_bytes_heard(&mut self, bytes: &[u8]) -> Result<Option<Vec<(u64, u64)>>, String> {
+        self.received.extend_from_slice(bytes);
+        let (mut used, mut told) = (0, Vec::new());
+        while let Some((reply, len)) = parse(&self.received[used..])? {
+            used += len;
+            match message_of(&reply) {
+                Some((list, value)) if self.heard.insert(value) => told.push((list, value)),
+                Some((list, value)) => return Err(format!("heard twice: {value} of list {list}")),
+                None if matches!(reply, Reply::Error(_)) => return Ok(None),
+                None if is_confirmation(&reply) => {}
+                None => return Err(format!("no message: {reply:?}")),
+            }
+        }
+        self.received.drain(..used);
+        Ok(Some(told))
+    }
+
     /// Takes bytes of a node; returns the operations that they complete.
     pub fn on_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Asked>, String> {
         self.received.extend_from_slice(bytes);
@@ -81,4 +108,20 @@ impl Client {
         self.received.clear();
         std::mem::take(&mut self.asked)
     }
+}
+
+/// `message l<list> <value>`.
+fn message_of(reply: &Reply) -> Option<(u64, u64)> {
+    let Reply::Many(parts) = reply else { return None };
+    let [Reply::Bulk(kind), Reply::Bulk(channel), Reply::Bulk(payload)] = &parts[..] else {
+        return None;
+    };
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
+    let list = channel.strip_prefix(b"l").and_then(number)?;
+    (kind == b"message").then_some((list, number(payload)?))
+}
+
+fn is_confirmation(reply: &Reply) -> bool {
+    let Reply::Many(parts) = reply else { return false };
+    matches!(&parts[..], [Reply::Bulk(kind), _, Reply::Integer(_)] if kind == b"subscribe")
 }

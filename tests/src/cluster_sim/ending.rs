@@ -43,6 +43,7 @@ impl World {
             self.history.check_cut_off()?;
         }
         self.outcome.doubtful_reads = self.history.doubt_reads();
+        self.history.disks_were_full = self.outcome.disks_full > 0;
         self.history.check()
     }
 

@@ -63,6 +63,10 @@ pub struct History {
     records: Vec<Record>,
     /// From when to when leases may outlive what they rest on, as a clock has leapt.
     leaseless: Vec<(u64, u64)>,
+    /// What listeners have heard: the list, the value, and when.
+    heard: Vec<(u64, u64, u64)>,
+    /// A write may have been refused although all that was asked with it was done.
+    pub disks_were_full: bool,
 }
 
 /// What a key is, with its number.
@@ -79,7 +83,12 @@ enum Key {
 impl History {
     pub fn begin() -> History {
         LINES.with_borrow_mut(VecDeque::clear);
-        History { records: Vec::new(), leaseless: Vec::new() }
+        History {
+            records: Vec::new(),
+            leaseless: Vec::new(),
+            heard: Vec::new(),
+            disks_were_full: false,
+        }
     }
 
     pub fn note(&mut self, now_ns: u64, line: impl FnOnce() -> String) {
@@ -165,7 +174,9 @@ impl History {
         }
         let done =
             self.records.iter().filter(|record| record.cut).find(|record| match record.operation {
-                Operation::Push { value, .. } => found.contains(&value),
+                Operation::Push { value, .. } | Operation::Tell { value, .. } => {
+                    found.contains(&value)
+                }
                 Operation::Transaction(one) => {
                     one.puts().iter().any(|what| put.contains(what) && tried[what] == 1)
                 }
@@ -198,8 +209,45 @@ impl History {
         &self.records[number]
     }
 
+    /// A listener has heard that this list has this value.
+    pub fn hear(&mut self, list: u64, value: u64, at_ns: u64) {
+        self.heard.push((list, value, at_ns));
+    }
+
+    /// What was heard is there from then on, whoever is asked that has the newest. But where the
+    /// message stood behind a write that was refused, as it may have been on a full disk, or
+    /// before the primary was found: only what was answered tells that.
+    fn check_heard(&self) -> Result<(), String> {
+        let sure = |record: &Record| match (record.operation, &record.ending) {
+            (Operation::Tell { value, .. }, Ending::Done { .. }) => Some(value),
+            (Operation::Tell { value, transaction: true, .. }, Ending::Unknown) => {
+                (!self.disks_were_full).then_some(value)
+            }
+            _ => None,
+        };
+        let sure: BTreeSet<u64> = self.records.iter().filter_map(sure).collect();
+        let mut heard = self.heard.clone();
+        heard.retain(|(_, value, _)| sure.contains(value));
+        heard.sort_by_key(|(.., at_ns)| *at_ns);
+        for record in self.records.iter().filter(|record| !record.stale) {
+            let Operation::Range { key } = record.operation else { continue };
+            let Ending::Done { seen: Seen::Elements(found), .. } = &record.ending else { continue };
+            let found: BTreeSet<u64> = found.iter().copied().collect();
+            let mut before = heard.iter().take_while(|(.., at_ns)| *at_ns < record.asked_ns);
+            let lacks = before.find(|(list, value, _)| *list == key && !found.contains(value));
+            if let Some((_, value, at_ns)) = lacks {
+                let at_ms = *at_ns as f64 / 1e6;
+                return Err(format!(
+                    "{value} was heard at {at_ms:.6} ms, and is not in {record:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// What is known of a value that a client has tried to write.
     pub fn check(&self) -> Result<(), String> {
+        self.check_heard()?;
         let mut by_key: BTreeMap<Key, Vec<&Record>> = BTreeMap::new();
         let counts = |record: &&Record| match record.ending {
             Ending::Refused => false,
@@ -233,7 +281,9 @@ fn key_of(operation: &Operation) -> Option<Key> {
         Operation::Increment { key }
         | Operation::WatchIncrement { key }
         | Operation::Count { key } => Key::Counter(key),
-        Operation::Push { key, .. } | Operation::Range { key } => Key::List(key),
+        Operation::Push { key, .. } | Operation::Tell { key, .. } | Operation::Range { key } => {
+            Key::List(key)
+        }
         Operation::SetPair { key, .. } | Operation::GetPair { key, .. } => Key::Pair(key),
         Operation::Wait { .. } | Operation::Transaction(_) => return None,
     })
@@ -331,7 +381,7 @@ fn step(record: &Record) -> Step {
         _ => (0, None),
     };
     let element = match record.operation {
-        Operation::Push { value, .. } => Some(value),
+        Operation::Push { value, .. } | Operation::Tell { value, .. } => Some(value),
         _ => None,
     };
     Step {

@@ -39,6 +39,12 @@ pub enum Operation {
         key: u64,
         value: u64,
     },
+    /// The same, and those who listen hear of it; within a transaction, or behind it.
+    Tell {
+        key: u64,
+        value: u64,
+        transaction: bool,
+    },
     Range {
         key: u64,
     },
@@ -102,6 +108,7 @@ impl Operation {
             | Operation::Increment { .. }
             | Operation::WatchIncrement { .. }
             | Operation::Push { .. }
+            | Operation::Tell { .. }
             | Operation::SetFor { .. }
             | Operation::SetPair { .. } => true,
             Operation::Transaction(transaction) => transaction.writes(),
@@ -118,6 +125,12 @@ impl Operation {
             Operation::WatchIncrement { key } => format!("WATCH c{key};GET c{key}"),
             Operation::Count { key } => format!("GET c{key}"),
             Operation::Push { key, value } => format!("RPUSH l{key} {value}"),
+            Operation::Tell { key, value, transaction: false } => {
+                format!("RPUSH l{key} {value};PUBLISH l{key} {value}")
+            }
+            Operation::Tell { key, value, transaction: true } => {
+                format!("MULTI;RPUSH l{key} {value};PUBLISH l{key} {value};EXEC")
+            }
             Operation::Range { key } => format!("LRANGE l{key} 0 -1"),
             Operation::SetPair { key, value, transaction: false } => {
                 format!("MSET a{key} {value} b{key} {value}")
@@ -140,7 +153,9 @@ impl Operation {
 
     pub fn reply_count(&self) -> usize {
         match self {
+            Operation::Tell { transaction: false, .. } => 2,
             Operation::SetPair { transaction: true, .. }
+            | Operation::Tell { transaction: true, .. }
             | Operation::GetPair { transaction: true, .. } => 4,
             Operation::WatchIncrement { .. } => 5,
             Operation::Transaction(transaction) => transaction.reply_count(),
@@ -188,6 +203,14 @@ impl Operation {
                 Operation::Increment { .. } | Operation::Push { .. } | Operation::Wait { .. },
                 Reply::Integer(length),
             ) => Ok(Seen::Length(*length as u64)),
+            (Operation::Tell { transaction: true, .. }, Reply::Many(parts)) => match parts[..] {
+                [Reply::Integer(length), Reply::Integer(_)] => Ok(Seen::Length(length as u64)),
+                _ => wrong(),
+            },
+            (Operation::Tell { .. }, _) => match replies {
+                [Reply::Integer(length), Reply::Integer(_)] => Ok(Seen::Length(*length as u64)),
+                _ => wrong(),
+            },
             (Operation::WatchIncrement { .. }, Reply::Many(parts)) if parts.len() == 1 => {
                 Ok(Seen::Length(value(before)?.unwrap_or(0) + 1))
             }
@@ -221,15 +244,21 @@ fn value(reply: &Reply) -> Result<Option<u64>, String> {
 /// Why a transaction was not done.
 pub const WATCHED: &str = "a watched key has changed";
 
-/// Why an operation was surely not done, if its replies say so.
+/// Why an operation was surely not done, if its replies say so. A message may have gone out all the
+/// same, behind a write that was refused.
 pub fn refusal(replies: &[Reply]) -> Result<Option<&str>, String> {
-    let error = |reply: &Reply| matches!(reply, Reply::Error(_));
+    let refused = |reply: &Reply| matches!(reply, Reply::Error(_));
+    let refused_and_told = |parts: &[Reply]| matches!(parts, [Reply::Error(_), Reply::Integer(_)]);
     let within = replies.iter().find_map(|reply| match reply {
         Reply::Error(text) => Some(text.as_str()),
-        Reply::Many(parts) if !parts.is_empty() && parts.iter().all(error) => match &parts[0] {
-            Reply::Error(text) => Some(text.as_str()),
-            _ => None,
-        },
+        Reply::Many(parts)
+            if !parts.is_empty() && parts.iter().all(refused) || refused_and_told(parts) =>
+        {
+            match &parts[0] {
+                Reply::Error(text) => Some(text.as_str()),
+                _ => None,
+            }
+        }
         _ => None,
     });
     // What was watched has changed, or the node where it was leads no more.

@@ -44,6 +44,8 @@ counts! {
     /// Answers that so many nodes have something, and how many they were together.
     held: usize = "waits for nodes",
     holders: usize = "nodes that they gave",
+    /// Messages that listeners heard.
+    heard: usize = "messages heard",
     kills: usize = "kills",
     power_cuts: usize = "power cuts",
     /// Ended in good order by SIGTERM.

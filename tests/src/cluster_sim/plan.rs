@@ -29,6 +29,8 @@ pub struct Plan {
     pub waits: bool,
     /// Clients write and read keys that end by themselves.
     pub ending_keys: bool,
+    /// Clients publish what they write, and others listen.
+    pub tells: bool,
     /// Of a hundred operations of clients that are no readers, so many are of several keys.
     pub transactions_percent: u64,
     /// Nodes keep little for others and make checkpoints often: who was away is sent one, slowly.
@@ -56,6 +58,11 @@ impl Plan {
     /// Whether a seed has keys that end by themselves: as above.
     pub fn ending_keys_of(seed: u64) -> bool {
         Rng::new(seed ^ 0x0E4D_1465_0000).below(2) == 0
+    }
+
+    /// Whether a seed has clients that publish, and such that listen: as above.
+    pub fn tells_of(seed: u64) -> bool {
+        Rng::new(seed ^ 0x0011_57E4_0E45).below(2) == 0
     }
 
     /// How many of a seed's operations are of several keys: as above.

@@ -4,7 +4,7 @@ use engine::rng::Rng;
 
 use super::client::Asked;
 use super::history::{Ending, Record, Seen};
-use super::operation::{Operation, WATCHED, refusal};
+use super::operation::{LISTS, Operation, WATCHED, refusal};
 use super::wires::End;
 use super::world::{Event, World};
 use crate::harness::client::encode;
@@ -25,6 +25,9 @@ const READS_MAX: u64 = 30;
 impl World {
     pub fn client_step(&mut self, client: usize) {
         let own = &self.clients[client];
+        if own.listens {
+            return self.listen(client);
+        }
         let script = !own.script.is_empty();
         if !own.asked.is_empty() || self.left == 0 && !script || !self.connect_client(client) {
             return;
@@ -67,7 +70,32 @@ impl World {
         }
         self.ask_for_nodes(client);
         self.ask_for_a_while(client);
+        self.tell(client);
         self.await_answers(client);
+    }
+
+    /// One that listens does so again wherever it gets to.
+    fn listen(&mut self, client: usize) {
+        if self.clients[client].wire.is_some() || !self.connect_client(client) {
+            return;
+        }
+        let lists: Vec<String> = (0..LISTS).map(|list| format!("l{list}")).collect();
+        let words: Vec<&str> =
+            std::iter::once("SUBSCRIBE").chain(lists.iter().map(String::as_str)).collect();
+        if let Some(wire) = self.clients[client].wire {
+            self.send_bytes(wire, 0, encode(&words), 0);
+        }
+    }
+
+    /// Takes what a listener hears. False if it is to go elsewhere.
+    fn on_heard(&mut self, client: usize, bytes: &[u8]) -> Result<bool, String> {
+        let Some(told) = self.clients[client].on_bytes_heard(bytes)? else { return Ok(false) };
+        for (list, value) in told {
+            self.outcome.heard += 1;
+            self.history.hear(list, value, self.now_ns);
+            self.history.note(self.now_ns, || format!("client {client} hears {value} of l{list}"));
+        }
+        Ok(true)
     }
 
     fn await_answers(&mut self, client: usize) {
@@ -109,6 +137,18 @@ impl World {
                     false => Operation::GetWhile { key },
                 },
             );
+        }
+    }
+
+    /// Now and then: something that others hear of.
+    fn tell(&mut self, client: usize) {
+        let own = &self.clients[client];
+        let tells = self.plan.tells && !own.reader && !own.scripted;
+        if tells && self.rng.below(2) == 0 {
+            self.last_value += 1;
+            let (key, value) = (self.rng.below(LISTS), self.last_value);
+            let transaction = self.rng.below(2) == 0;
+            self.ask(client, Operation::Tell { key, value, transaction });
         }
     }
 
@@ -255,6 +295,12 @@ impl World {
             self.outcome.digest =
                 (self.outcome.digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         }
+        if self.clients[client].listens {
+            if !self.on_heard(client, bytes)? {
+                self.leave_node(client, None);
+            }
+            return Ok(());
+        }
         let mut elsewhere = None;
         for asked in self.clients[client].on_bytes(bytes)? {
             if let Some(text) = self.on_answer(client, &asked)? {
@@ -287,7 +333,10 @@ impl World {
             self.outcome.refused += 1;
             let own = &self.clients[client];
             let extra = asked.since.is_some()
-                || matches!(operation, Operation::SetFor { .. } | Operation::GetWhile { .. });
+                || matches!(
+                    operation,
+                    Operation::SetFor { .. } | Operation::GetWhile { .. } | Operation::Tell { .. }
+                );
             self.left += usize::from(!own.scripted && !own.reader && !extra);
             self.history.note(self.now_ns, || format!("client {client}: {operation:?}: {text}"));
             self.ask_again(client, operation);

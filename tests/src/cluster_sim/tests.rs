@@ -33,6 +33,7 @@ pub fn plan(seed: u64) -> Plan {
         upgrades: false,
         waits: false,
         ending_keys: false,
+        tells: false,
         transactions_percent: 0,
         forgetful: false,
     }
@@ -45,8 +46,8 @@ fn full_plan(seed: u64) -> Plan {
     let waits = Plan::waits_of(seed);
     let transactions_percent = Plan::transactions_of(seed);
     let kinds = Trouble::ALL.len();
-    let ending_keys = Plan::ending_keys_of(seed);
-    let plan = Plan { kinds, waits, ending_keys, transactions_percent, ..plan(seed) };
+    let (ending_keys, tells) = (Plan::ending_keys_of(seed), Plan::tells_of(seed));
+    let plan = Plan { kinds, waits, ending_keys, tells, transactions_percent, ..plan(seed) };
     Plan { election_timeout_ms, retimed, buggify, upgrades, ..plan }
 }
 
@@ -107,7 +108,8 @@ fn a_planned_end_leaves_no_write_in_doubt() {
         for seed in 0..30 {
             let plan = Plan { only: Some(only), operations: 400, ..plan(seed) };
             let transactions_percent = if seed % 3 == 0 { 50 } else { 0 };
-            let plan = Plan { waits: seed % 2 == 1, transactions_percent, ..plan };
+            let (waits, tells) = (seed % 2 == 1, seed % 4 == 0);
+            let plan = Plan { waits, tells, transactions_percent, ..plan };
             match run(plan) {
                 Ok(outcome) => sum.add(&outcome),
                 Err(violation) => panic!("{plan:?}: {violation}"),
@@ -130,7 +132,7 @@ fn every_rare_way_is_taken() {
         if never.is_empty() {
             return;
         }
-        let plan = Plan { buggify: true, ..plan(seed) };
+        let plan = Plan { buggify: true, tells: seed % 3 == 2, ..plan(seed) };
         buggify::begin(plan.seed);
         let world = World::new(plan).and_then(|mut world| world.live().map(|()| world));
         let world = world.unwrap_or_else(|violation| panic!("{plan:?}: {violation}"));
@@ -248,6 +250,7 @@ fn plan_to_find(fault: Fault, seed: u64) -> Plan {
         Fault::EmitsUnraised | Fault::VersionsUnchecked => Plan { upgrades: true, ..longer },
         Fault::ReceivedUnchecked => Plan { buggify: true, ..longer },
         Fault::HoldersAssumed => Plan { waits: true, ..usual },
+        Fault::HeardUnreleased => Plan { tells: true, ..usual },
         // What was copied must be lost and the copy not: their cores write and send each by itself.
         Fault::WitnessForgotten => {
             let (only, cores) = (Some(Trouble::PowerCut), 2);
@@ -331,6 +334,12 @@ fn a_timeout_that_is_shorter_at_once_is_found() {
 #[test]
 fn answers_of_wait_that_disks_do_not_bear_out_are_found() {
     assert!(found(Fault::HoldersAssumed).is_some());
+}
+
+/// Who listens is told of what a power cut takes back.
+#[test]
+fn messages_of_what_is_not_there_are_found() {
+    assert!(found(Fault::HeardUnreleased).is_some());
 }
 
 /// What a copy was made of does not take part in its transaction: no client is told anything wrong

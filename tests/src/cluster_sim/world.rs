@@ -152,6 +152,9 @@ pub struct World {
     pub rare_ways: Vec<(Point, u64)>,
 }
 
+/// Clients that listen, where any do.
+const LISTENERS: usize = 2;
+
 /// Runs one seed. An error says what was violated.
 pub fn run(plan: Plan) -> Result<Outcome, String> {
     buggify::end();
@@ -170,7 +173,9 @@ impl World {
         let roomy = rng.below(3) > 0;
         let machines = (0..count).map(|number| Machine::new(number, &plan, roomy, &mut rng));
         let machines = machines.collect();
-        let clients = (0..plan.clients).map(|_| Client::default()).collect();
+        let listeners = if plan.tells { LISTENERS } else { 0 };
+        let clients = (0..plan.clients).map(|_| Client::default());
+        let clients = clients.chain((0..listeners).map(|_| Client::listener())).collect();
         let mood = Mood::random(&Trouble::ALL[..plan.kinds], &plan, &mut rng);
         let mut world = World {
             plan,

@@ -8,6 +8,7 @@ mod generic;
 mod hash;
 mod list;
 pub mod notes;
+mod pubsub;
 mod server;
 mod set;
 mod string;
@@ -35,6 +36,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     zset_range::COMMANDS,
     server::COMMANDS,
     transaction::COMMANDS,
+    pubsub::COMMANDS,
     admin::COMMANDS,
     debug::COMMANDS,
 ];
