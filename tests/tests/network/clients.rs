@@ -98,6 +98,9 @@ pub fn in_epoch(operation: Operation, epoch: u64) -> Operation {
         Operation::WatchIncrement { key } => Operation::WatchIncrement { key: at(key) },
         Operation::Count { key } => Operation::Count { key: at(key) },
         Operation::Push { key, value } => Operation::Push { key: at(key), value },
+        Operation::Tell { key, value, transaction } => {
+            Operation::Tell { key: at(key), value, transaction }
+        }
         Operation::Range { key } => Operation::Range { key: at(key) },
         Operation::SetPair { key, value, transaction } => {
             Operation::SetPair { key: at(key), value, transaction }
