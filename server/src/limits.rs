@@ -57,6 +57,13 @@ const _: () = assert!(
 /// one was larger: a start reads so much in a tenth of a second.
 pub const CHECKPOINT_LOG_BYTES: u64 = 64 * 1024 * 1024;
 
+/// So many times what brings a checkpoint of each of its shards may a core's log grow on the disk,
+/// with all that fills up blocks, until those shards that it keeps for longer have checkpoints too.
+/// Well packed it never does: each shard's own entries bring its checkpoint before. Two of a shard
+/// are kept, so the log is at most about twice that. And how often that is looked at meanwhile.
+pub const LOG_PER_CHECKPOINT: u64 = 2;
+pub const LOG_LOOKS: u64 = 8;
+
 /// Bytes of entries since a shard's last checkpoint for which an orderly stop makes one: less is
 /// read again faster than it is written.
 pub const CHECKPOINT_AT_STOP_BYTES_MIN: u64 = 4 * 1024 * 1024;

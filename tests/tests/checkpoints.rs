@@ -216,3 +216,59 @@ fn what_is_asked_of_checkpoints_is_answered_in_a_transaction_too() {
         check(&mut client, "GET a", Value::Bulk(b"1".to_vec()));
     });
 }
+
+/// Bytes of all segments of the log.
+fn log_bytes(client: &mut Client) -> u64 {
+    let Value::Bulk(info) = client.run("INFO persistence").unwrap() else { panic!("a text") };
+    let info = String::from_utf8(info).unwrap();
+    let line = info.lines().find_map(|line| line.strip_prefix("log_segment_bytes_on_disk:"));
+    line.unwrap().parse().unwrap()
+}
+
+/// Nobody writes to most shards any more, and one write at a time fills blocks with little: the log
+/// stays short all the same, and a start has everything, with a damaged checkpoint too.
+#[test]
+fn shards_at_rest_and_small_writes_do_not_keep_the_log() {
+    const SHARDS: usize = 6;
+    const LEAST: u64 = 64 << 10;
+    for cores in ["1", "2"] {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments =
+            ["--cores", cores, "--shards", "6", "--checkpoint-log-bytes", &LEAST.to_string()];
+        let server = Server::start(directory.path(), &arguments).unwrap();
+        let mut client = server.client().unwrap();
+        for number in 0..100 {
+            check(&mut client, &format!("SET rests:{number} {number}"), Value::ok());
+        }
+        // Twice twice what brings a checkpoint of each, or all of the log that there may be; a
+        // segment that is written, one behind and one ahead of it on each core.
+        let most = 4 * SHARDS as u64 * LEAST + 2 * 4 * (1 << 20);
+        let (mut written, mut longest) = (0, 0);
+        while written < 12_000 {
+            check(&mut client, &format!("SET busy {written}"), Value::ok());
+            written += 1;
+            if written % 500 == 0 {
+                longest = longest.max(log_bytes(&mut client));
+            }
+        }
+        let blocks = written * 4096;
+        assert!(longest <= most && most < blocks / 2, "{longest} bytes of {blocks}, {most} at most");
+        server.kill().unwrap();
+        let shard_of = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes()[..4].to_vec();
+        let found = files(directory.path(), "checkpoints");
+        for of_shard in found.chunk_by(|one, next| shard_of(one) == shard_of(next)) {
+            let newest = of_shard.last().unwrap();
+            let mut bytes = std::fs::read(newest).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(newest, bytes).unwrap();
+        }
+        let server = Server::start(directory.path(), &arguments).unwrap();
+        let mut client = server.client().unwrap();
+        for number in 0..100 {
+            check(&mut client, &format!("GET rests:{number}"), Value::bulk(&number.to_string()));
+        }
+        check(&mut client, "GET busy", Value::bulk(&(written - 1).to_string()));
+        server.stop().unwrap();
+    }
+}

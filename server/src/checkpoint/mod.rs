@@ -2,8 +2,10 @@
 //! log's segments that are not needed once they are there. Lives on the core; no I/O of its own.
 //!
 //! - [`round`]: one checkpoint under way. [`files`]: those that there are, and what may go.
+//!   [`pinned`]: what keeps the log long.
 
 pub mod files;
+pub mod pinned;
 pub mod round;
 
 use std::collections::VecDeque;
@@ -23,6 +25,7 @@ use crate::core::message::Message;
 use crate::core::storage::StorageOperation;
 use crate::limits::{CHECKPOINT_AT_STOP_BYTES_MIN, CHECKPOINT_HURRY, CHECKPOINT_RETRY_NS};
 use files::Files;
+use pinned::Growth;
 use round::Round;
 
 /// A core's share of the node's checkpoints.
@@ -32,6 +35,7 @@ pub struct Checkpoints {
     files: Vec<Files>,
     /// By shard: bytes of its entries since its last checkpoint began.
     logged_bytes: Vec<u64>,
+    growth: Growth,
     /// Shards whose checkpoint was asked for.
     asked: VecDeque<u16>,
     /// One of those failed.
@@ -94,16 +98,19 @@ impl CheckpointStats {
 }
 
 impl Checkpoints {
-    /// `files` by shard, those of other cores' shards too.
+    /// `files` by shard, those of other cores' shards too; `log_bytes` of segments that the start
+    /// has found.
     pub fn new(
         cores: usize,
         incarnation: Incarnation,
         files: Vec<Files>,
         mut logged_bytes: Vec<u64>,
+        log_bytes: u64,
     ) -> Checkpoints {
         logged_bytes.resize(files.len(), 0);
         Checkpoints {
             round: None,
+            growth: Growth::new(files.len(), log_bytes),
             logged_bytes,
             files,
             asked: VecDeque::new(),
@@ -127,11 +134,20 @@ impl Checkpoints {
     /// `least_bytes`, and than the last one had.
     #[inline]
     pub fn note_logged(&mut self, shard: u16, bytes: usize, least_bytes: u64) {
-        let place = usize::from(shard);
-        let logged = &mut self.logged_bytes[place];
-        *logged += bytes as u64;
-        let is_much = *logged > least_bytes.max(self.files[place].newest_bytes());
-        if (is_much || is_taken(Point::CheckpointSoon)) && !self.due.contains(&shard) {
+        // One without effects is there too.
+        self.logged_bytes[usize::from(shard)] += bytes.max(1) as u64;
+        self.look_at_logged(shard, least_bytes);
+    }
+
+    fn look_at_logged(&mut self, shard: u16, least_bytes: u64) {
+        let logged = self.logged_bytes[usize::from(shard)];
+        if logged > self.wanted_bytes(shard, least_bytes) || is_taken(Point::CheckpointSoon) {
+            self.make_due(shard);
+        }
+    }
+
+    fn make_due(&mut self, shard: u16) {
+        if !self.due.contains(&shard) {
             self.due.push_back(shard);
         }
     }
@@ -183,9 +199,7 @@ impl Checkpoints {
     /// A checkpoint may be damaged: nothing rests on it any more, and another one is due.
     pub fn distrust(&mut self, shard: ShardId, index: Index) {
         self.files[usize::from(shard.0)].distrust(index);
-        if !self.due.contains(&shard.0) {
-            self.due.push_back(shard.0);
-        }
+        self.make_due(shard.0);
     }
 
     /// A checkpoint of another node is there.
@@ -236,7 +250,7 @@ impl Core {
     pub(crate) fn note_logged_before(&mut self) {
         for shard in 0..self.shards.count() as u16 {
             if self.is_home(usize::from(shard)) {
-                self.checkpoints.note_logged(shard, 0, self.config.checkpoint_log_bytes);
+                self.checkpoints.look_at_logged(shard, self.config.checkpoint_log_bytes);
             }
         }
     }
@@ -281,6 +295,8 @@ impl Core {
         let round = Round::new(self.node, shard, at, stamp, group, &contents, now_ns);
         self.checkpoints.round = Some(round);
         self.checkpoints.logged_bytes[usize::from(shard)] = 0;
+        let written_bytes = self.log.as_ref().map_or(0, LogWriter::written_bytes);
+        self.checkpoints.growth.note_begun(shard, written_bytes);
         let stats = &mut self.checkpoints.stats;
         stats.in_progress = 1;
         (stats.keys_taken, stats.keys_total) = (0, contents.keys.iter().sum());
@@ -354,9 +370,7 @@ impl Core {
                 self.checkpoints.asked_since = false;
                 self.checkpoints.not_before_ns = self.now.mono_ns + CHECKPOINT_RETRY_NS;
                 // What was logged until then still is to be covered.
-                if !self.checkpoints.due.contains(&shard) {
-                    self.checkpoints.due.push_back(shard);
-                }
+                self.checkpoints.make_due(shard);
                 if self.checkpoints.stopping {
                     // The log has everything: a stop does not wait for a disk that may never heal.
                     self.checkpoints.asked.clear();
@@ -496,7 +510,7 @@ mod tests {
     #[test]
     fn a_checkpoint_that_the_log_outgrows_is_hurried() {
         let files = vec![Files::found(vec![(Index(1), 5_000)]), Files::default()];
-        let mut checkpoints = Checkpoints::new(1, Incarnation(1), files, Vec::new());
+        let mut checkpoints = Checkpoints::new(1, Incarnation(1), files, Vec::new(), 0);
         // As much as the last one had, or as the setting says.
         for (shard, most) in [(0, 5_000), (1, 1_000)] {
             checkpoints.note_logged(shard, most, 1_000);

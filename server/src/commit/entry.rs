@@ -70,7 +70,8 @@ impl Core {
     fn close_one_entry(&mut self, shard: u16) {
         let Some(held) = self.shards.get_mut(usize::from(shard)) else { return };
         let transaction = self.transactions.take(shard);
-        if held.effects.is_empty() && transaction.is_none() {
+        let advances = self.checkpoints.takes_advance(shard);
+        if held.effects.is_empty() && transaction.is_none() && !advances {
             return;
         }
         let (id, index) = (ShardId(shard), Index(held.open_index()));

@@ -179,6 +179,7 @@ impl Core {
         let links = links_of(&start);
         let shards = hold(start.shard_count, start.hasher, start.shards);
         let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
+        let found_bytes = start.log.as_ref().map_or(0, LogWriter::segments_bytes);
         let account = Account::new(count, cores, start.config.maxmemory_bytes);
         let core = Core {
             id: start.id,
@@ -215,7 +216,13 @@ impl Core {
             last_client: 0,
             stats: CoreStats::default(),
             draining: false,
-            checkpoints: Checkpoints::new(cores, start.incarnation, start.checkpoints, logged),
+            checkpoints: Checkpoints::new(
+                cores,
+                start.incarnation,
+                start.checkpoints,
+                logged,
+                found_bytes,
+            ),
             replicas,
             catch_up: CatchUp::default(),
             handover: Handover::default(),

@@ -18,6 +18,7 @@ impl Core {
         self.end_pause_if_over();
         self.start_gathering();
         self.end_overdue_waits();
+        self.keep_log_short();
         let mut budget = buggify::limit(Point::FreesLittle, FREED_PER_TURN_MAX, 1);
         for shard in self.shards.held_mut().chain(self.graves.iter_mut().map(Box::as_mut)) {
             budget -= shard.free_slice(budget).min(budget);
