@@ -61,7 +61,8 @@ impl Core {
             .filter(|shard| self.is_home(usize::from(*shard)))
             .collect();
         let wanted = own.iter().map(|shard| self.checkpoints.wanted_bytes(*shard, least_bytes));
-        let whole_bytes: u64 = wanted.sum();
+        // Less than a segment can not be let go.
+        let whole_bytes = wanted.sum::<u64>().max(self.config.log_segment_bytes);
         for shard in own {
             let begun_at = self.checkpoints.growth.begun_at_bytes[usize::from(shard)];
             if long_bytes.saturating_sub(begun_at) <= LOG_PER_CHECKPOINT * whole_bytes {
