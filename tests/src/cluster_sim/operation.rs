@@ -208,7 +208,7 @@ impl Operation {
                 _ => wrong(),
             },
             (Operation::Tell { .. }, _) => match replies {
-                [Reply::Integer(length), Reply::Integer(_)] => Ok(Seen::Length(*length as u64)),
+                [Reply::Integer(length), _] => Ok(Seen::Length(*length as u64)),
                 _ => wrong(),
             },
             (Operation::WatchIncrement { .. }, Reply::Many(parts)) if parts.len() == 1 => {
@@ -247,6 +247,10 @@ pub const WATCHED: &str = "a watched key has changed";
 /// Why an operation was surely not done, if its replies say so. A message may have gone out all the
 /// same, behind a write that was refused.
 pub fn refusal(replies: &[Reply]) -> Result<Option<&str>, String> {
+    if let [Reply::Integer(_), Reply::Error(_)] = replies {
+        // Only that others hear of it was: the primary was one no more.
+        return Ok(None);
+    }
     let refused = |reply: &Reply| matches!(reply, Reply::Error(_));
     let refused_and_told = |parts: &[Reply]| matches!(parts, [Reply::Error(_), Reply::Integer(_)]);
     let within = replies.iter().find_map(|reply| match reply {
