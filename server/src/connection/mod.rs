@@ -291,7 +291,7 @@ impl Connection {
     pub fn memory_bytes(&self) -> usize {
         let queued: usize = self.open_transactions().map(Transaction::memory_bytes).sum();
         let subscribed = self.subscriptions.as_ref().map_or(0, |own| own.memory_bytes());
-        let passed = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.queue.memory_bytes());
+        let passed = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.memory_bytes());
         alloc_size(self.query.capacity())
             + passed
             + subscribed

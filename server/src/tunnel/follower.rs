@@ -57,11 +57,11 @@ impl Core {
             });
         }
         match place_of(connection, spec) {
+            Place::Session if connection.subscribed_upstream => {
+                self.change_in_step(connection, spec, args);
+            }
             Place::Session => {
                 self.behind(connection, |core, connection| core.admit(connection, spec, args));
-                if connection.subscribed_upstream {
-                    self.tell_session(connection);
-                }
             }
             Place::Node => self.run_on_node(connection, spec, args),
             Place::Primary => match spec.run {
@@ -150,10 +150,32 @@ impl Core {
         }
     }
 
-    /// The primary hears at once of what the client has set: its messages depend on it.
-    fn tell_session(&mut self, connection: &mut Connection) {
-        let (silent, harmless, protocol) = (true, true, connection.protocol);
-        let passed = Passed { silent, harmless, protocol, ..Passed::default() };
+    /// Who listens at the primary sets something here: messages before the reply have the form of
+    /// before, and those behind it the new one. So the reply comes once the primary knows.
+    fn change_in_step(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) {
+        if connection.replies.has_held() {
+            let command = Some(OwnedArgs::copy_of(args));
+            return self.wait_beside_tunnel(connection, command, Until::Local);
+        }
+        let (_, start) = connection.replies.begin();
+        self.admit(connection, spec, args);
+        let said = connection.replies.take_from(start);
+        let told = session_of(connection);
+        if connection.tunnel.as_ref().is_none_or(|tunnel| tunnel.session == told) {
+            return self.behind(connection, |_, connection| {
+                connection.replies.begin().0.extend_from_slice(&said);
+            });
+        }
+        let (harmless, protocol, instead) = (true, connection.protocol, Some(said.into()));
+        let passed = Passed { harmless, protocol, instead, ..Passed::default() };
+        if let Some(tunnel) = &mut connection.tunnel {
+            tunnel.session_stale = true;
+        }
         self.pass(connection, passed, |text| write_command(text, [&b"PING"[..]].into_iter()));
     }
 
@@ -180,7 +202,12 @@ impl Core {
         let specs = |command: &OwnedArgs| find_command(command.as_args()).ok();
         let queued = || transaction.commands().iter().filter_map(specs);
         let watches = connection.tunnel.as_ref().is_some_and(|tunnel| tunnel.queue.watches());
-        if !watches && !queued().any(|spec| place_of(connection, spec) == Place::Primary) {
+        let needs_primary = |spec: &CommandSpec| {
+            // Who listens there is told in step with his messages.
+            place_of(connection, spec) == Place::Primary
+                || connection.subscribed_upstream && changes_session(spec)
+        };
+        if !watches && !queued().any(needs_primary) {
             return self.run_on_node(connection, spec, args);
         }
         if connection.replies.has_held() {

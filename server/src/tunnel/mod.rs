@@ -35,6 +35,9 @@ pub struct Tunnel {
     pub queue: Queue,
     upstream: Upstream,
     scanner: Scanner,
+    /// A message of which the rest is still to come: the client gets it whole, or what this node
+    /// says itself could stand in its middle.
+    message: Vec<u8>,
     /// What the primary knows, or will, that the client has set; it may have changed since.
     session: Vec<u8>,
     session_stale: bool,
@@ -73,6 +76,13 @@ enum Upstream {
         conn: ConnId,
         node: NodeId,
     },
+}
+
+impl Tunnel {
+    /// What it holds in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.queue.memory_bytes() + self.message.capacity()
+    }
 }
 
 impl Upstream {

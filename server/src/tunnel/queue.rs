@@ -153,16 +153,28 @@ impl Queue {
     /// A piece of the first one's reply. False if there is none that it can be of: what a
     /// transaction queues is answered while the rest of it is still to be sent.
     pub fn on_piece(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-        let is_asked = |first: &&Passed| match first.hidden_left {
-            0 => first.bytes > 0 && self.used + first.bytes <= self.sent,
-            _ => self.is_under_way(),
-        };
-        let Some(first) = self.passed.front().filter(is_asked) else { return false };
+        if !self.is_asked() {
+            return false;
+        }
+        let Some(first) = self.passed.front() else { return false };
         if first.hidden_left == 0 && !first.silent && first.instead.is_none() {
             self.begun = true;
             out.extend_from_slice(bytes);
         }
         true
+    }
+
+    /// Whether the first one can be answered: all of it is sent, or a part of a transaction.
+    pub fn is_asked(&self) -> bool {
+        self.passed.front().is_some_and(|first| match first.hidden_left {
+            0 => first.bytes > 0 && self.used + first.bytes <= self.sent,
+            _ => self.is_under_way(),
+        })
+    }
+
+    /// The client was told something of what the first one does.
+    pub fn note_begun(&mut self) {
+        self.begun = true;
     }
 
     /// That reply has ended. Returns what a transaction has changed of the session.

@@ -58,6 +58,11 @@ pub struct Scanner {
 }
 
 impl Scanner {
+    /// Whether what was looked at ended with the end of a reply, a message or a word.
+    pub fn is_between(&self) -> bool {
+        self.state == State::Kind && self.left == 0
+    }
+
     /// Looks at bytes, of which there are some. Returns how many belong together.
     pub fn scan(&mut self, bytes: &[u8]) -> (usize, What) {
         let mut at = 0;
@@ -108,7 +113,7 @@ impl Scanner {
                     return (at + 1, What::Inner(Some(letter)));
                 }
             }
-            if self.state == State::Kind && self.left == 0 {
+            if self.is_between() {
                 let what = match self.push {
                     true => What::Push,
                     false => What::Reply { array: self.array },
@@ -132,7 +137,7 @@ impl Scanner {
                 return true;
             }
             self.left = 1;
-            self.push = kind == b'>' || std::mem::take(&mut self.announced);
+            self.push = std::mem::take(&mut self.announced) || kind == b'>';
             self.array = kind == b'*';
         }
         self.state = match kind {
@@ -222,6 +227,9 @@ mod tests {
             (b"\0P\n", What::Inner(Some(b'P'))),
             (b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$0\r\n\r\n", What::Push),
             (b"*0\r\n", array),
+            (b"\0P\n", What::Inner(Some(b'P'))),
+            (b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$0\r\n\r\n", What::Push),
+            (b"+OK\r\n", plain),
         ];
         let stream: Vec<u8> = expected.iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
         for piece in 1..=stream.len() {

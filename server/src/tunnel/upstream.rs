@@ -292,16 +292,26 @@ impl Core {
             }
             What::Part => {}
             What::Reply { array } => {
-                tunnel.failures = 0;
-                tunnel.repeated = false;
+                tunnel.note_answered();
                 let after = tunnel.queue.on_reply_end(array, out);
                 if !after.is_empty() {
                     self.note_session(connection, &after);
                 }
             }
-            What::Push => out.extend_from_slice(piece),
+            What::Push if !tunnel.scanner.is_between() => tunnel.message.extend_from_slice(piece),
+            What::Push => {
+                out.append(&mut std::mem::take(&mut tunnel.message));
+                out.extend_from_slice(piece);
+                if !connection.subscribed_upstream {
+                    // One of several confirmations, perhaps: they are not given twice.
+                    tunnel.queue.note_begun();
+                }
+            }
             What::Inner(None | Some(PUSH_LETTER)) => {}
-            What::Inner(Some(letter @ (SUBSCRIBED_LETTER | UNSUBSCRIBED_LETTER))) => {
+            What::Inner(Some(letter @ (SUBSCRIBED_LETTER | UNSUBSCRIBED_LETTER)))
+                if tunnel.queue.is_asked() =>
+            {
+                tunnel.note_answered();
                 tunnel.queue.on_reply_end(false, out);
                 connection.subscribed_upstream = letter == SUBSCRIBED_LETTER;
             }
@@ -456,11 +466,17 @@ impl Tunnel {
     fn forget_upstream(&mut self) {
         self.upstream = Upstream::None;
         self.scanner = Default::default();
+        self.message = Vec::new();
         self.preface = Vec::new();
         self.welcome = Vec::new();
         self.sending = false;
         self.paused = false;
         self.strays_since_ns = None;
+    }
+
+    fn note_answered(&mut self) {
+        self.failures = 0;
+        self.repeated = false;
     }
 
     /// The next try comes later, each time longer.

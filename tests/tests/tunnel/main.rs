@@ -1,6 +1,7 @@
 //! Clients at nodes that follow: they use them as if they were the primary, whoever that is.
 #![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
+mod listeners;
 mod primaries;
 
 use std::collections::{BTreeSet, HashMap};

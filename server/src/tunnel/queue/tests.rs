@@ -81,6 +81,18 @@ fn only_reads_of_which_nothing_was_told_may_be_repeated() {
     queue.take_unsent(usize::MAX);
     queue.on_piece(b"$2\r\n", &mut Vec::new());
     assert!(!queue.may_repeat(), "the client has a part of it");
+    let mut queue = Queue::default();
+    assert!(!queue.is_asked());
+    push(&mut queue, "SUBSCRIBE a b", read());
+    assert!(!queue.is_asked(), "it was not sent");
+    queue.take_unsent(usize::MAX);
+    assert!(queue.is_asked() && queue.may_repeat());
+    queue.note_begun();
+    assert!(!queue.may_repeat(), "the client has a confirmation of it");
+    queue.on_reply_end(false, &mut Vec::new());
+    push(&mut queue, "GET a", read());
+    queue.take_unsent(usize::MAX);
+    assert!(queue.may_repeat());
 }
 
 #[test]
