@@ -54,7 +54,7 @@ impl Core {
                     self.run_words(&mut connection, command.as_args());
                 }
                 // It was done already.
-                Waiting::Publishing(publications) if !behind => {
+                Waiting::Publishing(publications) if !behind && !self.pubsub.is_full() => {
                     self.send_publications(publications);
                 }
                 waiting @ (Waiting::Release { .. } | Waiting::Publishing(_)) => {

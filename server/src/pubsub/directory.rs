@@ -63,6 +63,9 @@ impl Topic {
     }
 }
 
+/// So many channels have room though fewer are there.
+const ROOM_KEPT: usize = 1024;
+
 /// Patterns are in order, for they are gone through; channels are looked up.
 #[derive(Default)]
 pub struct Directory {
@@ -122,10 +125,10 @@ impl Directory {
         topic.remove(who);
         if topic.is_empty() {
             match kind {
-                Kind::Channel => self.channels.remove(name),
-                Kind::Pattern => self.patterns.remove(name),
-                Kind::Shard => self.shards.remove(name),
-            };
+                Kind::Channel => remove_from(&mut self.channels, name),
+                Kind::Pattern => drop(self.patterns.remove(name)),
+                Kind::Shard => remove_from(&mut self.shards, name),
+            }
         }
     }
 
@@ -185,6 +188,14 @@ impl Directory {
     }
 }
 
+/// Room is given back where little of it is used.
+fn remove_from(topics: &mut HashMap<Name, Topic>, name: &[u8]) {
+    topics.remove(name);
+    if topics.capacity() > ROOM_KEPT && topics.len() < topics.capacity() / 4 {
+        topics.shrink_to((2 * topics.len()).max(ROOM_KEPT));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +224,20 @@ mod tests {
         directory.remove(Kind::Channel, b"news", Who::Core(2));
         directory.remove(Kind::Pattern, b"n*", Who::Core(1));
         assert_eq!(directory.channel_count(Kind::Channel) + directory.pattern_count(), 0);
+    }
+
+    #[test]
+    fn what_many_channels_took_is_given_back() {
+        for kind in [Kind::Channel, Kind::Shard] {
+            let mut directory = Directory::default();
+            let names: Vec<Name> = (0u32..100_000).map(|n| n.to_be_bytes()[..].into()).collect();
+            let who = Who::Own(conn(1), 0);
+            names.iter().for_each(|name| directory.add(kind, name, who));
+            assert_eq!(directory.channel_count(kind), names.len());
+            names.iter().skip(1).for_each(|name| directory.remove(kind, name, who));
+            assert_eq!(directory.channels_like(kind, None), [&names[0]]);
+            let room = directory.of_kind(kind).capacity();
+            assert!(room < 4 * ROOM_KEPT, "room for {room}");
+        }
     }
 }

@@ -53,6 +53,8 @@ pub struct Pubsub {
     last_number: u64,
     /// Bytes that were published here and are not delivered on every core.
     undelivered_bytes: usize,
+    /// This turn has made room for publishers that wait; they go on in the next.
+    has_room_again: bool,
     /// What the transaction that runs has published so far.
     in_transaction: Vec<Publication>,
     /// By core: what it is to deliver, and bytes of its that were delivered here, in this turn.
@@ -69,6 +71,7 @@ impl Pubsub {
             deliveries: VecDeque::new(),
             last_number: 0,
             undelivered_bytes: 0,
+            has_room_again: false,
             in_transaction: Vec::new(),
             outgoing: vec![Vec::new(); cores],
             delivered_bytes: vec![0; cores],
@@ -86,8 +89,8 @@ impl Pubsub {
         !self.directory.is_empty()
     }
 
-    /// Whether something is left to deliver here.
+    /// Whether something is left to do here: to deliver, or to publish.
     pub fn has_rest(&self) -> bool {
-        !self.deliveries.is_empty()
+        !self.deliveries.is_empty() || self.has_room_again
     }
 }

@@ -81,13 +81,14 @@ impl Core {
         self.reply_with(connection, |reply| reply.integer(reach.count as i64));
     }
 
-    /// A transaction has run: what it published is heard, and its client goes on, once that may be.
+    /// A transaction has run: what it published is heard, and its client goes on, once that may be
+    /// and there is room.
     pub(crate) fn publish_behind(&mut self, connection: &mut Connection) {
         let publications = std::mem::take(&mut self.pubsub.in_transaction);
         if publications.is_empty() {
             return;
         }
-        if self.is_heard_too_early(connection) {
+        if self.is_heard_too_early(connection) || self.pubsub.is_full() {
             connection.waiting = Waiting::Publishing(publications);
             self.holders.behind.push(connection.id);
         } else {
@@ -138,6 +139,7 @@ impl Core {
 
     /// Sends what this turn has for other cores.
     pub(crate) fn flush_publications(&mut self) {
+        let was_full = self.pubsub.is_full();
         for core in 0..self.config.cores as u16 {
             let place = usize::from(core);
             let delivered_bytes = std::mem::take(&mut self.pubsub.delivered_bytes[place]);
@@ -151,5 +153,6 @@ impl Core {
                 self.send_message(core, Message::Published { from: self.id, publications });
             }
         }
+        self.pubsub.has_room_again = was_full && !self.pubsub.is_full();
     }
 }

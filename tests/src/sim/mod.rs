@@ -33,6 +33,8 @@ mod log_bounds;
 #[cfg(test)]
 mod parked;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod scans;
 #[cfg(test)]
 mod starts;
