@@ -250,7 +250,10 @@ fn shards_at_rest_and_small_writes_do_not_keep_the_log() {
             }
         }
         let blocks = written * 4096;
-        assert!(longest <= most && most < blocks / 2, "{longest} bytes of {blocks}, {most} at most");
+        assert!(
+            longest <= most && most < blocks / 2,
+            "{longest} bytes of {blocks}, {most} at most"
+        );
         server.kill().unwrap();
         let shard_of = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes()[..4].to_vec();
         let found = files(directory.path(), "checkpoints");

@@ -178,9 +178,9 @@ impl Core {
         let multi = c.transaction.as_ref().map_or(-1, |t| t.commands().len() as i64);
         format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} \
-             psub={} ssub={} multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 \
-             obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={} \
-             lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
+             psub={} ssub={} multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} \
+             rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 \
+             resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
             c.client_id,
             c.peer,
             c.local,

@@ -1,6 +1,6 @@
 //! Commands that wait until everything that their client said before is released, on whichever
-//! cores: WAIT and WAITAOF, whose answer is about just that, transactions that have one, and PUBLISH,
-//! whose message others may act on.
+//! cores: WAIT and WAITAOF, whose answer is about just that, transactions that have one, and
+//! PUBLISH, whose message others may act on.
 
 use engine::args::{Args, OwnedArgs};
 use engine::command::call::{Run, ServerCommand};

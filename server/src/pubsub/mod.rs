@@ -1,5 +1,5 @@
 //! Publishing and subscribing: what a client publishes reaches the clients of all cores, and of all
-//! nodes, for those that follow pass their clients on to the primary (`server/adr/0022`).
+//! nodes, for those that follow pass their clients on to the primary (`server/adr/0023`).
 //!
 //! Every core knows what is subscribed to on the whole node: its own clients one by one, those of
 //! other cores as counts. So a message goes only to cores that have somebody for it, and PUBLISH
@@ -8,9 +8,8 @@
 //! # Layout
 //! - [`subscriptions`]: what a client listens to. [`directory`]: who listens, as a core knows it.
 //! - [`subscribe`]: SUBSCRIBE, UNSUBSCRIBE and their kin; clients that go.
-//! - [`publish`]: PUBLISH, and what waits until it may be heard. [`deliver`]: messages become bytes
-//!   of clients, a bounded part in each turn.
-//! - [`command`]: PUBSUB.
+//! - [`publish`]: PUBLISH, and what waits until it may be heard. [`command`]: PUBSUB.
+//! - [`deliver`]: messages become bytes of clients, a bounded part in each turn.
 
 pub mod command;
 pub mod deliver;

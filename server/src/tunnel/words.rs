@@ -22,7 +22,7 @@
 //! | `\0B\n` | what has no reply was not run: ask the new primary |
 //! | `\0C\n` | this client is to be closed |
 //! | `\0P\n` | a message that is no reply follows, though it may look like one |
-//! | `\0S\n` or `\0U\n` | one of SUBSCRIBE and its kin has done all it had to: the client listens to something, or to nothing |
+//! | `\0S\n` or `\0U\n` | SUBSCRIBE or its kin is done: the client listens to something, or not |
 
 use std::net::SocketAddr;
 
