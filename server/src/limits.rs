@@ -89,10 +89,11 @@ pub const CHECKPOINT_HURRY: u64 = 4;
 /// publishers of this core wait: some thousand small ones, or four large ones.
 pub const PUBLISHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What subscribers of one core are given in a turn, and the least that a message to one of them
-/// counts for: a thousand small ones, each of which is a send of some 2 µs.
-pub const DELIVERED_BYTES_PER_TURN_MAX: usize = 1024 * 1024;
-pub const DELIVERY_BYTES_MIN: usize = 1024;
+/// Subscribers of one core that are given something in a turn: each is a send of some 2 µs. What
+/// they are given together, and the least that each message counts for: sixteen to each of them.
+pub const DELIVERED_CLIENTS_PER_TURN_MAX: usize = 1024;
+pub const DELIVERED_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
+pub const DELIVERY_BYTES_MIN: usize = 256;
 
 /// The promise: no turn is longer.
 pub const TURN_LONG_NS: u64 = 5_000_000;

@@ -176,16 +176,15 @@ pub struct CoreStart {
 impl Core {
     pub fn new(mut start: CoreStart) -> Core {
         let (release, replicas) = (release_points(&start), replicas_of(&mut start));
-        let links = links_of(&start);
+        let (links, checkpoints) = (links_of(&start), checkpoints_of(&mut start));
         let shards = hold(start.shard_count, start.hasher, start.shards);
-        let (cores, count, logged) = (start.config.cores, start.shard_count, start.logged_bytes);
-        let found_bytes = start.log.as_ref().map_or(0, LogWriter::segments_bytes);
-        let account = Account::new(count, cores, start.config.maxmemory_bytes);
+        let (cores, count) = (start.config.cores, start.shard_count);
         let core = Core {
             id: start.id,
             settings: start.config.engine_settings(),
             homes: (0..start.shard_count).map(|s| home_of(s, start.shard_count, cores)).collect(),
             measures: Measures::new(&start.config),
+            account: Account::new(count, cores, start.config.maxmemory_bytes),
             config: start.config,
             released: released_of(&shards),
             connections: Connections::default(),
@@ -216,20 +215,13 @@ impl Core {
             last_client: 0,
             stats: CoreStats::default(),
             draining: false,
-            checkpoints: Checkpoints::new(
-                cores,
-                start.incarnation,
-                start.checkpoints,
-                logged,
-                found_bytes,
-            ),
+            checkpoints,
             replicas,
             catch_up: CatchUp::default(),
             handover: Handover::default(),
             membership: Membership::default(),
             graves: Vec::new(),
             node: start.node,
-            account,
             evictor: Evictor::default(),
             eviction: EvictionState::default(),
             stopped: false,
@@ -331,6 +323,14 @@ fn links_of(start: &CoreStart) -> Links {
     // Not the numbers that commands get.
     let known = start.host.acquaintances();
     Links::new(place, known, start.incarnation, !start.seed)
+}
+
+/// The checkpoints of a core, with what its log has for the next ones.
+fn checkpoints_of(start: &mut CoreStart) -> Checkpoints {
+    let (files, logged) =
+        (std::mem::take(&mut start.checkpoints), std::mem::take(&mut start.logged_bytes));
+    let found_bytes = start.log.as_ref().map_or(0, LogWriter::segments_bytes);
+    Checkpoints::new(start.config.cores, start.incarnation, files, logged, found_bytes)
 }
 
 fn released_of(shards: &Shards) -> Vec<u64> {

@@ -13,7 +13,10 @@ use super::{Kind, Name, Pubsub};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::core::io::ConnId;
-use crate::limits::{DELIVERED_BYTES_PER_TURN_MAX, DELIVERY_BYTES_MIN, IDLE_BUFFER_BYTES_MAX};
+use crate::limits::{
+    DELIVERED_BYTES_PER_TURN_MAX, DELIVERED_CLIENTS_PER_TURN_MAX, DELIVERY_BYTES_MIN,
+    IDLE_BUFFER_BYTES_MAX,
+};
 use crate::tunnel::words::PUSH;
 
 /// One message on its way to this core's subscribers.
@@ -41,14 +44,38 @@ impl Pubsub {
     }
 }
 
+/// What a turn may still give.
+struct Allowance {
+    clients: usize,
+    bytes: usize,
+}
+
+impl Allowance {
+    fn of_a_turn() -> Allowance {
+        let bytes = DELIVERED_BYTES_PER_TURN_MAX;
+        let bytes = buggify::limit(Point::DeliversLittle, bytes, 1);
+        Allowance { clients: DELIVERED_CLIENTS_PER_TURN_MAX, bytes }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.clients == 0 || self.bytes == 0
+    }
+
+    /// Spends a message to a client, to whom nothing else is sent in this turn if `alone`.
+    fn spend(&mut self, bytes: usize, alone: bool) {
+        self.clients -= usize::from(alone);
+        self.bytes = self.bytes.saturating_sub(bytes.max(DELIVERY_BYTES_MIN));
+    }
+}
+
 impl Core {
     /// Gives subscribers what there is for them, as much as a turn may.
     pub(crate) fn deliver_publications(&mut self) {
-        let mut left = buggify::limit(Point::DeliversLittle, DELIVERED_BYTES_PER_TURN_MAX, 1);
-        while left > 0
+        let mut allowance = Allowance::of_a_turn();
+        while !allowance.is_spent()
             && let Some(mut delivery) = self.pubsub.deliveries.pop_front()
         {
-            left = self.deliver(&mut delivery, left);
+            self.deliver(&mut delivery, &mut allowance);
             if delivery.done < delivery.topics.len() {
                 self.pubsub.deliveries.push_front(delivery);
                 break;
@@ -62,8 +89,8 @@ impl Core {
         });
     }
 
-    /// Returns what is left of so many bytes.
-    fn deliver(&mut self, delivery: &mut Delivery, mut left: usize) -> usize {
+    /// Goes on with a message until all have it, or the turn may give no more.
+    fn deliver(&mut self, delivery: &mut Delivery, allowance: &mut Allowance) {
         while let Some((kind, name)) = delivery.topics.get(delivery.done) {
             self.pubsub.encoded.iter_mut().for_each(Vec::clear);
             // Whoever was there may be gone.
@@ -72,8 +99,8 @@ impl Core {
             let own =
                 topic.into_iter().flat_map(|topic| topic.own.range((begin, Bound::Unbounded)));
             for (conn, since) in own {
-                if left == 0 {
-                    return 0;
+                if allowance.is_spent() {
+                    return;
                 }
                 delivery.after = Some(*conn);
                 let Some(connection) = self.connections.get_mut(*conn) else { continue };
@@ -86,16 +113,16 @@ impl Core {
                     encode(encoded, connection.protocol, (*kind, name), &delivery.publication);
                 }
                 push(connection, encoded);
-                if !std::mem::replace(&mut connection.dirty, true) {
+                let alone = !std::mem::replace(&mut connection.dirty, true);
+                if alone {
                     self.dirty.push(*conn);
                 }
                 self.connections.note(*conn);
-                left = left.saturating_sub(encoded.len().max(DELIVERY_BYTES_MIN));
+                allowance.spend(encoded.len(), alone);
             }
             delivery.done += 1;
             delivery.after = None;
         }
-        left
     }
 }
 
