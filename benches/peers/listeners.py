@@ -2,7 +2,7 @@
 """What a message costs that is published: CPU of the server for each one that a listener gets, beside its peers.
 
     listeners.py [--quoring PATH] [--peers redis-7.0,redis-8.2,valkey-9.1] [--rounds 3] [--listeners 1,10,1000]
-                 [--pipelines 1,16] [--messages 400000] [--bytes 64]
+                 [--pipelines 16] [--messages 100000] [--bytes 64]
 
 Each server runs alone, without persistence, pinned to processor 0 (Quoring with --cores 1); redis-benchmark publishes on the
 other, one client with so many commands at once, where also a thread reads what the listeners of its one channel get. So
@@ -80,8 +80,8 @@ def main():
     parser.add_argument("--peers", default="redis-7.0,redis-8.2,valkey-9.1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--listeners", type=numbers, default=[1, 10, 1000])
-    parser.add_argument("--pipelines", type=numbers, default=[1, 16])
-    parser.add_argument("--messages", type=int, default=400_000)
+    parser.add_argument("--pipelines", type=numbers, default=[16])
+    parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--bytes", type=int, default=64)
     # What `saving.start` asks for besides.
     parser.set_defaults(durability="none", spread=False)
