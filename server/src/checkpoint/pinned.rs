@@ -50,6 +50,8 @@ impl Core {
     /// Sees to it that no shard keeps much more of the log than checkpoints make up for. Before the
     /// turn's entries are closed.
     pub(crate) fn keep_log_short(&mut self) {
+        // What the last turn had no place for, as the lead was lost, is not this one's to do.
+        self.checkpoints.growth.advancing.clear();
         let Some(log) = &self.log else { return };
         let written_bytes = log.written_bytes();
         let long_bytes = self.checkpoints.growth.found_bytes + written_bytes;
