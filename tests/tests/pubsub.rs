@@ -1,24 +1,9 @@
 //! Publishing and subscribing on one node, with one core and with several, as clients see it.
 #![allow(clippy::unwrap_used)] // A test stops at the first thing that is not as it should be.
 
-use std::path::Path;
-
+use tests::harness::cases::{check, confirmation, with_cores, words};
 use tests::harness::client::encode;
 use tests::harness::{Client, Server, Value};
-
-fn start(directory: &Path, cores: &str, more: &[&str]) -> Server {
-    Server::start(directory, &[&["--cores", cores], more].concat()).unwrap()
-}
-
-/// With one core, and with two, over which clients are spread.
-fn with_cores(check: impl Fn(&Server)) {
-    for cores in ["1", "2"] {
-        let directory = tempfile::tempdir().unwrap();
-        let server = start(directory.path(), cores, &[]);
-        check(&server);
-        server.stop().unwrap();
-    }
-}
 
 fn clients(server: &Server, count: usize, protocol: u32) -> Vec<Client> {
     let connect = |_| {
@@ -31,21 +16,9 @@ fn clients(server: &Server, count: usize, protocol: u32) -> Vec<Client> {
     (0..count).map(connect).collect()
 }
 
-fn words(texts: &[&str]) -> Value {
-    Value::Array(texts.iter().map(|text| Value::bulk(text)).collect())
-}
-
-fn confirmation(verb: &str, name: &str, count: i64) -> Value {
-    Value::Array(vec![Value::bulk(verb), Value::bulk(name), Value::Integer(count)])
-}
-
-fn check(client: &mut Client, command: &str, expected: Value) {
-    assert_eq!(client.run(command).unwrap(), expected, "{command}");
-}
-
 #[test]
 fn what_is_published_reaches_everybody_who_listens() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         for protocol in [2, 3] {
             let mut listeners = clients(server, 8, protocol);
             let mut publishers = clients(server, 4, 2);
@@ -94,7 +67,7 @@ fn what_is_published_reaches_everybody_who_listens() {
 
 #[test]
 fn confirmations_come_before_messages_and_many_names_at_once() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut listener = server.client().unwrap();
         listener.send(&["SUBSCRIBE", "a", "b", "a"]).unwrap();
         for (name, count) in [("a", 1), ("b", 2), ("a", 2)] {
@@ -124,7 +97,7 @@ fn confirmations_come_before_messages_and_many_names_at_once() {
 
 #[test]
 fn who_listens_with_resp2_does_nothing_else() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut listener = server.client().unwrap();
         check(&mut listener, "SUBSCRIBE a", confirmation("subscribe", "a", 1));
         let refused = |name: &str| {
@@ -163,7 +136,7 @@ fn who_listens_with_resp2_does_nothing_else() {
 
 #[test]
 fn messages_of_transactions_and_of_pipelines_come_in_order() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut listener = server.client().unwrap();
         check(&mut listener, "SUBSCRIBE a", confirmation("subscribe", "a", 1));
         let mut publisher = server.client().unwrap();
@@ -209,7 +182,7 @@ fn messages_of_transactions_and_of_pipelines_come_in_order() {
 
 #[test]
 fn messages_to_more_clients_than_a_turn_has_room_for() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         const LISTENERS: usize = 3_000;
         let mut listeners = clients(server, LISTENERS, 2);
         let subscribe = encode(&["SUBSCRIBE", "all"]);
@@ -244,7 +217,7 @@ fn messages_to_more_clients_than_a_turn_has_room_for() {
 
 #[test]
 fn who_does_not_read_is_closed_and_harms_nobody() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let mut admin = server.client().unwrap();
         admin.send(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 8mb 0 0"]).unwrap();
         assert_eq!(admin.read().unwrap(), Value::ok());
@@ -276,7 +249,7 @@ fn who_does_not_read_is_closed_and_harms_nobody() {
 
 #[test]
 fn operators_see_who_listens() {
-    with_cores(|server| {
+    with_cores(&[], |server| {
         let (mut admin, mut listener) = (server.client().unwrap(), server.client().unwrap());
         check(&mut listener, "CLIENT SETNAME ear", Value::ok());
         for (verb, name, count) in

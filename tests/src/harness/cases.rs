@@ -22,3 +22,13 @@ pub fn check(client: &mut Client, command: &str, expected: Value) {
 pub fn error(text: &str) -> Value {
     Value::Error(text.into())
 }
+
+/// An array of texts.
+pub fn words(texts: &[&str]) -> Value {
+    Value::Array(texts.iter().map(|text| Value::bulk(text)).collect())
+}
+
+/// What SUBSCRIBE and its kin say of each name.
+pub fn confirmation(verb: &str, name: &str, count: i64) -> Value {
+    Value::Array(vec![Value::bulk(verb), Value::bulk(name), Value::Integer(count)])
+}

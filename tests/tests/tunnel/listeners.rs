@@ -5,22 +5,11 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use tests::harness::cases::{check, confirmation, words};
 use tests::harness::client::encode;
 use tests::harness::{Client, Cluster, Value};
 
 use super::{PATIENCE, assert_closed, await_that, client, field, start, text};
-
-fn words(texts: &[&str]) -> Value {
-    Value::Array(texts.iter().map(|text| Value::bulk(text)).collect())
-}
-
-fn confirmation(verb: &str, name: &str, count: i64) -> Value {
-    Value::Array(vec![Value::bulk(verb), Value::bulk(name), Value::Integer(count)])
-}
-
-fn check(client: &mut Client, command: &str, expected: Value) {
-    assert_eq!(client.run(command).unwrap(), expected, "{command}");
-}
 
 /// One that speaks RESP3.
 fn modern(cluster: &Cluster, place: usize) -> Client {
